@@ -1,0 +1,72 @@
+//! The one table of chat commands: what each is called, takes, does and completes to.
+//!
+//! Console, socket and CLI all turn what they were given into a [`Command`]; the node carries it
+//! out. A new command is one variant and one row here, and its arm in `node::commands`.
+
+use serde::{Deserialize, Serialize};
+
+/// The target that means everyone: each peer in turn where a dialect has no room.
+pub const LOBBY: &str = "#lobby";
+
+/// What the node can be asked to do. In JSON the variant's name is the Varlink method
+/// (`org.klatsch.Chat.Send`) and its fields are the method's parameters; the acting `user` stands
+/// beside them (see `api`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "method", content = "parameters", deny_unknown_fields)]
+#[allow(missing_docs)]
+pub enum Command {
+    /// The node at a glance.
+    Status {},
+    /// Who is here; with `gone`, also who was.
+    Who {
+        #[serde(default)]
+        gone: bool,
+    },
+    /// Enter the chat.
+    Join {},
+    /// Leave the chat; the node goes on.
+    Leave {},
+    /// Text to each of `to`: handles, `handle@dialect`, `handle@address`, peer ids, or `#lobby`.
+    Send { to: Vec<String>, text: String },
+    /// An image to each of `to`. Either a path that the node opens, or `fileDescriptor`, the
+    /// index of a descriptor that came with the call (then `path` only gives its name).
+    SendFile {
+        to: Vec<String>,
+        path: String,
+        #[serde(rename = "fileDescriptor", default, skip_serializing_if = "Option::is_none")]
+        descriptor: Option<u32>,
+    },
+    /// Away (with an optional text that replaces the autoreply), or back.
+    SetPresence {
+        away: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
+    /// Another handle.
+    SetHandle { handle: String },
+    /// What is answered while away; empty for nothing.
+    SetAutoreply { text: String },
+    /// Silence a peer: nothing of it is shown or answered.
+    Block { handle: String },
+    /// Hear it again.
+    Unblock { handle: String },
+    /// One more local user. Taken handles are refused, with a free one.
+    AddUser { handle: String },
+    /// A local user less (never the first).
+    RemoveUser { handle: String },
+    /// All settings; or one; or set one.
+    Config {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<String>,
+    },
+    /// How a peer's program is to be spoken to; none: learn it again.
+    SetForm {
+        handle: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        form: Option<String>,
+    },
+    /// A handle nobody bears, near to the one given.
+    FreeHandle { handle: String },
+}

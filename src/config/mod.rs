@@ -1,0 +1,111 @@
+//! Settings: what a person or a file may set, as validated types, and what was set at run time.
+//!
+//! The core sees only [`Settings`] and [`Kept`]; reading files is `layers` and `kept`'s business.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Handle;
+
+/// Everything that can be set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The box's own users; the first is the one the console drives. Never empty.
+    pub users: Vec<User>,
+    /// Local users get even ports from here …
+    pub port_min: u16,
+    /// … to here, both included.
+    pub port_max: u16,
+    /// Where received images are kept; absolute.
+    pub imagepath: PathBuf,
+    /// Largest image taken or sent, in bytes.
+    pub max_image: u64,
+    /// Hand received images to the desktop's standard program.
+    pub open_images: bool,
+    /// Ring the console's bell on a message.
+    pub bell: bool,
+    /// The control socket; none: the usual place.
+    pub socket: Option<PathBuf>,
+    /// SLCP.
+    pub slcp: Slcp,
+}
+
+/// One of the box's own users.
+#[derive(Clone, Debug, PartialEq)]
+pub struct User {
+    /// Its handle; none: asked for, or made from the login name.
+    pub handle: Option<Handle>,
+    /// Its chat port; none: one of the range.
+    pub port: Option<u16>,
+    /// A TCP port of its own that images come to, as program 001 has it.
+    pub image_port: Option<u16>,
+    /// Whether it starts away.
+    pub inactive: bool,
+    /// What is answered while away; empty for nothing.
+    pub autoreply: String,
+}
+
+/// SLCP's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slcp {
+    /// On or off.
+    pub enabled: bool,
+    /// The discovery port ("whoisport").
+    pub port: u16,
+    /// Further broadcast addresses, such as 255.255.255.255.
+    pub broadcast: Vec<Ipv4Addr>,
+    /// Seconds between announcements of ourselves, 5 to 3,600.
+    pub announce: u32,
+    /// UDP port that images come to from 002's NO_IPC branch; 0 for none.
+    pub image_port: u16,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            users: vec![User::default()],
+            port_min: 5010,
+            port_max: 5072,
+            imagepath: PathBuf::from("/var/lib/klatsch/images"),
+            max_image: 32 * 1024 * 1024,
+            open_images: false,
+            bell: false,
+            socket: None,
+            slcp: Slcp {
+                enabled: true,
+                port: 4000,
+                broadcast: Vec::new(),
+                announce: 60,
+                image_port: 6000,
+            },
+        }
+    }
+}
+
+impl Default for User {
+    fn default() -> User {
+        User {
+            handle: None,
+            port: None,
+            image_port: None,
+            inactive: false,
+            autoreply: "I am away at the moment.".into(),
+        }
+    }
+}
+
+/// What was set at run time and lasts over a restart: the whole of `state.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Kept {
+    /// Settings changed by `CONFIG`, `HANDLE`, `AUTOREPLY`, `AWAY`: key to value as `CONFIG`
+    /// takes it. They stand above every file.
+    pub set: BTreeMap<String, String>,
+    /// Blocked handles.
+    pub blocked: Vec<String>,
+    /// Forms set by hand or learned: `handle` (lower case) to the form's name.
+    pub forms: BTreeMap<String, String>,
+}

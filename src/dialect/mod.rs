@@ -1,0 +1,3 @@
+//! SANS-IO: the chats we speak. Each folder turns bytes into the model's words and back.
+
+pub mod slcp;

@@ -1,0 +1,1 @@
+//! Simple Local Chat Protocol, in every variant seen on the wire (docs/protocols.md).

@@ -1,0 +1,96 @@
+//! The meeting point of the node's loop and the ways in: calls go down it, events come up.
+//!
+//! Everything runs on one thread; a way in is a task that holds an `Rc<Hub>`. Calls wait in a
+//! bounded queue; events are read from the ring at each reader's own pace.
+
+use std::cell::RefCell;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use async_channel::{Receiver, Sender};
+
+use crate::command::Command;
+use crate::model::ring::Cursor;
+use crate::model::{Answer, Event, Refusal, Ring, Stamped, Wall};
+
+/// Calls that may wait for the node at once; a caller beyond waits its turn.
+pub const MAX_CALLS: usize = 64;
+
+/// A call on its way to the node.
+pub struct Call {
+    /// Who acts; none: the node's first user.
+    pub user: Option<String>,
+    /// What is asked.
+    pub command: Command,
+    /// A file that came with it.
+    pub file: Option<OwnedFd>,
+    /// Where the answer goes. Dropping it answers [`Refusal::Failed`].
+    pub reply: Sender<Result<Answer, Refusal>>,
+}
+
+/// See the module.
+pub struct Hub {
+    ring: RefCell<Ring>,
+    told: event_listener::Event,
+    calls: Sender<Call>,
+}
+
+impl Hub {
+    /// A hub for a run with this epoch, and the end at which the loop takes calls.
+    pub fn new(epoch: u64) -> (Rc<Hub>, Receiver<Call>) {
+        let (calls, taken) = async_channel::bounded(MAX_CALLS);
+        let ring = RefCell::new(Ring::new(epoch));
+        (Rc::new(Hub { ring, told: event_listener::Event::new(), calls }), taken)
+    }
+
+    /// Asks the node and waits for its answer.
+    pub async fn ask(
+        &self,
+        user: Option<String>,
+        command: Command,
+        file: Option<OwnedFd>,
+    ) -> Result<Answer, Refusal> {
+        let gone = || Refusal::Failed { reason: "the node is stopping".into() };
+        let (reply, answer) = async_channel::bounded(1);
+        self.calls.send(Call { user, command, file, reply }).await.map_err(|_| gone())?;
+        answer.recv().await.map_err(|_| gone())?
+    }
+
+    /// Tells every reader.
+    pub fn tell(&self, event: Event) {
+        self.ring.borrow_mut().push(event);
+        self.told.notify(usize::MAX);
+    }
+
+    /// The run's epoch, as in events.
+    pub fn epoch(&self) -> String {
+        self.ring.borrow().epoch().to_owned()
+    }
+
+    /// A reader of what comes from now on.
+    pub fn tail(&self) -> Cursor {
+        self.ring.borrow().tail()
+    }
+
+    /// A reader that has seen up to `since` (`epoch:seq`); `None`: not in that form.
+    pub fn resume(&self, since: &str) -> Option<Cursor> {
+        self.ring.borrow().resume(since)
+    }
+
+    /// The next event for this reader if there is one already.
+    pub fn try_next(&self, cursor: &mut Cursor) -> Option<Rc<Stamped>> {
+        self.ring.borrow().read(cursor, Wall::from_system(SystemTime::now()))
+    }
+
+    /// The next event for this reader.
+    pub async fn next(&self, cursor: &mut Cursor) -> Rc<Stamped> {
+        loop {
+            let told = self.told.listen();
+            if let Some(event) = self.try_next(cursor) {
+                return event;
+            }
+            told.await;
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! klatsch: a LAN chat node. Floors, from the ground up; imports run downward only:
+//!
+//! 1. [`model`]: the words all speak
+//! 2. [`dialect`], [`command`], [`config`]: bytes, lines and files turned into those words
+//! 3. [`node`]: the one state machine
+//! 4. [`hub`], [`api`], [`control`], [`console`], [`store`]: ways in, and what is kept
+//! 5. [`daemon`]: the loop that joins them to the world
+//! 6. [`cli`]: the process's own arguments
+//!
+//! Floors 1 to 3 are sans-IO: they take bytes, commands and `now`, and return actions.
+
+pub mod api;
+pub mod cli;
+pub mod command;
+pub mod config;
+pub mod console;
+pub mod control;
+pub mod daemon;
+pub mod dialect;
+pub mod hub;
+pub mod model;
+pub mod node;
+pub mod store;

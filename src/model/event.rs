@@ -1,0 +1,152 @@
+//! What happened, as every way in hears of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Delivery, Dialect, EntryId, Handle, PeerId, Wall};
+
+/// One event. In JSON all its fields stand on one level, `kind` names what happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, by the system's clock.
+    pub at: Wall,
+    /// The local user it concerns; `null` where it concerns the node.
+    pub user: Option<Handle>,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[allow(missing_docs)] // field by field in docs/control.md; their names are the wire's
+pub enum What {
+    /// A text came in or went out.
+    Message {
+        id: EntryId,
+        conversation: String,
+        from: String,
+        to: String,
+        peer: PeerId,
+        dialect: Dialect,
+        direction: Direction,
+        text: String,
+        /// An automatic answer of someone who is away.
+        autoreply: bool,
+    },
+    /// An image came in whole (its path), or went out.
+    Image {
+        id: EntryId,
+        conversation: String,
+        from: String,
+        to: String,
+        peer: PeerId,
+        dialect: Dialect,
+        direction: Direction,
+        path: String,
+        size: u64,
+        /// `png`, `jpeg`, …; `unknown` where the bytes are no image we can name.
+        format: String,
+        width: Option<u32>,
+        height: Option<u32>,
+    },
+    /// The fate of something sent is known, or better known.
+    Delivery {
+        id: EntryId,
+        recipient: String,
+        peer: PeerId,
+        state: Delivery,
+        reason: Option<String>,
+    },
+    /// Someone is here.
+    PeerJoined {
+        peer: PeerId,
+        handle: String,
+        dialect: Dialect,
+        address: String,
+        port: u16,
+    },
+    /// Someone left, or is not heard of any more (the reason says which).
+    PeerLeft {
+        peer: PeerId,
+        handle: String,
+        dialect: Dialect,
+        reason: String,
+    },
+    PeerAway {
+        peer: PeerId,
+        handle: String,
+        dialect: Dialect,
+    },
+    PeerBack {
+        peer: PeerId,
+        handle: String,
+        dialect: Dialect,
+    },
+    PeerRenamed {
+        peer: PeerId,
+        handle: String,
+        old: String,
+        dialect: Dialect,
+    },
+    /// An image is on its way; the last one of a transfer has state `done` or `failed`.
+    Transfer {
+        id: EntryId,
+        direction: Direction,
+        peer: PeerId,
+        handle: String,
+        name: String,
+        done: u64,
+        /// Bytes in all; `null` where the sender did not say.
+        size: Option<u64>,
+        state: TransferState,
+        reason: Option<String>,
+    },
+    /// Events were missed.
+    Gap(super::Gap),
+    /// A setting has another value now.
+    Config {
+        key: String,
+        value: String,
+    },
+    /// Something went wrong; one line that says what and what to do.
+    Error {
+        text: String,
+    },
+}
+
+/// Which way something went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// To a local user.
+    In,
+    /// From a local user.
+    Out,
+}
+
+/// How far a transfer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TransferState {
+    /// Under way.
+    Running,
+    /// Whole at the other end (out: all bytes handed over; SLCP has no confirmation).
+    Done,
+    /// Ended without being whole.
+    Failed,
+}
+
+impl What {
+    /// Bytes of content, for the ring's budget.
+    pub(super) fn weight(&self) -> usize {
+        let text = match self {
+            What::Message { text, .. } => text.len(),
+            What::Error { text } => text.len(),
+            What::Config { key, value } => key.len() + value.len(),
+            What::Image { path, .. } => path.len(),
+            _ => 64,
+        };
+        text + size_of::<Event>()
+    }
+}

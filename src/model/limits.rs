@@ -1,0 +1,44 @@
+//! Every bound of the core in one place, by name. Each has a test that goes one past it.
+
+/// Longest handle, in bytes of UTF-8. A KNOWUSERS entry with it still fits a 512-byte line.
+pub const MAX_HANDLE: usize = 64;
+/// Peers in the roster, present and gone together (DESIGN section 9).
+pub const MAX_PEERS: usize = 10_240;
+/// Routes kept for one peer.
+pub const MAX_ROUTES: usize = 4;
+/// Local users of one node: the even ports 5010 to 5072 (DESIGN section 3).
+pub const MAX_USERS: usize = 32;
+/// Blocked handles.
+pub const MAX_BLOCKED: usize = 1_024;
+/// Recipients named in one command (`MSG a,b,c text`); `ALL` is bounded by `MAX_PEERS`.
+pub const MAX_RECIPIENTS: usize = 256;
+/// Longest autoreply or away text, in bytes.
+pub const MAX_AUTOREPLY: usize = 400;
+/// Events kept in the ring for readers that resume.
+pub const RING_EVENTS: usize = 1_024;
+/// Bytes of event content kept in the ring.
+pub const RING_BYTES: usize = 256 * 1024;
+/// Image transfers under way at once, in and out together.
+pub const MAX_TRANSFERS: usize = 32;
+/// Image transfers under way at once with one address.
+pub const MAX_TRANSFERS_PER_PEER: usize = 4;
+/// Open TCP streams of all dialects.
+pub const MAX_STREAMS: usize = 128;
+/// Open TCP streams from one address.
+pub const MAX_STREAMS_PER_SOURCE: usize = 8;
+/// A stream or a transfer that moves no byte for so long is ended, in milliseconds.
+pub const STALL_MS: u64 = 15_000;
+/// A TCP connection must be made within this time, in milliseconds.
+pub const CONNECT_MS: u64 = 5_000;
+/// Deliveries whose fate is still open.
+pub const MAX_PENDING: usize = 4_096;
+/// An SLCP line, terminator included (PROTOCOLS section 1, "at most 512 bytes").
+pub const SLCP_LINE: usize = 512;
+/// Parts that a longer text may be split into (PROTOCOLS section 3).
+pub const SLCP_PARTS: usize = 8;
+/// Longest text line that is taken from a TCP stream before its terminator, in bytes.
+pub const STREAM_LINE: usize = 16 * 1024;
+/// Bytes read from a stream or a file in one step.
+pub const CHUNK: usize = 16 * 1024;
+/// A UDP datagram's largest payload over IPv4.
+pub const DATAGRAM: usize = 65_507;

@@ -1,0 +1,25 @@
+//! The words every floor speaks: handles, peers, entries, deliveries, events, limits.
+//!
+//! SANS-IO: nothing here names a socket, a file, a thread or a clock.
+
+pub mod answer;
+pub mod delivery;
+pub mod event;
+pub mod handle;
+pub mod limits;
+pub mod net;
+pub mod peer;
+pub mod ring;
+pub mod text;
+pub mod time;
+pub mod trouble;
+
+pub use answer::{Answer, LinkView, PeerView, Receipt, Refusal, RouteView, SettingView, Status};
+pub use delivery::{Delivery, EntryId};
+pub use event::{Direction, Event, TransferState, What};
+pub use handle::{BadHandle, Handle};
+pub use net::{Bind, Link, Net, SocketId, StreamId};
+pub use peer::{Dialect, PeerId, Presence, Trust};
+pub use ring::{Gap, Ring, Stamped};
+pub use time::{Millis, Now, Wall};
+pub use trouble::{IoError, Trouble};
