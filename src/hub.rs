@@ -94,3 +94,53 @@ impl Hub {
         }
     }
 }
+
+/// A way to a node, in this process or across its control socket: what a console needs.
+pub trait Way {
+    /// Asks the node and waits for its answer. `file` is an open file for `SendFile`.
+    fn ask(
+        &self,
+        user: Option<String>,
+        command: Command,
+        file: Option<OwnedFd>,
+    ) -> impl Future<Output = Result<Answer, Refusal>>;
+
+    /// The next event; `None` when the node is gone. Cancel-safe.
+    fn event(&self) -> impl Future<Output = Option<Rc<Stamped>>>;
+}
+
+/// A console's own end of the hub.
+pub struct Local {
+    hub: Rc<Hub>,
+    cursor: RefCell<Cursor>,
+}
+
+impl Local {
+    /// A reader of what comes from now on.
+    pub fn new(hub: Rc<Hub>) -> Local {
+        let cursor = RefCell::new(hub.tail());
+        Local { hub, cursor }
+    }
+}
+
+impl Way for Local {
+    async fn ask(
+        &self,
+        user: Option<String>,
+        command: Command,
+        file: Option<OwnedFd>,
+    ) -> Result<Answer, Refusal> {
+        self.hub.ask(user, command, file).await
+    }
+
+    async fn event(&self) -> Option<Rc<Stamped>> {
+        loop {
+            let told = self.hub.told.listen();
+            let event = self.hub.try_next(&mut self.cursor.borrow_mut());
+            if event.is_some() {
+                return event;
+            }
+            told.await;
+        }
+    }
+}
