@@ -6,7 +6,7 @@ use std::net::SocketAddrV4;
 use super::roster::Route;
 use super::{Lesson, Node};
 use crate::dialect::slcp::machine::{Addressee, TextHeard};
-use crate::model::limits::MAX_PENDING;
+use crate::model::limits::{MAX_HANDLE, MAX_PENDING, SLCP_LINE, SLCP_PARTS};
 use crate::model::{
     Delivery, Dialect, Direction, EntryId, Handle, IoError, Now, PeerId, Receipt, Refusal, UserId,
     What,
@@ -14,6 +14,9 @@ use crate::model::{
 
 /// What the lobby's conversation is called.
 pub const LOBBY_CONVERSATION: &str = "lobby";
+
+/// What certainly fits the parts of any form, in bytes: said when a text does not.
+pub const TEXT_LIMIT: usize = SLCP_PARTS * (SLCP_LINE - 2 * MAX_HANDLE - 16);
 
 /// Something sent whose fate is not known for good.
 pub(super) struct Pending {
@@ -211,7 +214,7 @@ impl Node {
             let Target::Peer(id) = target else { return None };
             let peer = self.roster.get(*id)?;
             let to = Addressee { handle: peer.handle.clone(), addr: peer.route().addr };
-            machine.fits(user, &to, text).err().map(|e| e.limit)
+            machine.fits(user, &to, text).err().map(|_| TEXT_LIMIT)
         })
     }
 

@@ -14,7 +14,7 @@ pub mod users;
 use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use crate::config::{Kept, Settings};
+use crate::config::{Kept, Settings, rows as config_rows};
 use crate::dialect::slcp::said::Entry;
 use crate::dialect::slcp::machine::{self, Arrived, Heard, Machine, Me, Out, Setup};
 use crate::model::{
@@ -176,7 +176,6 @@ impl Node {
             self.slcp.as_ref().and_then(Machine::wake_at),
             self.roster.wake_at(),
             self.claim_until,
-            self.transfers.wake_at(),
         ]
         .into_iter()
         .flatten()
@@ -234,7 +233,6 @@ impl Node {
     fn tick(&mut self, now: Now) {
         self.slcp_do(|m| m.tick(now.mono));
         self.roster.sweep(now.mono);
-        self.tick_transfers(now);
         if self.claim_until.is_some_and(|at| at <= now.mono) {
             self.claim_until = None;
             self.join_with_free_handle(now);

@@ -197,6 +197,11 @@ impl Roster {
         id
     }
 
+    /// A peer said something, so it is here.
+    pub fn spoke(&mut self, now: Now, id: PeerId) {
+        self.refresh(now, id, false, false);
+    }
+
     /// Somebody listed somebody else: believed for now, and asked.
     pub fn hint(&mut self, now: Millis, handle: &Handle, route: Route, away: bool, jitter: Millis) {
         if let Some(id) = self.by_addr.get(&route.addr).copied() {

@@ -10,6 +10,7 @@ pub mod forms;
 mod image;
 mod json;
 mod lists;
+pub mod machine;
 pub mod plan;
 pub mod said;
 pub mod seen;

@@ -122,6 +122,11 @@ impl Seen {
         }
     }
 
+    /// Adds what was noted elsewhere.
+    pub fn add(&mut self, other: Seen) {
+        self.0 |= other.0;
+    }
+
     /// Whether nothing was noted yet.
     pub fn is_empty(&self) -> bool {
         self.0 == 0

@@ -7,8 +7,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::super::codec::Entry;
-use super::super::{encode, forms};
+use super::super::forms::{self, ListForm, Transport};
+use super::super::said::{Entry, ListSeparator, ListWord};
+use super::super::encode;
 use super::{Heard, Machine, UserId};
 use crate::model::{Millis, Net, StreamId};
 
@@ -22,6 +23,13 @@ pub const MAX_ANSWER_BYTES: u32 = 64 * 1024;
 pub const MAX_SOURCES: usize = 1_024;
 /// Answers waiting for their moment.
 pub const MAX_WAITING: usize = 256;
+/// The list that a JSON WHO is answered with (captures/slcp-002-lucaatm-main-json).
+const JSON_LIST: ListForm = ListForm {
+    word: ListWord::KnownUsers,
+    separator: ListSeparator::Json,
+    newline: false,
+    over: Transport::Udp,
+};
 /// An answer leaves after a random time up to this.
 const JITTER_MS: Millis = 400;
 
@@ -151,7 +159,7 @@ impl Machine {
         chat: SocketAddrV4,
         own: &[Entry],
     ) {
-        let json = self.contacts.form(chat).is_some_and(|f| f.list.is_json());
+        let json = self.contacts.speaks_json(chat);
         if json || self.contacts.listens_on_chat_port(chat) {
             self.answer_who(now, speaker, chat, json, None, own);
         }
@@ -183,28 +191,29 @@ impl Machine {
                 all.next().filter(|_| all.next().is_none())
             });
         let form = chat.and_then(|a| self.contacts.form(a));
-        places.extend(reply_port.map(|p| SocketAddrV4::new(ip, p)));
-        if let (Some(form), Some(chat)) = (form, chat) {
-            match form.who_answer {
-                forms::WhoAnswer::Source => {}
-                forms::WhoAnswer::ChatPort => places.push(chat),
-                forms::WhoAnswer::Discovery => {
-                    places.push(SocketAddrV4::new(ip, self.setup.port));
-                }
-                forms::WhoAnswer::TcpChatPort => {
-                    return self.stream_list(now, chat, encode::lists(entries, &form.list));
-                }
-            }
-        } else if let Some(chat) = chat {
-            places.push(chat);
-        }
-        places.dedup();
         let list = match form {
             Some(form) => &form.list,
-            None if json => &forms::JSON_LIST,
-            None => &forms::FORMS[0].list,
+            None if json => &JSON_LIST,
+            None => &forms::default().list,
         };
         let lists = encode::lists(entries, list);
+        if let (Some(form), Some(chat)) = (form, chat) {
+            if form.answers.stream {
+                return self.stream_list(chat, lists);
+            }
+            places.retain(|_| form.answers.source);
+            let discovery = form.answers.discovery.then_some(self.setup.port);
+            let second = self.contacts.udp_port(chat).filter(|_| form.answers.udp_port);
+            let chat = form.answers.join_port.then_some(chat.port());
+            for port in [discovery, second, chat].into_iter().flatten() {
+                places.push(SocketAddrV4::new(ip, port));
+            }
+        } else {
+            places.extend(chat);
+        }
+        places.extend(reply_port.map(|p| SocketAddrV4::new(ip, p)));
+        let mut seen = Vec::new();
+        places.retain(|p| !seen.contains(p) && { seen.push(*p); true });
         for (n, place) in places.iter().enumerate() {
             let most = if n == 0 { lists.len() } else { 1 };
             for bytes in lists.iter().take(most) {
@@ -218,7 +227,7 @@ impl Machine {
     /// Answers a WHO or WHOIS that came over TCP, on that stream.
     pub(super) fn answer_on_stream(&mut self, stream: StreamId, asker: Ipv4Addr) {
         let own = self.own_entries(asker);
-        for bytes in encode::lists(&own, &forms::FORMS[0].list) {
+        for bytes in encode::lists(&own, &forms::default().list) {
             self.net(Net::Write(stream, bytes));
         }
     }

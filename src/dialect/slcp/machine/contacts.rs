@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::net::SocketAddrV4;
 
-use super::super::forms::{self, Form, Seen, Transport};
+use super::super::forms::{self, Form, Transport};
+use super::super::said::ListSeparator;
+use super::super::seen::{self, Seen};
 use crate::model::limits::MAX_PEERS;
 
 #[derive(Default)]
@@ -15,6 +17,10 @@ struct Contact {
     refused: bool,
     /// Its JOIN came from its chat port, so something reads UDP there.
     chat_udp: bool,
+    /// The second port of its JOIN (florandaa).
+    udp_port: Option<u16>,
+    /// Where it takes images, set by hand with its form (001).
+    image_port: Option<u16>,
 }
 
 #[derive(Default)]
@@ -37,6 +43,21 @@ impl Contacts {
         }
     }
 
+    /// Its JOIN named a second port.
+    pub(super) fn note_udp_port(&mut self, addr: SocketAddrV4, port: u16) {
+        if let Some(contact) = self.entry(addr) {
+            contact.udp_port = Some(port);
+        }
+    }
+
+    pub(super) fn image_port(&self, addr: SocketAddrV4) -> Option<u16> {
+        self.by_addr.get(&addr)?.image_port
+    }
+
+    pub(super) fn udp_port(&self, addr: SocketAddrV4) -> Option<u16> {
+        self.by_addr.get(&addr)?.udp_port
+    }
+
     fn entry(&mut self, addr: SocketAddrV4) -> Option<&mut Contact> {
         if self.by_addr.len() >= MAX_PEERS && !self.by_addr.contains_key(&addr) {
             return None;
@@ -49,13 +70,21 @@ impl Contacts {
     }
 
     pub(super) fn set_form(&mut self, addr: SocketAddrV4, name: Option<&str>) -> bool {
-        let set = match name.map(forms::by_name) {
+        let (form, port) = match name.map(|n| n.split_once(':').unwrap_or((n, ""))) {
+            Some((form, "")) => (Some(form), None),
+            Some((form, port)) => match port.parse() {
+                Ok(port) => (Some(form), Some(port)),
+                Err(_) => return false,
+            },
+            None => (None, None),
+        };
+        let set = match form.map(forms::by_name) {
             Some(None) => return false,
             Some(form) => form,
             None => None,
         };
         if let Some(contact) = self.entry(addr) {
-            contact.set = set;
+            (contact.set, contact.image_port) = (set, port);
             contact.refused = false;
             if name.is_none() {
                 contact.seen = Seen::default();
@@ -67,12 +96,12 @@ impl Contacts {
     /// The form set or learned.
     pub(super) fn form(&self, addr: SocketAddrV4) -> Option<&'static Form> {
         let contact = self.by_addr.get(&addr)?;
-        contact.set.or_else(|| forms::settle(&contact.seen))
+        contact.set.or_else(|| seen::settle(&contact.seen))
     }
 
     /// The form to send in.
     pub(super) fn sending_form(&self, addr: SocketAddrV4) -> &'static Form {
-        self.form(addr).unwrap_or(&forms::FORMS[0])
+        self.form(addr).unwrap_or(forms::default())
     }
 
     /// Whether text goes over TCP: the form says so, or UDP was refused and it does not say no.
@@ -92,6 +121,11 @@ impl Contacts {
             Some(contact) => !std::mem::replace(&mut contact.refused, true),
             None => false,
         }
+    }
+
+    /// Whether it says and reads JSON arrays only.
+    pub(super) fn speaks_json(&self, addr: SocketAddrV4) -> bool {
+        self.form(addr).is_some_and(|f| f.list.separator == ListSeparator::Json)
     }
 
     pub(super) fn listens_on_chat_port(&self, addr: SocketAddrV4) -> bool {

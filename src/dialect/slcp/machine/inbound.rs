@@ -2,10 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::super::codec::{self, Entry, Said};
-use super::super::encode;
+use super::super::forms::{TextForm, Transport};
+use super::super::said::{Entry, Said};
+use super::super::seen::{Origin, Seen};
+use super::super::{codec, encode};
 use super::sockets::Role;
-use super::{Heard, Machine, UserId};
+use super::{Heard, Lesson, Machine, TextHeard, UserId};
 use crate::model::{Handle, Millis, SocketId};
 
 /// A datagram as it came.
@@ -39,7 +41,7 @@ impl Machine {
         }
         match said {
             Ok(said) => {
-                self.note_datagram(from, &said, &arrived);
+                self.note_datagram(from, &said);
                 self.said(now, said, from, arrived.link, role);
             }
             Err(error) => self.heard(Heard::Complaint {
@@ -56,38 +58,40 @@ impl Machine {
         SocketAddrV4::new(if own { Ipv4Addr::LOCALHOST } else { *addr.ip() }, addr.port())
     }
 
-    fn note_datagram(&mut self, from: SocketAddrV4, said: &Said, arrived: &Arrived) {
-        let discovery = self.setup.port;
-        match said {
-            Said::Join { port, style, .. } => {
-                let addr = SocketAddrV4::new(*from.ip(), *port);
-                if from.port() == *port {
-                    self.contacts.note_chat_udp(addr);
-                }
-                let style = *style;
-                self.contacts.note(addr, |seen| seen.note_join(style, from.port(), *port, discovery));
+    /// JOINs, lists and acknowledgements name their program's chat address themselves; what
+    /// texts and images tell is learned once the node knows whose they are.
+    fn note_datagram(&mut self, from: SocketAddrV4, said: &Said) {
+        let addr = match said {
+            Said::Join { port, .. } => Some(SocketAddrV4::new(*from.ip(), *port)),
+            Said::List { entries, .. } => self.own_entry(from, entries),
+            Said::Noise(_) => self.chat_address(from),
+            _ => None,
+        };
+        let Some(addr) = addr.filter(|a| self.link_to(*a.ip(), 0).is_some()) else { return };
+        let origin = self.origin(from, addr);
+        self.contacts.note(addr, |seen| seen.note(said, Transport::Udp, origin));
+        if let Said::Join { udp_port, .. } = said {
+            if origin == Origin::Chat {
+                self.contacts.note_chat_udp(addr);
             }
-            Said::List { entries, style } => {
-                let broadcast = arrived.to.is_some_and(|to| self.is_broadcast(to));
-                if let Some(addr) = self.own_entry(from, entries) {
-                    let style = *style;
-                    self.contacts.note(addr, |seen| seen.note_list_udp(style, broadcast));
-                }
+            if let Some(udp) = udp_port {
+                self.contacts.note_udp_port(addr, *udp);
             }
-            Said::Text { style, .. } => {
-                let style = *style;
-                if let Some(addr) = self.chat_address(from) {
-                    self.contacts.note(addr, |seen| seen.note_text_udp(style));
-                }
-            }
-            Said::Image(head) => {
-                let style = head.style;
-                if let Some(addr) = self.chat_address(from) {
-                    self.contacts.note(addr, |seen| seen.note_image_udp(style));
-                }
-            }
-            _ => {}
         }
+    }
+
+    fn origin(&self, from: SocketAddrV4, chat: SocketAddrV4) -> Origin {
+        match from.port() {
+            port if port == chat.port() => Origin::Chat,
+            port if port == self.setup.port => Origin::Discovery,
+            _ => Origin::Other,
+        }
+    }
+
+    pub(super) fn lesson(said: &Said, over: Transport) -> Lesson {
+        let mut seen = Seen::default();
+        seen.note(said, over, Origin::Other);
+        Lesson(seen)
     }
 
     fn is_broadcast(&self, to: Ipv4Addr) -> bool {
@@ -131,44 +135,42 @@ impl Machine {
         role: Role,
     ) {
         match said {
-            Said::Join { handle, port, udp_port, .. } => {
+            Said::Join { handle, port, .. } => {
                 let addr = SocketAddrV4::new(*from.ip(), port);
-                if let Some(udp) = udp_port {
-                    self.contacts.note(addr, |seen| seen.note_udp_port(udp));
-                }
                 self.here(handle, addr, link, None, true);
             }
             Said::Iam(entry) => self.listed(vec![entry], from, link),
             Said::List { entries, .. } => self.listed(entries, from, link),
-            Said::Leave { handle } => self.heard(Heard::Left { handle, from: *from.ip() }),
+            Said::Leave { handle } => self.heard(Heard::Left { handle, from }),
             Said::Away { handle } => {
-                self.heard(Heard::Away { handle, from: *from.ip(), away: true });
+                self.heard(Heard::Away { handle, from, away: true });
             }
             Said::Back { handle } => {
-                self.heard(Heard::Away { handle, from: *from.ip(), away: false });
+                self.heard(Heard::Away { handle, from, away: false });
             }
             Said::Who { reply_port, json, .. } => self.asked(now, from, json, reply_port),
             Said::Whois { wanted, .. } => self.asked_whois(&wanted, from),
-            Said::Text { from: handle, to, text, autoreply, .. } => {
-                let to = self.addressed(role, to.as_ref());
-                if let Some(to) = to {
-                    let chat_port = !matches!(role, Role::Tcp(..));
-                    self.heard(Heard::Text {
-                        from: handle,
-                        source: from,
-                        chat_port,
-                        to,
-                        text,
-                        autoreply,
-                    });
-                }
-            }
+            said @ Said::Text { .. } => self.text_said(said, from, role),
             Said::Image(head) => self.image_head_by_udp(now, head, from, role),
             Said::ImageChunk { id, index, total, data } => {
                 self.image_chunk(now, (id, index, total, data), from, role);
             }
             Said::Noise(_) => {}
         }
+    }
+
+    fn text_said(&mut self, said: Said, source: SocketAddrV4, role: Role) {
+        let over = if matches!(role, Role::Tcp(..)) { Transport::Tcp } else { Transport::Udp };
+        // `MSG anna bob …`: bob is the receiver only for programs that name both
+        let form = self.chat_address(source).and_then(|a| self.contacts.form(a));
+        let names_both = form.is_none_or(|f| f.text == TextForm::Both);
+        let said = if names_both { said } else { said.receiver_as_text() };
+        let lesson = Machine::lesson(&said, over);
+        let Said::Text { from, to, text, autoreply, .. } = said else { return };
+        let Some(to) = self.addressed(role, to.as_ref()) else { return };
+        let chat_port = over == Transport::Udp;
+        let text = TextHeard { from, source, chat_port, to, text, autoreply, lesson };
+        self.heard(Heard::Text(text));
     }
 
     fn here(
@@ -211,7 +213,7 @@ impl Machine {
         let own = self.own_entries(*from.ip());
         let found = own.into_iter().find(|e| e.handle.is(wanted.as_str()));
         if let (Some(entry), Some(speaker)) = (found, self.speaker()) {
-            self.send(speaker, from, encode::iam(&entry));
+            self.send(speaker, from, encode::iam(&entry.handle, entry.ip, entry.port));
         }
     }
 

@@ -8,22 +8,24 @@ mod answers;
 mod contacts;
 mod images;
 mod inbound;
+mod outgoing;
 mod sockets;
 mod streams;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::codec::Entry;
+use super::said::Entry;
+use super::seen::Seen;
 use super::encode;
-use crate::model::limits::{MAX_PENDING, SLCP_LINE, SLCP_PARTS};
 use crate::model::{Handle, IoError, Link, Millis, Net, Trouble};
 
 pub use crate::model::UserId;
 
 use answers::Answers;
 use contacts::Contacts;
-use images::{Images, Tag};
+pub use inbound::Arrived;
+use images::Images;
 use sockets::Sockets;
 use streams::Streams;
 
@@ -101,49 +103,25 @@ pub enum Heard {
     Left {
         /// Who.
         handle: Handle,
-        /// Said by.
-        from: Ipv4Addr,
+        /// Said from.
+        from: SocketAddrV4,
     },
     /// Someone is away or back, says this address.
     Away {
         /// Who.
         handle: Handle,
-        /// Said by.
-        from: Ipv4Addr,
+        /// Said from.
+        from: SocketAddrV4,
         /// Away or back.
         away: bool,
     },
     /// An answer is due: call [`Machine::answer`] with who is known.
     Asked(answers::Due),
     /// A text.
-    Text {
-        /// The sender's handle, where the form carries it.
-        from: Option<Handle>,
-        /// Where it came from; its port is the sender's chat port only if `chat_port`.
-        source: SocketAddrV4,
-        /// Whether `source`'s port is known to be a chat port (UDP forms).
-        chat_port: bool,
-        /// For whom.
-        to: UserId,
-        /// The text.
-        text: String,
-        /// Marked as an automatic answer.
-        autoreply: bool,
-    },
+    Text(TextHeard),
     /// An image begins. Answer with [`Machine::image_stored`] after each piece, or
     /// [`Machine::image_refused`].
-    ImageBegins {
-        /// Its name from now on.
-        key: ImageKey,
-        /// The sender's handle, where the form carries it.
-        from: Option<Handle>,
-        /// Where it comes from.
-        source: SocketAddrV4,
-        /// For whom.
-        to: UserId,
-        /// Bytes in all, where the form says so.
-        size: Option<u64>,
-    },
+    ImageBegins(ImageHeard),
     /// A piece of it.
     ImageBytes(ImageKey, Vec<u8>),
     /// It is whole, or will not be.
@@ -166,6 +144,48 @@ pub enum Heard {
         text: String,
     },
 }
+
+/// A text that came in.
+#[derive(Debug, PartialEq)]
+pub struct TextHeard {
+    /// The sender's handle, where the form carries it.
+    pub from: Option<Handle>,
+    /// Where it came from.
+    pub source: SocketAddrV4,
+    /// Whether `source`'s port may be the sender's chat port (UDP forms).
+    pub chat_port: bool,
+    /// For whom.
+    pub to: UserId,
+    /// The text.
+    pub text: String,
+    /// Marked as an automatic answer.
+    pub autoreply: bool,
+    /// What it tells of the sender's program, once the node knows who that is.
+    pub lesson: Lesson,
+}
+
+/// An image that begins to come in.
+#[derive(Debug, PartialEq)]
+pub struct ImageHeard {
+    /// Its name from now on.
+    pub key: ImageKey,
+    /// The sender's handle, where the form carries it.
+    pub from: Option<Handle>,
+    /// Where it comes from.
+    pub source: SocketAddrV4,
+    /// Whether `source`'s port may be the sender's chat port (UDP forms).
+    pub chat_port: bool,
+    /// For whom.
+    pub to: UserId,
+    /// Bytes in all, where the form says so.
+    pub size: Option<u64>,
+    /// What it tells of the sender's program.
+    pub lesson: Lesson,
+}
+
+/// What one message tells of its sender's program: for [`Machine::learn`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lesson(pub(super) Seen);
 
 /// What comes out.
 #[derive(Debug, PartialEq)]
@@ -329,7 +349,7 @@ impl Machine {
     /// where its program listens for that.
     pub fn ask_one(&mut self, to: SocketAddrV4) {
         let Some(id) = self.speaker() else { return };
-        let json = self.contacts.form(to).is_some_and(|f| f.list.is_json());
+        let json = self.contacts.speaks_json(to);
         let said = if json { encode::json_who(&self.users[&id].handle) } else { encode::who() };
         self.send(id, SocketAddrV4::new(*to.ip(), self.setup.port), said.clone());
         if self.contacts.listens_on_chat_port(to) {
@@ -353,7 +373,7 @@ impl Machine {
         let form = self.contacts.sending_form(to.addr);
         let parts = encode::texts(form, &me.handle, &to.handle, text)?;
         if self.contacts.uses_tcp(to.addr) {
-            self.stream_text(now, tag, to.addr, parts);
+            self.stream_text(tag, to.addr, parts);
             return Ok(());
         }
         for part in parts {
@@ -372,6 +392,26 @@ impl Machine {
         });
         self.heard(Heard::Sent(tag));
         Ok(())
+    }
+
+    /// Whether a text fits the form of an addressee.
+    ///
+    /// # Errors
+    /// It does not: how many bytes about would.
+    pub fn fits(&self, user: UserId, to: &Addressee, text: &str) -> Result<(), encode::TooLong> {
+        let Some(me) = self.users.get(&user) else { return Ok(()) };
+        let form = self.contacts.sending_form(to.addr);
+        encode::texts(form, &me.handle, &to.handle, text).map(|_| ())
+    }
+
+    /// A peer's message told something of its program.
+    pub fn learn(&mut self, addr: SocketAddrV4, lesson: Lesson) {
+        self.contacts.note(addr, |seen| seen.add(lesson.0));
+    }
+
+    /// Whether something reads UDP at this chat address.
+    pub fn listens_on_chat_port(&self, addr: SocketAddrV4) -> bool {
+        self.contacts.listens_on_chat_port(addr)
     }
 
     /// A datagram will not arrive. A peer whose form we only guessed is tried over TCP

@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::super::codec::Said;
-use super::super::stream::{Reader, StreamSaid};
-use super::images::Outgoing;
+use super::super::forms::Transport;
+use super::super::said::Said;
+use super::super::seen::Origin;
+use super::super::stream::{PortKind, Reader, StreamSaid};
+use super::outgoing::Outgoing;
 use super::sockets::Role;
-use super::{Heard, ImageKey, Lesson, Machine, UserId};
+use super::{Heard, ImageKey, Machine};
 use crate::model::limits::{MAX_STREAMS, MAX_STREAMS_PER_SOURCE, STALL_MS};
 use crate::model::net::ACCEPTED;
 use crate::model::{IoError, Millis, Net, SocketId, StreamId, Trouble};
@@ -96,7 +98,7 @@ impl Machine {
         let from = self.canonical(from);
         let full = self.streams.open.len() >= MAX_STREAMS
             || self.streams.from_source(*from.ip()) >= MAX_STREAMS_PER_SOURCE;
-        let Some(role @ Role::Tcp(user, kind)) = self.sockets.role(socket) else {
+        let Some(role @ Role::Tcp(_, kind)) = self.sockets.role(socket) else {
             return self.net(Net::Close(stream));
         };
         if full || self.link_to(*from.ip(), 0).is_none() {
@@ -105,7 +107,7 @@ impl Machine {
             }
             return self.net(Net::Close(stream));
         }
-        if self.serve_offered_image(now, stream, from, user) {
+        if self.serve_offered_image(now, stream, from, kind == PortKind::ImagePlus1) {
             return;
         }
         let inbound = Inbound {
@@ -160,6 +162,7 @@ impl Machine {
                 let Some(Stream::In(inbound)) = self.streams.open.get_mut(&stream) else { return };
                 let said = inbound.reader.end(&is_ours);
                 self.stream_said(now, stream, said);
+                self.raw_ended(stream);
                 self.streams.open.remove(&stream);
                 self.net(Net::Close(stream));
             }
@@ -187,6 +190,7 @@ impl Machine {
                 let said = inbound.reader.end(&self.is_ours());
                 self.streams.open.insert(stream, Stream::In(inbound));
                 self.stream_said(now, stream, said);
+                self.raw_ended(stream);
                 self.streams.open.remove(&stream);
             }
             Some(Stream::Fetch { key, .. }) => {
@@ -291,8 +295,7 @@ impl Machine {
                     if let Some(Stream::In(inbound)) = self.streams.open.get_mut(&stream) {
                         inbound.image = Some(key);
                     }
-                    let lesson = Lesson::ImageTcp(head.style);
-                    self.image_begins(key, &head, from, role, lesson);
+                    self.image_begins(key, head, from, role, Transport::Tcp);
                 }
                 StreamSaid::ImageBytes(bytes) => {
                     if let Some(key) = image {
@@ -333,16 +336,16 @@ impl Machine {
             Said::Whois { wanted, .. } => {
                 let own = self.own_entries(*from.ip());
                 if let Some(entry) = own.into_iter().find(|e| e.handle.is(wanted.as_str())) {
-                    self.net(Net::Write(stream, super::super::encode::iam(&entry)));
+                    self.net(Net::Write(stream, super::super::encode::iam(&entry.handle, entry.ip, entry.port)));
                 }
             }
-            Said::List { ref entries, style } => {
+            Said::List { ref entries, .. } => {
                 let here = |e: &&super::Entry| {
                     *self.canonical(SocketAddrV4::new(e.ip, e.port)).ip() == *from.ip()
                 };
                 let own = entries.iter().find(here).map(|e| SocketAddrV4::new(*from.ip(), e.port));
                 if let Some(own) = own {
-                    self.contacts.note(own, |seen| seen.note_list_tcp(style));
+                    self.contacts.note(own, |s| s.note(&said, Transport::Tcp, Origin::Other));
                 }
                 self.said(now, said, from, 0, role);
             }
@@ -360,15 +363,16 @@ impl Machine {
 
     /// What was given out of an image is stored: more may come.
     pub fn image_stored(&mut self, key: ImageKey) {
-        if let Some(stream) = self.streams.with_image(key) {
+        if let Some(stream) = self.streams.with_image(key).or(self.images.stream_of(key)) {
             self.net(Net::ReadMore(stream));
         }
     }
 
     /// The image is not wanted, or cannot be kept.
     pub fn image_refused(&mut self, key: ImageKey) {
+        let stream = self.streams.with_image(key).or(self.images.stream_of(key));
         self.images.drop_key(key);
-        if let Some(stream) = self.streams.with_image(key) {
+        if let Some(stream) = stream {
             self.streams.open.remove(&stream);
             self.net(Net::Close(stream));
         }
@@ -408,18 +412,29 @@ impl Machine {
         }
     }
 
+    /// The other end waits for leave to send its image: READY (pollo), or OK (mahiramd). A
+    /// program that is not known gets the one, and where that does not help the other.
+    fn say_ready(&mut self, stream: StreamId) {
+        let Some(Stream::In(inbound)) = self.streams.open.get_mut(&stream) else { return };
+        inbound.awaited += 1;
+        let (from, awaited) = (inbound.from, inbound.awaited);
+        let form = self.chat_address(from).and_then(|a| self.contacts.form(a));
+        let word: &[u8] = match (form.map(|f| f.name), awaited) {
+            (Some("mahiramd"), 1) | (None | Some(_), 2) => b"OK",
+            (_, 1) => b"READY",
+            _ => return,
+        };
+        if let Some(Stream::In(inbound)) = self.streams.open.get_mut(&stream) {
+            inbound.idle = awaited > 1;
+        }
+        self.net(Net::Write(stream, word.to_vec()));
+    }
+
     pub(super) fn complain(&mut self, from: SocketAddrV4, text: &str) {
         self.heard(Heard::Complaint { from: *from.ip(), text: text.into() });
     }
 
     pub(super) fn complain_ours(&mut self, text: String) {
         self.heard(Heard::Complaint { from: Ipv4Addr::UNSPECIFIED, text });
-    }
-
-    pub(super) fn user_of(role: Role) -> Option<UserId> {
-        match role {
-            Role::ChatUdp(user) | Role::Tcp(user, _) => Some(user),
-            Role::Discovery | Role::ImageUdp => None,
-        }
     }
 }
