@@ -434,7 +434,8 @@ fn port(value: &DeValue<'_>) -> Option<u16> {
     u16::try_from(number).ok().filter(|p| *p > 0)
 }
 
-fn line_of(text: &str, span: &Range<usize>) -> usize {
+/// The line a span begins in, from 1.
+pub(super) fn line_of(text: &str, span: &Range<usize>) -> usize {
     let end = span.start.min(text.len());
     text.as_bytes()[..end].iter().filter(|b| **b == b'\n').count() + 1
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::Kept;
-use super::file::Note;
+use super::file::{Note, line_of};
 use crate::model::{IoError, Trouble};
 
 /// Its name in the state folder.
@@ -40,17 +40,9 @@ pub fn read(folder: &Path) -> (Kept, Option<Note>) {
     let (line, why) = if bytes.len() as u64 > MAX_STATE {
         (None, format!("more than {MAX_STATE} bytes"))
     } else {
-        match std::str::from_utf8(&bytes) {
-            Err(_) => (None, "not UTF-8".to_owned()),
-            Ok(text) => match toml::from_str(text) {
-                Ok(kept) => return (kept, None),
-                Err(e) => {
-                    let start = e.span().map(|span| span.start.min(text.len()));
-                    let lines = |at: usize| text[..at].matches('\n').count() + 1;
-                    let why = e.message().lines().next().unwrap_or_default().to_owned();
-                    (start.filter(|at| text.is_char_boundary(*at)).map(lines), why)
-                }
-            },
+        match parse(&bytes) {
+            Ok(kept) => return (kept, None),
+            Err(damage) => damage,
         }
     };
     let aside = match std::fs::rename(&path, folder.join(BAD)) {
@@ -58,6 +50,15 @@ pub fn read(folder: &Path) -> (Kept, Option<Note>) {
         Err(e) => format!("not used, and not set aside: {}", IoError::from(e)),
     };
     said(line, format!("damaged ({why}): {aside}"))
+}
+
+/// What the file's bytes say, or the line where they are damaged and how.
+fn parse(bytes: &[u8]) -> Result<Kept, (Option<usize>, String)> {
+    let text = std::str::from_utf8(bytes).map_err(|_| (None, "not UTF-8".to_owned()))?;
+    toml::from_str(text).map_err(|e| {
+        let line = e.span().map(|span| line_of(text, &span));
+        (line, e.message().lines().next().unwrap_or_default().to_owned())
+    })
 }
 
 /// Replaces what is kept in a state folder.
@@ -189,5 +190,14 @@ mod tests {
         std::fs::remove_dir_all(dir.path().join("gone")).unwrap();
         assert!(keeper.keep(&some()).is_err());
         assert_eq!(Keeper::new(None).keep(&some()), Ok(()));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "(\\[set\\]|forms|blocked|=|\"a\"|\n|ä|\\PC){0,20}") {
+            if let Err((Some(line), _)) = parse(text.as_bytes()) {
+                proptest::prop_assert!(line <= text.lines().count() + 1);
+            }
+        }
     }
 }

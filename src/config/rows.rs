@@ -225,7 +225,6 @@ static ROWS: &[Row] = &[
         kind: Kind::Switch,
         get: |s| on_off(first(s).is_some_and(|u| u.inactive)),
         set: |s, v| switch(v).map(|on| first_mut(s).inactive = on),
-        ..ROW
     },
     Row {
         key: "imagepath",
