@@ -2,6 +2,12 @@
 //!
 //! The core sees only [`Settings`] and [`Kept`]; reading files is `layers` and `kept`'s business.
 
+pub mod file;
+mod foreign;
+pub mod kept;
+pub mod layers;
+pub mod rows;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -9,6 +15,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Handle;
+
+pub use file::Note;
+pub use layers::{Loaded, Sources};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq)]
