@@ -15,6 +15,7 @@ pub mod plan;
 pub mod said;
 pub mod seen;
 pub mod stream;
+mod table;
 mod unbase64;
 mod words;
 
