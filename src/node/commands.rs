@@ -11,8 +11,8 @@ use crate::config::{self, Settings};
 use crate::model::answer::DialectView;
 use crate::model::limits::{MAX_AUTOREPLY, MAX_BLOCKED, MAX_RECIPIENTS};
 use crate::model::{
-    Answer, Dialect, Handle, LinkView, Now, PeerId, PeerView, Presence, Refusal, RouteView,
-    Status, Trust, UserId, What,
+    Answer, Dialect, Handle, LinkView, Now, PeerId, PeerView, Presence, Refusal, RouteView, Status,
+    Trust, UserId, What,
 };
 
 type Answered = Result<Answer, Refusal>;
@@ -62,8 +62,11 @@ impl Node {
             Command::Config { key, value } => self.config(now, key, value),
             Command::SetForm { handle, form } => self.set_form(&handle, form),
             Command::FreeHandle { handle } => {
-                let wanted =
-                    if handle.is_empty() { self.fallback.clone() } else { Handle::nearest(&handle) };
+                let wanted = if handle.is_empty() {
+                    self.fallback.clone()
+                } else {
+                    Handle::nearest(&handle)
+                };
                 Ok(Answer::Handle(self.free_handle_for(&wanted, Some(id))))
             }
         }
@@ -94,12 +97,8 @@ impl Node {
     }
 
     fn who(&self, asking: UserId, gone: bool) -> Vec<PeerView> {
-        let mut found: Vec<PeerView> = self
-            .roster
-            .all()
-            .filter(|p| gone || p.is_here())
-            .map(|p| self.peer_view(p))
-            .collect();
+        let mut found: Vec<PeerView> =
+            self.roster.all().filter(|p| gone || p.is_here()).map(|p| self.peer_view(p)).collect();
         let local = self.users.iter().filter(|(id, u)| *id != asking && u.joined);
         found.extend(local.map(|(id, user)| local_view(id, user)));
         found.sort_by_cached_key(|p| (p.presence == Presence::Gone, p.handle.to_lowercase()));
@@ -255,21 +254,14 @@ impl Node {
                     .ok_or_else(|| Refusal::NoSuchPeer { name: name.to_owned() })
             }
             (several, local) => {
-                let mut choices: Vec<String> =
-                    several.iter().map(|p| self.name_of(p.id)).collect();
+                let mut choices: Vec<String> = several.iter().map(|p| self.name_of(p.id)).collect();
                 choices.extend(local.map(|_| format!("{handle}@local")));
                 Err(Refusal::Ambiguous { name: name.to_owned(), choices })
             }
         }
     }
 
-    fn set_presence(
-        &mut self,
-        now: Now,
-        id: UserId,
-        away: bool,
-        text: Option<String>,
-    ) -> Answered {
+    fn set_presence(&mut self, now: Now, id: UserId, away: bool, text: Option<String>) -> Answered {
         if let Some(text) = &text {
             fits_autoreply(text)?;
         }
@@ -315,7 +307,7 @@ impl Node {
         self.tell(now, handle, what);
         if self.users.acting(None) == Ok(id) {
             if let Some(row) = config_rows::find(key) {
-                let _ = (row.set)(&mut self.settings, value); // it was checked before
+                let _ = row.set(&mut self.settings, value); // it was checked before
             }
             self.kept.set.insert(key.into(), value.into());
             self.keep();
@@ -404,11 +396,7 @@ impl Node {
         let Some(key) = key else {
             return Ok(Answer::Config(config_rows::view(&self.settings)));
         };
-        let row = config_rows::find(&key).ok_or_else(|| {
-            let near = config_rows::nearest(&key);
-            let near = near.map_or_else(String::new, |n| format!(" such as {n}"));
-            Refusal::bad("CONFIG", key.as_str(), format!("a setting's name{near}: CONFIG lists them"))
-        })?;
+        let row = config_rows::find(&key).ok_or_else(|| config_rows::unknown(&key))?;
         let Some(value) = value else {
             let all = config_rows::view(&self.settings);
             return Ok(Answer::Config(all.into_iter().filter(|v| v.key == row.key).collect()));
@@ -424,13 +412,13 @@ impl Node {
             _ => {}
         }
         let mut changed = self.settings.clone();
-        (row.set)(&mut changed, &value)?;
+        row.set(&mut changed, &value)?;
         if row.key == "inactive" {
             let away = changed.users.first().is_some_and(|u| u.inactive);
             return self.set_presence(now, first, away, None);
         }
         self.apply(changed);
-        let value = (row.get)(&self.settings);
+        let value = row.get(&self.settings);
         self.kept.set.insert(row.key.into(), value.clone());
         self.keep();
         self.tell(now, None, What::Config { key: row.key.into(), value });
@@ -451,7 +439,7 @@ impl Node {
         let Ok(first) = self.users.acting(None) else { return };
         let mut next = self.settings.clone();
         for row in config_rows::rows() {
-            let (old, value) = ((row.get)(&self.settings), (row.get)(&new));
+            let (old, value) = (row.get(&self.settings), row.get(&new));
             if old == value {
                 continue;
             }
@@ -471,7 +459,7 @@ impl Node {
                     self.set_presence(now, first, away, None)
                 }
                 _ => {
-                    let set = (row.set)(&mut next, &value);
+                    let set = row.set(&mut next, &value);
                     self.tell(now, None, What::Config { key: row.key.into(), value });
                     set.map(|()| Answer::Done)
                 }
@@ -493,8 +481,7 @@ impl Node {
         let mut known = true;
         self.slcp_do(|m| known = m.set_form(addr, form.as_deref()));
         if !known {
-            let names: Vec<&str> =
-                crate::dialect::slcp::FORMS.iter().map(|f| f.name).collect();
+            let names: Vec<&str> = crate::dialect::slcp::FORMS.iter().map(|f| f.name).collect();
             let found = form.unwrap_or_default();
             return Err(Refusal::bad("FORM", found, format!("one of {}", names.join(", "))));
         }
@@ -520,8 +507,7 @@ fn fits_autoreply(text: &str) -> Result<(), Refusal> {
 
 fn local_view(id: UserId, user: &User) -> PeerView {
     let (address, port) = (Ipv4Addr::LOCALHOST.to_string(), user.port.unwrap_or_default());
-    let route =
-        RouteView { dialect: Dialect::Local, address: address.clone(), port, form: None };
+    let route = RouteView { dialect: Dialect::Local, address: address.clone(), port, form: None };
     PeerView {
         id: local_peer(id),
         handle: user.handle.to_string(),

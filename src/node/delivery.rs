@@ -96,13 +96,7 @@ impl Node {
     }
 
     /// Answers for a user who is away: once per peer and period, never an autoreply.
-    pub(super) fn autoreply(
-        &mut self,
-        now: Now,
-        user: UserId,
-        to: PeerId,
-        reply: Option<String>,
-    ) {
+    pub(super) fn autoreply(&mut self, now: Now, user: UserId, to: PeerId, reply: Option<String>) {
         if let Some(reply) = reply.filter(|_| self.answered.allow(now.mono, user, to)) {
             // it is at most MAX_AUTOREPLY bytes, so it always fits
             let _ = self.text_out(now, user, &[Target::Peer(to)], None, &reply, true);
@@ -124,8 +118,7 @@ impl Node {
     ) -> PeerId {
         let here = self.roster.at_ip(*source.ip());
         let named = |id: &&&super::roster::Peer| handle.is_none_or(|h| id.handle.is(h.as_str()));
-        let by_port =
-            here.iter().filter(named).find(|p| p.routes.iter().any(|r| r.addr == source));
+        let by_port = here.iter().filter(named).find(|p| p.routes.iter().any(|r| r.addr == source));
         let found = by_port.or_else(|| here.iter().find(named)).map(|p| p.id);
         if let Some(id) = found {
             self.roster.spoke(now, id);

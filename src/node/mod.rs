@@ -15,8 +15,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::config::{Kept, Settings, rows as config_rows};
-use crate::dialect::slcp::said::Entry;
 use crate::dialect::slcp::machine::{self, Arrived, Heard, Machine, Me, Out, Setup};
+use crate::dialect::slcp::said::Entry;
 use crate::model::{
     Answer, Dialect, Event, Handle, IoError, Link, Millis, Now, PeerId, Refusal, Status, Trouble,
     UserId, What,
@@ -172,14 +172,10 @@ impl Node {
 
     /// When `Tick` is wanted.
     pub fn wake_at(&self) -> Option<Millis> {
-        [
-            self.slcp.as_ref().and_then(Machine::wake_at),
-            self.roster.wake_at(),
-            self.claim_until,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        [self.slcp.as_ref().and_then(Machine::wake_at), self.roster.wake_at(), self.claim_until]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The settings that hold now.

@@ -402,10 +402,8 @@ impl Roster {
 
     /// Those of a handle who may speak from this address: the very port, else any at that host.
     fn speakers(&self, handle: &Handle, from: SocketAddrV4) -> Vec<PeerId> {
-        let here: Vec<&Peer> = self
-            .called(handle.as_str())
-            .filter(|p| p.is_here() && p.has_ip(*from.ip()))
-            .collect();
+        let here: Vec<&Peer> =
+            self.called(handle.as_str()).filter(|p| p.is_here() && p.has_ip(*from.ip())).collect();
         let exact = here.iter().find(|p| p.routes.iter().any(|r| r.addr == from)).map(|p| p.id);
         exact.map_or_else(|| here.iter().map(|p| p.id).collect(), |id| vec![id])
     }

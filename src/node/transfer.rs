@@ -203,7 +203,10 @@ impl Node {
             incoming.told = incoming.got;
         }
         self.file(file, op);
-        if tell && let Some(incoming) = self.transfers.incoming.remove(&key) {
+        if !tell {
+            return;
+        }
+        if let Some(incoming) = self.transfers.incoming.remove(&key) {
             self.tell_incoming(now, &incoming, TransferState::Running, None);
             self.transfers.incoming.insert(key, incoming);
         }
@@ -240,12 +243,7 @@ impl Node {
     }
 
     /// A file operation ended.
-    pub(super) fn file_done(
-        &mut self,
-        now: Now,
-        file: FileId,
-        result: Result<FileDone, IoError>,
-    ) {
+    pub(super) fn file_done(&mut self, now: Now, file: FileId, result: Result<FileDone, IoError>) {
         if let Some(key) = self.transfers.by_file.get(&file).copied() {
             return self.incoming_done(now, key, result);
         }
@@ -396,9 +394,7 @@ impl Node {
             };
             let refused = match target {
                 Target::Peer(id) => self.why_not(*id),
-                Target::Local(_) => {
-                    Some("it is a user of this very node: tell it the path".into())
-                }
+                Target::Local(_) => Some("it is a user of this very node: tell it the path".into()),
             };
             let tag = self.deliveries.add(Pending {
                 entry,

@@ -123,12 +123,15 @@ impl Users {
     /// Nobody here bears that handle.
     pub fn acting(&self, named: Option<&str>) -> Result<UserId, Refusal> {
         match named {
-            Some(handle) => self
-                .called(handle)
-                .ok_or_else(|| Refusal::NoSuchUser { handle: handle.to_owned() }),
-            None => self.by_id.keys().next().copied().ok_or_else(|| Refusal::Failed {
-                reason: "this node has no user".into(),
-            }),
+            Some(handle) => {
+                self.called(handle).ok_or_else(|| Refusal::NoSuchUser { handle: handle.to_owned() })
+            }
+            None => self
+                .by_id
+                .keys()
+                .next()
+                .copied()
+                .ok_or_else(|| Refusal::Failed { reason: "this node has no user".into() }),
         }
     }
 }

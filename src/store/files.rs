@@ -145,14 +145,9 @@ struct Part {
     kept: bool,
 }
 
-struct Source {
-    file: File,
-    at: u64,
-}
-
 enum Item {
     Part(Part),
-    Source(Source),
+    Source(File),
 }
 
 struct Desk {
@@ -176,7 +171,7 @@ impl Desk {
                 _ => Err(unknown()),
             },
             FileOp::Open { path } => self.open(file, Path::new(&path)),
-            FileOp::Read => self.read(file),
+            FileOp::Read { offset } => self.read(file, offset),
             FileOp::Discard | FileOp::Close => {
                 self.items.remove(&file);
                 return None;
@@ -227,22 +222,19 @@ impl Desk {
         let metadata = file.metadata()?;
         regular(&metadata)?;
         let picture = picture::recognise(&file);
-        self.items.insert(id, Item::Source(Source { file, at: 0 }));
+        self.items.insert(id, Item::Source(file));
         Ok(FileDone::Opened { size: metadata.len(), picture })
     }
 
-    fn read(&mut self, file: FileId) -> Result<FileDone, IoError> {
-        let Some(Item::Source(source)) = self.items.get_mut(&file) else { return Err(unknown()) };
+    fn read(&mut self, file: FileId, offset: u64) -> Result<FileDone, IoError> {
+        let Some(Item::Source(source)) = self.items.get(&file) else { return Err(unknown()) };
         let mut bytes = vec![0; CHUNK];
         let mut got = 0;
         // By position: a descriptor that came with a call shares its own with the caller.
         while got < CHUNK {
-            match source.file.read_at(&mut bytes[got..], source.at) {
+            match source.read_at(&mut bytes[got..], offset + got as u64) {
                 Ok(0) => break,
-                Ok(n) => {
-                    got += n;
-                    source.at += n as u64;
-                }
+                Ok(n) => got += n,
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e.into()),
             }

@@ -151,11 +151,13 @@ fn a_file_is_read_in_chunks_to_its_end() {
     let picture = Picture { format: "unknown", width: None, height: None };
     let opened = FileDone::Opened { size: CHUNK as u64 + 1, picture };
     assert_eq!(ok(desk.perform(ID, open(&path))), opened);
-    for size in [CHUNK, 1, 0, 0] {
-        assert_eq!(ok(desk.perform(ID, FileOp::Read)), FileDone::Read(vec![7; size]));
+    for (offset, size) in [(0, CHUNK), (CHUNK as u64, 1), (CHUNK as u64 + 1, 0), (u64::MAX / 4, 0)]
+    {
+        let read = desk.perform(ID, FileOp::Read { offset });
+        assert_eq!(ok(read), FileDone::Read(vec![7; size]));
     }
     assert!(desk.perform(ID, FileOp::Close).is_none());
-    assert_eq!(err(desk.perform(ID, FileOp::Read)), unknown());
+    assert_eq!(err(desk.perform(ID, FileOp::Read { offset: 0 })), unknown());
 }
 
 #[test]
@@ -188,7 +190,7 @@ fn a_descriptor_is_read_from_its_start_and_must_be_readable() {
     let picture = Picture { format: "gif", width: Some(3), height: Some(2) };
     let opened = FileDone::Opened { size: GIF.len() as u64, picture };
     assert_eq!(desk.adopt(ID, file.into()), Ok(opened));
-    assert_eq!(ok(desk.perform(ID, FileOp::Read)), FileDone::Read(GIF.into()));
+    assert_eq!(ok(desk.perform(ID, FileOp::Read { offset: 0 })), FileDone::Read(GIF.into()));
     let write_only = OpenOptions::new().write(true).open(&path).unwrap();
     assert_eq!(desk.adopt(FileId(8), write_only.into()).unwrap_err().kind, Trouble::Denied);
     let (end, _other) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -251,9 +253,9 @@ fn one_operation_past_the_queue_is_refused_not_waited_for() {
     let (jobs, todo) = sync_channel(QUEUE);
     let files = Files { jobs: Some(jobs), thread: None };
     for _ in 0..QUEUE {
-        files.submit(ID, FileOp::Read).unwrap();
+        files.submit(ID, FileOp::Read { offset: 0 }).unwrap();
     }
-    assert_eq!(files.submit(ID, FileOp::Read).unwrap_err().kind, Trouble::Exhausted);
+    assert_eq!(files.submit(ID, FileOp::Read { offset: 0 }).unwrap_err().kind, Trouble::Exhausted);
     drop(todo);
     assert!(files.submit(ID, FileOp::Close).is_err());
 }

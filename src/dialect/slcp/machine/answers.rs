@@ -7,9 +7,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use super::super::encode;
 use super::super::forms::{self, ListForm, Transport};
 use super::super::said::{Entry, ListSeparator, ListWord};
-use super::super::encode;
 use super::{Heard, Machine, UserId};
 use crate::model::{Millis, Net, StreamId};
 
@@ -152,13 +152,7 @@ impl Machine {
         }
     }
 
-    fn answer_newcomer(
-        &mut self,
-        now: Millis,
-        speaker: UserId,
-        chat: SocketAddrV4,
-        own: &[Entry],
-    ) {
+    fn answer_newcomer(&mut self, now: Millis, speaker: UserId, chat: SocketAddrV4, own: &[Entry]) {
         let json = self.contacts.speaks_json(chat);
         if json || self.contacts.listens_on_chat_port(chat) {
             self.answer_who(now, speaker, chat, json, None, own);
@@ -213,7 +207,12 @@ impl Machine {
         }
         places.extend(reply_port.map(|p| SocketAddrV4::new(ip, p)));
         let mut seen = Vec::new();
-        places.retain(|p| !seen.contains(p) && { seen.push(*p); true });
+        places.retain(|p| {
+            !seen.contains(p) && {
+                seen.push(*p);
+                true
+            }
+        });
         for (n, place) in places.iter().enumerate() {
             let most = if n == 0 { lists.len() } else { 1 };
             for bytes in lists.iter().take(most) {

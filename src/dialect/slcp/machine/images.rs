@@ -214,9 +214,8 @@ impl Machine {
         from: SocketAddrV4,
         role: Role,
     ) {
-        let same = |h: &Half| {
-            h.from.ip() == from.ip() && h.chunks.as_ref().is_some_and(|c| c.id == id)
-        };
+        let same =
+            |h: &Half| h.from.ip() == from.ip() && h.chunks.as_ref().is_some_and(|c| c.id == id);
         if !self.images.half.iter().any(same) {
             if total == 0 || index > total || self.images.half.len() >= MAX_TRANSFERS {
                 return;
@@ -275,13 +274,8 @@ impl Machine {
     }
 
     pub(super) fn tick_images(&mut self, now: Millis) {
-        let stalled: Vec<ImageKey> = self
-            .images
-            .half
-            .iter()
-            .filter(|h| h.last + STALL_MS <= now)
-            .map(|h| h.key)
-            .collect();
+        let stalled: Vec<ImageKey> =
+            self.images.half.iter().filter(|h| h.last + STALL_MS <= now).map(|h| h.key).collect();
         for key in stalled {
             let half = self.images.half.iter().find(|h| h.key == key);
             let of = half.and_then(|h| h.want).map_or_else(String::new, |w| format!(" of {w}"));

@@ -28,8 +28,7 @@ impl Machine {
     /// A datagram came in on one of our sockets.
     pub fn datagram(&mut self, now: Millis, arrived: Arrived) {
         let Some(role) = self.sockets.role(arrived.socket) else { return };
-        if self.is_own_address(*arrived.from.ip())
-            && self.sockets.is_own_port(arrived.from.port())
+        if self.is_own_address(*arrived.from.ip()) && self.sockets.is_own_port(arrived.from.port())
         {
             return; // our own broadcast came back
         }

@@ -15,17 +15,17 @@ mod streams;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use super::encode;
 use super::said::Entry;
 use super::seen::Seen;
-use super::encode;
 use crate::model::{Handle, IoError, Link, Millis, Net, Trouble};
 
 pub use crate::model::UserId;
 
 use answers::Answers;
 use contacts::Contacts;
-pub use inbound::Arrived;
 use images::Images;
+pub use inbound::Arrived;
 use sockets::Sockets;
 use streams::Streams;
 

@@ -125,10 +125,10 @@ impl Machine {
     /// Bytes came in.
     pub fn stream_bytes(&mut self, now: Millis, stream: StreamId, bytes: Vec<u8>) {
         match self.streams.open.get_mut(&stream) {
-            Some(Stream::In(inbound)) => {
-                (inbound.last, inbound.idle) = (now, false);
+            Some(Stream::In(_)) => {
                 let is_ours = self.is_ours();
                 let Some(Stream::In(inbound)) = self.streams.open.get_mut(&stream) else { return };
+                (inbound.last, inbound.idle) = (now, false);
                 let said = inbound.reader.push(&bytes, &is_ours);
                 if !self.stream_said(now, stream, said) {
                     self.net(Net::ReadMore(stream));
@@ -157,7 +157,7 @@ impl Machine {
     /// The other end sends no more.
     pub fn stream_end(&mut self, now: Millis, stream: StreamId) {
         match self.streams.open.get_mut(&stream) {
-            Some(Stream::In(inbound)) => {
+            Some(Stream::In(_)) => {
                 let is_ours = self.is_ours();
                 let Some(Stream::In(inbound)) = self.streams.open.get_mut(&stream) else { return };
                 let said = inbound.reader.end(&is_ours);
@@ -336,7 +336,10 @@ impl Machine {
             Said::Whois { wanted, .. } => {
                 let own = self.own_entries(*from.ip());
                 if let Some(entry) = own.into_iter().find(|e| e.handle.is(wanted.as_str())) {
-                    self.net(Net::Write(stream, super::super::encode::iam(&entry.handle, entry.ip, entry.port)));
+                    self.net(Net::Write(
+                        stream,
+                        super::super::encode::iam(&entry.handle, entry.ip, entry.port),
+                    ));
                 }
             }
             Said::List { ref entries, .. } => {
