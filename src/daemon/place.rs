@@ -144,7 +144,7 @@ impl Surroundings {
     }
 
     /// The place of an instance. Makes the folder that its socket goes to; the state folder is
-    /// [`Place::make_state`]'s.
+    /// [`Place::hold_state`]'s.
     pub fn place(
         &self,
         whose: Whose,
@@ -317,6 +317,14 @@ pub struct Held {
     socket: Option<PathBuf>,
 }
 
+/// A state folder that is this node's until the value is dropped.
+#[derive(Debug)]
+pub struct State {
+    /// The folder.
+    pub path: PathBuf,
+    _lock: Flock<File>,
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(socket) = &self.socket {
@@ -334,15 +342,7 @@ impl Place {
         path.push(".lock");
         let path = PathBuf::from(path);
         let lock_error = |e: IoError| NoPlace::Lock(path.clone(), e);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
-            .open(&path)
-            .map_err(|e| lock_error(e.into()))?;
+        let file = open_lock(&path).map_err(lock_error)?;
         let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => lock,
             Err((_, Errno::EWOULDBLOCK)) => return Ok(Claim::Live),
@@ -365,18 +365,26 @@ impl Place {
         Ok(Claim::Ours(Held { _lock: lock, socket: Some(self.socket.clone()) }))
     }
 
-    /// Makes the state folder, mode 0700, if it is missing. The error is one line; the node goes
-    /// on without keeping anything.
-    pub fn make_state(&self) -> Result<&Path, String> {
-        let Some(state) = &self.state else {
+    /// Makes the state folder, mode 0700, if it is missing, and locks it: two nodes with a
+    /// `--socket` each may bear one name. The error is one line; the node goes on without
+    /// keeping anything.
+    pub fn hold_state(&self) -> Result<State, String> {
+        let Some(path) = &self.state else {
             return Err("neither XDG_STATE_HOME nor HOME is set: nothing is kept".into());
         };
-        let why = |e: std::io::Error| {
-            format!("{}: {}: nothing is kept", state.display(), IoError::from(e))
-        };
-        DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(why)?;
-        nix::unistd::access(state, nix::unistd::AccessFlags::W_OK).map_err(|e| why(e.into()))?;
-        Ok(state)
+        let why = |e: IoError| format!("{}: {e}: nothing is kept", path.display());
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| why(e.into()))?;
+        nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).map_err(|e| why(e.into()))?;
+        let file = open_lock(&path.join("lock")).map_err(why)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(State { path: path.clone(), _lock: lock }),
+            Err((_, Errno::EWOULDBLOCK)) => Err(format!(
+                "{}: another node of this name uses it: nothing is kept; give this one a name \
+                 with --instance",
+                path.display()
+            )),
+            Err((_, errno)) => Err(why(errno.into())),
+        }
     }
 
     /// Where received images go unless a file says otherwise.
@@ -386,6 +394,13 @@ impl Place {
             None => self.socket.with_file_name("images"),
         }
     }
+}
+
+fn open_lock(path: &Path) -> Result<File, IoError> {
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+    Ok(options.open(path)?)
 }
 
 /// Whether somebody accepts connections there. Never waits: a full backlog is a live one.

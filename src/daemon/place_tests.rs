@@ -207,14 +207,18 @@ fn a_state_folder_that_cannot_be_had_is_one_line() {
     let dir = tempfile::tempdir().unwrap();
     let mut s = around(dir.path());
     let place = s.place(Whose::Person, DEFAULT, None).unwrap();
-    let state = place.make_state().unwrap();
-    assert_eq!(std::fs::metadata(state).unwrap().mode() & 0o777, 0o700);
+    let state = place.hold_state().unwrap();
+    assert_eq!(std::fs::metadata(&state.path).unwrap().mode() & 0o777, 0o700);
+    let again = Place { socket: dir.path().join("other"), ..place.clone() };
+    assert!(again.hold_state().unwrap_err().contains("another node of this name"));
+    drop(state);
+    assert!(again.hold_state().is_ok());
     std::fs::write(dir.path().join("file"), "").unwrap();
     s.xdg_state = Some(dir.path().join("file"));
-    let error = s.place(Whose::Person, DEFAULT, None).unwrap().make_state().unwrap_err();
+    let error = s.place(Whose::Person, DEFAULT, None).unwrap().hold_state().unwrap_err();
     assert!(error.ends_with("no such file or folder: nothing is kept"), "{error}");
     (s.xdg_state, s.home) = (None, None);
     let place = s.place(Whose::Person, DEFAULT, None).unwrap();
-    assert!(place.make_state().unwrap_err().contains("HOME"));
+    assert!(place.hold_state().unwrap_err().contains("HOME"));
     assert_eq!(place.images(), dir.path().join("rt/klatsch/images"));
 }
