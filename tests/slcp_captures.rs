@@ -2,6 +2,8 @@
 //! against `data/slcp/<capture>.expect`, one line per message, reviewed by eye against the
 //! capture's transcript. `KLATSCH_BLESS=1` writes the files anew: review the difference.
 
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in their helpers
+
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::PathBuf;

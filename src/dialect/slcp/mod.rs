@@ -16,6 +16,8 @@ pub mod said;
 pub mod seen;
 pub mod stream;
 mod table;
+#[cfg(test)]
+mod tests;
 mod unbase64;
 mod words;
 

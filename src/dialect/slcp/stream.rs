@@ -135,7 +135,7 @@ impl Reader {
 
     fn run(&mut self, flush: Flush, is_ours: IsOurs) -> Vec<StreamSaid> {
         let mut out = Vec::new();
-        let pending = std::mem::take(&mut self.pending);
+        let mut pending = std::mem::take(&mut self.pending);
         let mut at = 0;
         loop {
             let rest = &pending[at..];
@@ -151,7 +151,8 @@ impl Reader {
                 None => break,
             }
         }
-        self.pending = pending[at..].to_vec();
+        pending.drain(..at);
+        self.pending = pending;
         out
     }
 
@@ -370,7 +371,7 @@ impl Reader {
 
 /// Whether a line begins with a word of the protocol: then it is one, whatever bytes follow.
 fn begins_with_word(line: &[u8]) -> bool {
-    let end = line.iter().position(|b| b.is_ascii_whitespace() || *b == b':');
+    let end = line.iter().take(16).position(|b| b.is_ascii_whitespace() || *b == b':');
     end.is_some_and(|end| WORDS.contains(&&line[..end]))
 }
 

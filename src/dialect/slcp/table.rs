@@ -42,7 +42,7 @@ pub static FORMS: &[Form] = &[
             | LIST_KNOWNUSERS
             | LIST_NO_NL
             | TEXT_UDP
-            | TEXT_TCP
+            | IAM
             | TEXT_SENDER
             | TEXT_NO_QUOTES
             | TEXT_NL
@@ -291,6 +291,7 @@ pub static FORMS: &[Form] = &[
             | TEXT_NO_QUOTES
             | TEXT_NL
             | WHOIS
+            | IAM
             | IMG_TCP
             | IMG_SENDER,
     },
