@@ -68,6 +68,11 @@ impl Hub {
         self.ring.borrow().epoch().to_owned()
     }
 
+    /// The number of the newest event; 0 before the first.
+    pub fn last(&self) -> u64 {
+        self.ring.borrow().next_seq() - 1
+    }
+
     /// A reader of what comes from now on.
     pub fn tail(&self) -> Cursor {
         self.ring.borrow().tail()
