@@ -187,8 +187,8 @@ mod tests {
     fn everything_has_a_word_of_explanation() {
         let lines: Vec<&str> = DESCRIPTION.lines().collect();
         for pair in lines.windows(2) {
-            let starts = |word: &&str| pair[1].starts_with(*word);
-            if ["interface ", "type ", "method ", "error "].iter().any(|word| starts(word)) {
+            let words = ["interface ", "type ", "method ", "error "];
+            if words.iter().any(|word| pair[1].starts_with(word)) {
                 assert!(pair[0].starts_with('#'), "{}", pair[1]);
             }
         }

@@ -12,6 +12,8 @@ pub mod interface;
 pub mod server;
 mod session;
 pub mod socket;
+#[cfg(test)]
+mod tests;
 pub mod varlink;
 pub mod wire;
 

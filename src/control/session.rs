@@ -4,6 +4,7 @@
 //! ring at its own pace, a reply that is not taken in time ends it.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,7 +14,6 @@ use nix::sys::stat::{SFlag, fstat};
 use serde::Serialize;
 use serde_json::{Value, json};
 use smol::Timer;
-use std::os::fd::OwnedFd;
 
 use super::interface::DESCRIPTION;
 use super::server::{About, FRAME_MS, MAX_SUBSCRIBERS, Seat, WRITE_MS};
@@ -178,7 +178,7 @@ impl Session {
             }
             return Ok(Some(file));
         }
-        if self.caller.uid != 0 && self.caller.uid != nix::unistd::geteuid().as_raw() {
+        if !may_name_paths(self.caller.uid, nix::unistd::geteuid().as_raw()) {
             let what = "a path is opened for the node's own user only: pass a file descriptor";
             return Err(refused(&Refusal::Denied { what: what.into() }));
         }
@@ -273,6 +273,12 @@ impl<'a> From<&'a Stamped> for Told<'a> {
     }
 }
 
+/// Who may have the node open a file by its path: otherwise any member of the socket's group
+/// could read, through us, what only the node may read.
+fn may_name_paths(caller: u32, us: u32) -> bool {
+    caller == 0 || caller == us
+}
+
 fn refused(refusal: &Refusal) -> Reply {
     let (name, parameters) = api::refusal_to_json(refusal);
     Reply::error(name, parameters)
@@ -293,5 +299,15 @@ fn object(value: Value) -> Object {
     match value {
         Value::Object(object) => object,
         _ => Object::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn paths_are_for_the_nodes_own_user_and_root() {
+        for (caller, us, may) in [(0, 7, true), (7, 7, true), (8, 7, false), (8, 0, false)] {
+            assert_eq!(super::may_name_paths(caller, us), may, "{caller} {us}");
+        }
     }
 }

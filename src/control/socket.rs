@@ -7,9 +7,10 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 use nix::sys::stat::{Mode, fchmod};
@@ -103,8 +104,11 @@ fn clear(path: &Path) -> io::Result<()> {
         let text = format!("{} stands there and is no socket", path.display());
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
     }
-    match UnixStream::connect(path) {
-        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+    // Without waiting: a node that is stuck, its backlog full, is alive too (EAGAIN).
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let probe = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    match socket::connect(probe.as_raw_fd(), &UnixAddr::new(path)?) {
+        Err(Errno::ECONNREFUSED) => fs::remove_file(path),
         // It answers, or we may not ask: someone has it.
         _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "a live node listens there")),
     }
@@ -142,6 +146,7 @@ fn adopt(fd: RawFd) -> io::Result<Socket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::net::UnixStream;
 
     #[test]
     fn a_dead_nodes_socket_is_replaced_and_a_live_ones_never() {
