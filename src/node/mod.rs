@@ -178,6 +178,11 @@ impl Node {
             .min()
     }
 
+    /// What was set at run time.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
     /// The settings that hold now.
     pub fn settings(&self) -> &Settings {
         &self.settings
