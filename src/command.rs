@@ -1,7 +1,18 @@
 //! The one table of chat commands: what each is called, takes, does and completes to.
 //!
 //! Console, socket and CLI all turn what they were given into a [`Command`]; the node carries it
-//! out. A new command is one variant and one row here, and its arm in `node::commands`.
+//! out. A new command is one variant here, one row in [`table`] and its arm in `node::commands`.
+//!
+//! Pure: [`parse`](fn@parse) takes a line, [`complete`](fn@complete) asks its [`Names`] for what
+//! only a session knows.
+
+pub mod complete;
+pub mod parse;
+pub mod table;
+
+pub use complete::{Completion, Names, complete};
+pub use parse::{Mistake, Typed, parse};
+pub use table::{Kind, ROWS, Row};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,0 +1,422 @@
+//! A typed line to what it asks for, or to one sentence that says what to type instead.
+
+use super::table::{ROWS, Row};
+use super::{Command, LOBBY};
+use crate::model::Handle;
+use crate::model::limits::{MAX_AUTOREPLY, MAX_RECIPIENTS};
+
+/// What a line asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Typed {
+    /// Something for the node.
+    Command(Command),
+    /// Help: about all commands, or one.
+    Help(Option<&'static Row>),
+    /// The end of this console.
+    Quit,
+    /// Speak for this local user from now on; none: list them.
+    User(Option<String>),
+    /// An empty line.
+    Nothing,
+}
+
+/// Why a line is no command. `Display` says what to type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mistake {
+    /// No command of that name; perhaps one near it.
+    Unknown {
+        /// What was typed.
+        word: String,
+        /// The command it resembles.
+        near: Option<&'static str>,
+    },
+    /// An argument is missing.
+    Missing {
+        /// The command.
+        row: &'static Row,
+        /// What it needs.
+        what: &'static str,
+    },
+    /// More than the command takes.
+    Extra {
+        /// The command.
+        row: &'static Row,
+        /// What was too much.
+        found: String,
+    },
+    /// An argument is not what is expected.
+    Bad {
+        /// The command.
+        row: &'static Row,
+        /// Why.
+        reason: String,
+    },
+    /// More recipients than [`MAX_RECIPIENTS`].
+    Recipients {
+        /// How many were named.
+        found: usize,
+    },
+}
+
+/// Reads one line.
+pub fn parse(line: &str) -> Result<Typed, Mistake> {
+    let (word, rest) = split_word(line);
+    if word.is_empty() {
+        return Ok(Typed::Nothing);
+    }
+    let row = Row::named(word).ok_or_else(|| unknown(word))?;
+    let missing = |what| Err(Mistake::Missing { row, what });
+    let command = match row.name {
+        "JOIN" => nothing_more(row, rest, Command::Join {})?,
+        "LEAVE" => nothing_more(row, rest, Command::Leave {})?,
+        "BACK" => nothing_more(row, rest, Command::SetPresence { away: false, text: None })?,
+        "STATUS" => nothing_more(row, rest, Command::Status {})?,
+        "QUIT" => {
+            nothing_more(row, rest, Command::Status {})?;
+            return Ok(Typed::Quit);
+        }
+        "WHO" if rest.eq_ignore_ascii_case("gone") => Command::Who { gone: true },
+        "WHO" => nothing_more(row, rest, Command::Who { gone: false })?,
+        "MSG" => {
+            let (to, text) = recipients(row, rest)?;
+            if text.is_empty() {
+                return missing("a text");
+            }
+            Command::Send { to, text: text.into() }
+        }
+        "ALL" if rest.is_empty() => return missing("a text"),
+        "ALL" => Command::Send { to: vec![LOBBY.into()], text: rest.into() },
+        "IMG" => {
+            let (to, path) = recipients(row, rest)?;
+            let path = unquoted(path.trim_end());
+            if path.is_empty() {
+                return missing("a file");
+            }
+            Command::SendFile { to, path: path.into(), descriptor: None }
+        }
+        "AWAY" => {
+            let text = unquoted(rest.trim_end());
+            let text = (!text.is_empty()).then(|| reply_text(row, text)).transpose()?;
+            Command::SetPresence { away: true, text }
+        }
+        "HANDLE" if rest.is_empty() => return missing("a name"),
+        "HANDLE" => {
+            let handle = handle(row, rest)?;
+            Command::SetHandle { handle }
+        }
+        "AUTOREPLY" if rest.is_empty() => return missing("a text, or OFF"),
+        "AUTOREPLY" if rest.trim_end().eq_ignore_ascii_case("off") => {
+            Command::SetAutoreply { text: String::new() }
+        }
+        "AUTOREPLY" => Command::SetAutoreply { text: reply_text(row, unquoted(rest.trim_end()))? },
+        "BLOCK" => Command::Block { handle: one_word(row, rest)? },
+        "UNBLOCK" => Command::Unblock { handle: one_word(row, rest)? },
+        "CONFIG" => config(row, rest)?,
+        "FORM" => {
+            let (handle, form) = split_word(rest);
+            if handle.is_empty() {
+                return missing("a handle");
+            }
+            let form = match split_word(form) {
+                (form, "") => form,
+                (_, more) => return Err(Mistake::Extra { row, found: more.into() }),
+            };
+            let form = (!form.is_empty() && !form.eq_ignore_ascii_case("auto")).then_some(form);
+            Command::SetForm { handle: handle.into(), form: form.map(str::to_lowercase) }
+        }
+        "USER" if rest.is_empty() => return Ok(Typed::User(None)),
+        "USER" => return Ok(Typed::User(Some(one_word(row, rest)?))),
+        "HELP" if rest.is_empty() => return Ok(Typed::Help(None)),
+        "HELP" => {
+            let word = one_word(row, rest)?;
+            return Row::named(&word).map(|r| Typed::Help(Some(r))).ok_or_else(|| unknown(&word));
+        }
+        // A row without an arm: the test below goes through all rows, so none gets here.
+        _ => return Err(unknown(word)),
+    };
+    Ok(Typed::Command(command))
+}
+
+/// The first word and what follows it, without the white space before either.
+fn split_word(text: &str) -> (&str, &str) {
+    let text = text.trim_start();
+    let end = text.find(char::is_whitespace).unwrap_or(text.len());
+    (&text[..end], text[end..].trim_start())
+}
+
+fn unquoted(text: &str) -> &str {
+    ['"', '\''].iter().find_map(|q| text.strip_prefix(*q)?.strip_suffix(*q)).unwrap_or(text).trim()
+}
+
+fn nothing_more(row: &'static Row, rest: &str, command: Command) -> Result<Command, Mistake> {
+    if rest.is_empty() { Ok(command) } else { Err(Mistake::Extra { row, found: rest.into() }) }
+}
+
+fn one_word(row: &'static Row, rest: &str) -> Result<String, Mistake> {
+    match split_word(rest) {
+        ("", _) => {
+            let what = if row.name == "HELP" { "a command" } else { "a handle" };
+            Err(Mistake::Missing { row, what })
+        }
+        (word, "") => Ok(word.into()),
+        (_, more) => Err(Mistake::Extra { row, found: more.into() }),
+    }
+}
+
+fn handle(row: &'static Row, rest: &str) -> Result<String, Mistake> {
+    let name = unquoted(rest.trim_end());
+    Handle::try_from(name)
+        .map(String::from)
+        .map_err(|bad| Mistake::Bad { row, reason: bad.to_string() })
+}
+
+fn reply_text(row: &'static Row, text: &str) -> Result<String, Mistake> {
+    if text.len() > MAX_AUTOREPLY {
+        let reason = format!("{} bytes, at most {MAX_AUTOREPLY} are answered", text.len());
+        return Err(Mistake::Bad { row, reason });
+    }
+    Ok(text.into())
+}
+
+/// Handles with commas between them, and the rest. A blank after a comma could mean one more
+/// handle or the text: asking is better than sending to the wrong ones.
+fn recipients<'a>(row: &'static Row, rest: &'a str) -> Result<(Vec<String>, &'a str), Mistake> {
+    let (word, left) = split_word(rest);
+    let mut to: Vec<String> = Vec::new();
+    let mut found = 0;
+    for name in word.split(',').filter(|n| !n.is_empty()) {
+        found += 1;
+        if found <= MAX_RECIPIENTS && !to.iter().any(|t| t.eq_ignore_ascii_case(name)) {
+            to.push(name.into());
+        }
+    }
+    if to.is_empty() {
+        return Err(Mistake::Missing { row, what: "a handle" });
+    }
+    if found > MAX_RECIPIENTS {
+        return Err(Mistake::Recipients { found });
+    }
+    if word.ends_with(',') && !left.is_empty() {
+        let reason = format!("no blank after the comma between handles: {}", row.usage);
+        return Err(Mistake::Bad { row, reason });
+    }
+    Ok((to, left))
+}
+
+fn config(row: &'static Row, rest: &str) -> Result<Command, Mistake> {
+    let (key, value) = split_word(rest);
+    let value = unquoted(value.trim_end());
+    if key.eq_ignore_ascii_case("inactive") && !value.is_empty() {
+        let away = switch(value).ok_or_else(|| Mistake::Bad {
+            row,
+            reason: format!("inactive is ON or OFF, not {value}"),
+        })?;
+        return Ok(Command::SetPresence { away, text: None });
+    }
+    let quoted_empty = rest.trim_end().ends_with("\"\"");
+    Ok(Command::Config {
+        key: (!key.is_empty()).then(|| key.to_lowercase()),
+        value: (!value.is_empty() || quoted_empty).then(|| value.into()),
+    })
+}
+
+/// A switch in the words people use.
+pub fn switch(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" => Some(true),
+        "off" | "false" | "no" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+fn unknown(word: &str) -> Mistake {
+    let shown: String = word.trim_start_matches('/').chars().take(24).collect();
+    let upper = shown.to_uppercase();
+    let near = ROWS
+        .iter()
+        .map(|row| {
+            let begins = upper.len() >= 2 && row.name.starts_with(upper.as_str());
+            let apart = if begins { 1 } else { distance(&upper, row.name) };
+            (apart, upper.chars().next() != row.name.chars().next(), row.name)
+        })
+        .filter(|(apart, _, name)| apart * 3 <= name.len().max(upper.chars().count()))
+        .min_by_key(|(apart, other_letter, _)| (*apart, *other_letter))
+        .map(|(_, _, name)| name);
+    Mistake::Unknown { word: shown, near }
+}
+
+/// Insertions, deletions, changes and swaps of neighbours between two words.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let change = usize::from(a[i - 1] != b[j - 1]);
+            let mut d = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + change);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                d = d.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(d);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+impl std::fmt::Display for Mistake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Mistake::Unknown { word, near: Some(near) } => {
+                write!(f, "no command {word}: did you mean {near}? HELP lists them")
+            }
+            Mistake::Unknown { word, near: None } => {
+                write!(f, "no command {word}: HELP lists them; ALL text writes to everyone")
+            }
+            Mistake::Missing { row, what } => {
+                write!(f, "{} needs {what}: {}", row.name, row.example)
+            }
+            Mistake::Extra { row, found } => {
+                write!(f, "{} does not take \"{found}\": {}", row.name, row.usage)
+            }
+            Mistake::Bad { row, reason } => write!(f, "{}: {reason}", row.name),
+            Mistake::Recipients { found } => {
+                write!(f, "{found} recipients, at most {MAX_RECIPIENTS} at once: ALL for everyone")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Mistake {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(line: &str) -> Command {
+        match parse(line) {
+            Ok(Typed::Command(command)) => command,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn mistake(line: &str) -> String {
+        parse(line).map(|t| format!("{line}: {t:?}")).unwrap_err().to_string()
+    }
+
+    fn send(to: &[&str], text: &str) -> Command {
+        Command::Send { to: to.iter().map(ToString::to_string).collect(), text: text.into() }
+    }
+
+    #[test]
+    fn lines_and_what_they_mean() {
+        let file = |to: &[&str], path: &str| Command::SendFile {
+            to: to.iter().map(ToString::to_string).collect(),
+            path: path.into(),
+            descriptor: None,
+        };
+        let away =
+            |text: Option<&str>| Command::SetPresence { away: true, text: text.map(str::to_owned) };
+        let config = |key: Option<&str>, value: Option<&str>| Command::Config {
+            key: key.map(str::to_owned),
+            value: value.map(str::to_owned),
+        };
+        let form = |form: Option<&str>| Command::SetForm {
+            handle: "anna".into(),
+            form: form.map(str::to_owned),
+        };
+        let back = Command::SetPresence { away: false, text: None };
+        for (line, meant) in [
+            ("JOIN", Command::Join {}),
+            ("/join ", Command::Join {}),
+            ("leave", Command::Leave {}),
+            ("Who", Command::Who { gone: false }),
+            ("who gone", Command::Who { gone: true }),
+            ("MSG anna hello  there ", send(&["anna"], "hello  there ")),
+            ("/msg anna,bob \"hi\"", send(&["anna", "bob"], "\"hi\"")),
+            ("msg anna,ANNA,,bob hi, you", send(&["anna", "bob"], "hi, you")),
+            ("msg anna ,hi", send(&["anna"], ",hi")),
+            ("all good morning", send(&[LOBBY], "good morning")),
+            ("img anna /a b/c d.png", file(&["anna"], "/a b/c d.png")),
+            ("img anna,bob \"~/c d.png\" ", file(&["anna", "bob"], "~/c d.png")),
+            ("away", away(None)),
+            ("away at lunch", away(Some("at lunch"))),
+            ("back", back.clone()),
+            ("handle anna-2", Command::SetHandle { handle: "anna-2".into() }),
+            ("autoreply \"Bin weg\"", Command::SetAutoreply { text: "Bin weg".into() }),
+            ("autoreply off", Command::SetAutoreply { text: String::new() }),
+            ("block m", Command::Block { handle: "m".into() }),
+            ("unblock m", Command::Unblock { handle: "m".into() }),
+            ("config", config(None, None)),
+            ("config SLCP.port", config(Some("slcp.port"), None)),
+            ("config bell ON", config(Some("bell"), Some("ON"))),
+            ("config autoreply I am out", config(Some("autoreply"), Some("I am out"))),
+            ("config autoreply \"\"", config(Some("autoreply"), Some(""))),
+            ("CONFIG inactive ON", away(None)),
+            ("config Inactive off", back),
+            ("config inactive", config(Some("inactive"), None)),
+            ("status", Command::Status {}),
+            ("form anna json", form(Some("json"))),
+            ("form anna AUTO", form(None)),
+            ("form anna", form(None)),
+        ] {
+            assert_eq!(command(line), meant, "{line}");
+        }
+        assert_eq!(parse("quit"), Ok(Typed::Quit));
+        assert_eq!(parse(" /EXIT"), Ok(Typed::Quit));
+        assert_eq!(parse("user"), Ok(Typed::User(None)));
+        assert_eq!(parse("user bob"), Ok(Typed::User(Some("bob".into()))));
+        assert_eq!(parse("?"), Ok(Typed::Help(None)));
+        assert_eq!(parse("help /msg"), Ok(Typed::Help(Row::named("MSG"))));
+        assert_eq!(parse(" \t "), Ok(Typed::Nothing));
+    }
+
+    #[test]
+    fn a_mistake_says_what_to_type() {
+        for (line, said) in [
+            ("MSG", "MSG needs a handle: MSG anna hello"),
+            ("msg anna ", "MSG needs a text: MSG anna hello"),
+            ("msg ,", "MSG needs a handle: MSG anna hello"),
+            ("all", "ALL needs a text: ALL lunch is ready"),
+            ("img anna \"\"", "IMG needs a file: IMG anna ~/cat.png"),
+            ("block", "BLOCK needs a handle: BLOCK mallory"),
+            ("block a b", "BLOCK does not take \"b\": BLOCK <handle>"),
+            ("join now", "JOIN does not take \"now\": JOIN"),
+            ("handle", "HANDLE needs a name: HANDLE anna-2"),
+            ("autoreply", "AUTOREPLY needs a text, or OFF: AUTOREPLY I am at lunch"),
+            ("config inactive maybe", "CONFIG: inactive is ON or OFF, not maybe"),
+            ("mgs anna hi", "no command mgs: did you mean MSG? HELP lists them"),
+            ("autoreplay x", "no command autoreplay: did you mean AUTOREPLY? HELP lists them"),
+            ("stat", "no command stat: did you mean STATUS? HELP lists them"),
+            ("help fomr", "no command fomr: did you mean FORM? HELP lists them"),
+            ("hello all", "no command hello: HELP lists them; ALL text writes to everyone"),
+        ] {
+            assert_eq!(mistake(line), said, "{line}");
+        }
+        assert!(mistake("handle a b").contains("may not hold"));
+        assert!(mistake("msg anna, bob hi").contains("no blank after the comma"));
+    }
+
+    #[test]
+    fn every_row_has_an_arm() {
+        for word in ROWS.iter().flat_map(Row::words) {
+            assert!(!matches!(parse(word), Err(Mistake::Unknown { .. })), "{word}");
+        }
+    }
+
+    #[test]
+    fn one_recipient_past_the_limit_is_refused() {
+        let names = |n: usize| (0..n).map(|i| format!("p{i}")).collect::<Vec<_>>().join(",");
+        assert!(parse(&format!("msg {} x", names(MAX_RECIPIENTS))).is_ok());
+        let said = mistake(&format!("msg {} x", names(MAX_RECIPIENTS + 1)));
+        assert_eq!(said, "257 recipients, at most 256 at once: ALL for everyone");
+    }
+
+    #[test]
+    fn one_byte_past_the_autoreply_is_refused() {
+        let text = "x".repeat(MAX_AUTOREPLY);
+        assert!(parse(&format!("autoreply {text}")).is_ok());
+        assert!(mistake(&format!("autoreply {text}x")).contains("401 bytes, at most 400"));
+        assert!(mistake(&format!("away {text}x")).contains("401 bytes, at most 400"));
+    }
+}

@@ -1,0 +1,256 @@
+//! The rows of the command table: one per command a person can type. Parser, completion, HELP
+//! and the manual page all read it; nothing else lists commands.
+
+/// One command as a person knows it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its word, in capitals.
+    pub name: &'static str,
+    /// Other words for it.
+    pub aliases: &'static [&'static str],
+    /// How it is typed.
+    pub usage: &'static str,
+    /// One line for the list.
+    pub summary: &'static str,
+    /// More, for `HELP name`.
+    pub help: &'static str,
+    /// A line that works.
+    pub example: &'static str,
+    /// What Tab offers for each argument in turn.
+    pub arguments: &'static [Kind],
+}
+
+/// What Tab offers for an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A peer's handle.
+    Handle,
+    /// Several, with commas; the last one is completed.
+    Handles,
+    /// A handle of one of the node's own users.
+    User,
+    /// A file, to the end of the line.
+    Path,
+    /// A setting's key.
+    SettingKey,
+    /// `ON` or `OFF`, where the setting before it is a switch.
+    OnOff,
+    /// A command's name.
+    CommandName,
+    /// The name of a program's form.
+    Form,
+    /// Nothing: free text.
+    None,
+}
+
+impl Row {
+    /// The row that a word names, in any case, with or without a leading `/`.
+    pub fn named(word: &str) -> Option<&'static Row> {
+        let word = word.strip_prefix('/').unwrap_or(word);
+        ROWS.iter().find(|row| row.words().any(|w| w.eq_ignore_ascii_case(word)))
+    }
+
+    /// Its name and aliases.
+    pub fn words(&self) -> impl Iterator<Item = &'static str> + use<> {
+        std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+}
+
+/// All commands, in the order in which HELP lists them.
+pub static ROWS: &[Row] = &[
+    Row {
+        name: "WHO",
+        aliases: &["LIST"],
+        usage: "WHO [GONE]",
+        summary: "who is here; with GONE also who was",
+        help: "The first column is what to type to write to somebody. Where two bear one handle it \
+               is handle@address.",
+        example: "WHO",
+        arguments: &[Kind::None],
+    },
+    Row {
+        name: "MSG",
+        aliases: &["TELL"],
+        usage: "MSG <handle>[,<handle>...] <text>",
+        summary: "write to one or several",
+        help: "The text needs no quotes: everything after the handles is sent as it stands. For \
+               each recipient you are told what became of it.",
+        example: "MSG anna hello",
+        arguments: &[Kind::Handles, Kind::None],
+    },
+    Row {
+        name: "ALL",
+        aliases: &[],
+        usage: "ALL <text>",
+        summary: "write to everyone who is here",
+        help: "Sent to each in turn where a chat has no room of its own.",
+        example: "ALL lunch is ready",
+        arguments: &[Kind::None],
+    },
+    Row {
+        name: "IMG",
+        aliases: &["IMAGE"],
+        usage: "IMG <handle>[,<handle>...] <file>",
+        summary: "send an image",
+        help: "The file's name may hold spaces, with or without quotes around it; ~/ is your home \
+               folder.",
+        example: "IMG anna ~/cat.png",
+        arguments: &[Kind::Handles, Kind::Path],
+    },
+    Row {
+        name: "AWAY",
+        aliases: &[],
+        usage: "AWAY [text]",
+        summary: "be away: whoever writes gets the autoreply",
+        help: "With a text, that text becomes the autoreply.",
+        example: "AWAY back at two",
+        arguments: &[Kind::None],
+    },
+    Row {
+        name: "BACK",
+        aliases: &[],
+        usage: "BACK",
+        summary: "be back",
+        help: "Ends AWAY.",
+        example: "BACK",
+        arguments: &[],
+    },
+    Row {
+        name: "HANDLE",
+        aliases: &["NICK"],
+        usage: "HANDLE <name>",
+        summary: "go by another name",
+        help: "One word: no spaces, commas, colons or quotes. The others are told.",
+        example: "HANDLE anna-2",
+        arguments: &[Kind::None],
+    },
+    Row {
+        name: "AUTOREPLY",
+        aliases: &[],
+        usage: "AUTOREPLY <text>|OFF",
+        summary: "what is answered while you are away",
+        help: "OFF answers nothing. Each person gets it once in a while, not for every message.",
+        example: "AUTOREPLY I am at lunch",
+        arguments: &[Kind::None],
+    },
+    Row {
+        name: "JOIN",
+        aliases: &[],
+        usage: "JOIN",
+        summary: "enter the chat",
+        help: "Done by itself at the start; needed only after LEAVE.",
+        example: "JOIN",
+        arguments: &[],
+    },
+    Row {
+        name: "LEAVE",
+        aliases: &[],
+        usage: "LEAVE",
+        summary: "leave the chat, the node goes on",
+        help: "The others are told. JOIN enters again.",
+        example: "LEAVE",
+        arguments: &[],
+    },
+    Row {
+        name: "BLOCK",
+        aliases: &["IGNORE"],
+        usage: "BLOCK <handle>",
+        summary: "hear nothing of somebody any more",
+        help: "Nothing of them is shown, stored or answered, after a restart neither.",
+        example: "BLOCK mallory",
+        arguments: &[Kind::Handle],
+    },
+    Row {
+        name: "UNBLOCK",
+        aliases: &["UNIGNORE"],
+        usage: "UNBLOCK <handle>",
+        summary: "hear them again",
+        help: "Ends BLOCK.",
+        example: "UNBLOCK mallory",
+        arguments: &[Kind::Handle],
+    },
+    Row {
+        name: "CONFIG",
+        aliases: &["SET"],
+        usage: "CONFIG [<key> [<value>]]",
+        summary: "show settings, or change one",
+        help: "CONFIG lists all, CONFIG key shows one, CONFIG key value changes it; the change \
+               lasts over a restart. CONFIG inactive ON is AWAY, OFF is BACK.",
+        example: "CONFIG bell ON",
+        arguments: &[Kind::SettingKey, Kind::OnOff],
+    },
+    Row {
+        name: "STATUS",
+        aliases: &[],
+        usage: "STATUS",
+        summary: "the node: users, ports, addresses, files",
+        help: "What you need when somebody cannot see you.",
+        example: "STATUS",
+        arguments: &[],
+    },
+    Row {
+        name: "FORM",
+        aliases: &[],
+        usage: "FORM <handle> [<form>|AUTO]",
+        summary: "how somebody's program wants to be spoken to",
+        help: "Usually learned by listening. AUTO, or no form, learns it again.",
+        example: "FORM anna AUTO",
+        arguments: &[Kind::Handle, Kind::Form],
+    },
+    Row {
+        name: "USER",
+        aliases: &["AS"],
+        usage: "USER [<handle>]",
+        summary: "which of the node's users this console speaks for",
+        help: "Without a handle it lists them.",
+        example: "USER anna",
+        arguments: &[Kind::User],
+    },
+    Row {
+        name: "HELP",
+        aliases: &["?"],
+        usage: "HELP [<command>]",
+        summary: "this list, or more about one command",
+        help: "Commands are typed in any case, with or without a / before them. Tab completes \
+               commands, handles, settings and files.",
+        example: "HELP MSG",
+        arguments: &[Kind::CommandName],
+    },
+    Row {
+        name: "QUIT",
+        aliases: &["EXIT"],
+        usage: "QUIT",
+        summary: "close this console",
+        help: "A node that was started by this terminal leaves the chat and ends; one that runs by \
+               itself goes on. Ctrl-D on an empty line does the same.",
+        example: "QUIT",
+        arguments: &[],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::parse;
+
+    #[test]
+    fn every_row_explains_itself_and_its_example_parses() {
+        for row in ROWS {
+            assert!(row.usage.starts_with(row.name), "{}", row.name);
+            assert!(!row.summary.is_empty() && !row.help.is_empty(), "{}", row.name);
+            assert!(row.usage.len() <= 34 && row.summary.len() <= 52, "{}: too wide", row.name);
+            assert!(parse(row.example).is_ok(), "{}", row.example);
+            assert!(row.example.split(' ').next() == Some(row.name), "{}", row.example);
+        }
+    }
+
+    #[test]
+    fn no_word_names_two_commands() {
+        let mut words: Vec<&str> = ROWS.iter().flat_map(Row::words).collect();
+        words.sort_unstable();
+        let all = words.len();
+        words.dedup();
+        assert_eq!(words.len(), all);
+        assert!(words.iter().all(|w| Row::named(&w.to_lowercase()).is_some()));
+    }
+}
