@@ -1,4 +1,4 @@
-//! What makes a program's way of speaking: the columns of the one table ([`super::table`]).
+//! What makes a program's way of speaking: the columns of the one table (`table.rs`).
 //!
 //! Apart from the code that writes ([`super::encode`], [`super::plan`]) and learns
 //! ([`super::seen`]), so that a program new in the wild is one new row and one capture.

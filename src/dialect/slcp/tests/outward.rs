@@ -119,7 +119,7 @@ fn one_part_more_than_the_limit_is_refused() {
     let form = by_name("fabian").unwrap();
     let room = SLCP_LINE - "MSG Anna ".len();
     let word = "x".repeat(room);
-    let full = vec![word.as_str(); SLCP_PARTS].join(" ");
+    let full = [word.as_str(); SLCP_PARTS].join(" ");
     let sent = texts(form, &me, &peer, &full).unwrap();
     assert!(sent.len() == SLCP_PARTS && sent.iter().all(|part| part.len() == SLCP_LINE));
     let more = format!("{full} x");
