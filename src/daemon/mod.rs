@@ -120,7 +120,7 @@ struct Grounds {
 fn grounds(start: &Start) -> Result<Grounds, Stop> {
     let around = Surroundings::of_process();
     let whose = around.whose(start.system);
-    let activated = control::Socket::is_activated();
+    let activated = control::socket::is_activated();
     let named = start.instance.is_some() || start.socket.is_some() || !start.terminal;
     let (mut place, mut held) = if named {
         let name = start.instance.as_deref().unwrap_or(place::DEFAULT);
@@ -172,9 +172,9 @@ fn absolute(path: &Path) -> PathBuf {
 
 async fn run(start: Start) -> Result<ExitCode, Stop> {
     let mut grounds = grounds(&start)?;
-    let socket = match control::Socket::from_systemd() {
+    let socket = match control::socket::Socket::from_systemd() {
         Some(socket) => socket,
-        None => control::Socket::bind(&grounds.place.socket),
+        None => control::socket::Socket::bind(&grounds.place.socket),
     };
     let socket =
         socket.map_err(|e| format!("{}: {e}", grounds.place.socket.display()))?;
@@ -257,7 +257,7 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     code
 }
 
-fn about(start: &Start, grounds: &Grounds, socket: &control::Socket) -> Status {
+fn about(start: &Start, grounds: &Grounds, socket: &control::socket::Socket) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         instance: grounds.place.name.clone(),

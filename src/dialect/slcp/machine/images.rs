@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 
 use super::super::forms::Transport;
-use super::super::said::{ImageHead, Said};
+use super::super::said::{First, ImageHead, Said};
 use super::sockets::Role;
 use super::streams::Stream;
 use super::{Heard, ImageHeard, ImageKey, Machine};
@@ -143,7 +143,12 @@ impl Machine {
         let Some(half) = self.images.half.iter().find(mine) else { return false };
         let left = half.want.map_or(u64::MAX, |want| want - half.got);
         let whole = bytes.len() as u64 == left;
-        if bytes.is_empty() || (said.is_some() && !whole) {
+        // a piece of an image may look like `name: text`, never like a word of the protocol
+        let word = said.is_some_and(|said| {
+            !matches!(said, Said::Noise(_))
+                && !matches!(said, Said::Text { style, .. } if style.first == First::Raw)
+        });
+        if bytes.is_empty() || (word && !whole) {
             return false;
         }
         let key = half.key;

@@ -40,8 +40,15 @@ impl Machine {
         }
         match said {
             Ok(said) => {
-                self.note_datagram(from, &said);
-                self.said(now, said, from, arrived.link, role);
+                // programs hand on the JOINs of others from their discovery port (BYMY, Rajan):
+                // whose it is shall say so itself
+                let relayed = from.port() == self.setup.port
+                    && matches!(said, Said::Join { .. })
+                    && arrived.to.is_some_and(|to| !self.is_broadcast(to));
+                if !relayed {
+                    self.note_datagram(from, &said);
+                }
+                self.said_by(now, said, from, arrived.link, role, relayed);
             }
             Err(error) => self.heard(Heard::Complaint {
                 from: *from.ip(),
@@ -133,10 +140,26 @@ impl Machine {
         link: u32,
         role: Role,
     ) {
+        self.said_by(now, said, from, link, role, false);
+    }
+
+    fn said_by(
+        &mut self,
+        now: Millis,
+        said: Said,
+        from: SocketAddrV4,
+        link: u32,
+        role: Role,
+        relayed: bool,
+    ) {
         match said {
             Said::Join { handle, port, .. } => {
                 let addr = SocketAddrV4::new(*from.ip(), port);
-                self.here(handle, addr, link, None, true);
+                if relayed {
+                    self.heard(Heard::Listed { handle, addr, away: false, link });
+                } else {
+                    self.here(handle, addr, link, None, true);
+                }
             }
             Said::Iam(entry) => self.listed(vec![entry], from, link),
             Said::List { entries, .. } => self.listed(entries, from, link),

@@ -19,7 +19,7 @@ use crate::model::{IoError, Millis, Net, SocketId, StreamId, Trouble};
 const TAG: u64 = 1 << 56;
 /// Nothing more came for this long: an unterminated line is taken as whole, a header without a
 /// body is answered READY.
-const IDLE_MS: Millis = 300;
+const IDLE_MS: Millis = 1_000;
 /// After our FIN the other end gets this long to close, so that no reset eats what it has not
 /// read yet.
 const LINGER_MS: Millis = 2_000;
@@ -44,8 +44,6 @@ pub(super) struct Inbound {
     pub(super) image: Option<ImageKey>,
     last: Millis,
     idle: bool,
-    /// How often a header waited for our READY.
-    pub(super) awaited: u32,
 }
 
 #[derive(Default)]
@@ -117,7 +115,6 @@ impl Machine {
             image: None,
             last: now,
             idle: false,
-            awaited: 0,
         };
         self.streams.open.insert(stream, Stream::In(inbound));
     }
@@ -311,7 +308,7 @@ impl Machine {
                     };
                     self.image_ended(stream, Err(IoError::new(Trouble::Reset, text)));
                 }
-                StreamSaid::AwaitingBody => self.say_ready(stream),
+                StreamSaid::AwaitingBody => self.say_ready(stream, from),
                 StreamSaid::Raw(bytes) => {
                     waits |= self.raw_bytes(now, stream, bytes, from);
                 }
@@ -415,22 +412,11 @@ impl Machine {
         }
     }
 
-    /// The other end waits for leave to send its image: READY (pollo), or OK (mahiramd). A
-    /// program that is not known gets the one, and where that does not help the other.
-    fn say_ready(&mut self, stream: StreamId) {
-        let Some(Stream::In(inbound)) = self.streams.open.get_mut(&stream) else { return };
-        inbound.awaited += 1;
-        let (from, awaited) = (inbound.from, inbound.awaited);
+    /// The other end waits for leave to send its image: OK (mahiramd), else READY (pollo).
+    fn say_ready(&mut self, stream: StreamId, from: SocketAddrV4) {
         let form = self.chat_address(from).and_then(|a| self.contacts.form(a));
-        let word: &[u8] = match (form.map(|f| f.name), awaited) {
-            (Some("mahiramd"), 1) | (None | Some(_), 2) => b"OK",
-            (_, 1) => b"READY",
-            _ => return,
-        };
-        if let Some(Stream::In(inbound)) = self.streams.open.get_mut(&stream) {
-            inbound.idle = awaited > 1;
-        }
-        self.net(Net::Write(stream, word.to_vec()));
+        let ok = form.is_some_and(|f| f.name == "mahiramd");
+        self.net(Net::Write(stream, if ok { b"OK".to_vec() } else { b"READY".to_vec() }));
     }
 
     pub(super) fn complain(&mut self, from: SocketAddrV4, text: &str) {
