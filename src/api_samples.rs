@@ -3,9 +3,10 @@
 
 use crate::command::Command;
 use crate::model::answer::{DialectView, LinkView, UserView};
+use crate::model::ring::GapReason;
 use crate::model::{
-    Answer, Delivery, Dialect, EntryId, Handle, PeerId, PeerView, Presence, Receipt, Refusal,
-    RouteView, SettingView, Status, Trust, Wall,
+    Answer, Delivery, Dialect, Direction, EntryId, Gap, Handle, PeerId, PeerView, Presence,
+    Receipt, Refusal, RouteView, SettingView, Status, TransferState, Trust, Wall, What,
 };
 
 fn handle() -> Handle {
@@ -95,6 +96,76 @@ pub(crate) fn refusals() -> Vec<Refusal> {
             | Refusal::NotJoined { .. }
             | Refusal::Denied { .. }
             | Refusal::Failed { .. } => {}
+        }
+    }
+    all
+}
+
+/// Each kind of event. The match has no wildcard: a new kind must come here.
+pub(crate) fn events() -> Vec<What> {
+    let (id, peer, dialect) = (EntryId { epoch: 1, n: 2 }, PeerId(7), Dialect::Slcp);
+    let (bob, anna) = (|| "bob".to_owned(), || "anna".to_owned());
+    let all = vec![
+        What::Message {
+            id,
+            conversation: bob(),
+            from: bob(),
+            to: anna(),
+            peer,
+            dialect,
+            direction: Direction::In,
+            text: "hello".into(),
+            autoreply: false,
+        },
+        What::Image {
+            id,
+            conversation: bob(),
+            from: bob(),
+            to: anna(),
+            peer,
+            dialect,
+            direction: Direction::In,
+            path: "/var/lib/klatsch/images/1.png".into(),
+            size: 5,
+            format: "png".into(),
+            width: Some(1),
+            height: None,
+        },
+        What::Delivery { id, recipient: bob(), peer, state: Delivery::Sent, reason: None },
+        What::PeerJoined { peer, handle: bob(), dialect, address: "10.0.0.2".into(), port: 5010 },
+        What::PeerLeft { peer, handle: bob(), dialect, reason: "it left".into() },
+        What::PeerAway { peer, handle: bob(), dialect },
+        What::PeerBack { peer, handle: bob(), dialect },
+        What::PeerRenamed { peer, handle: bob(), old: "bobby".into(), dialect },
+        What::Transfer {
+            id,
+            direction: Direction::Out,
+            peer,
+            handle: bob(),
+            name: "a.png".into(),
+            done: 1,
+            size: None,
+            state: TransferState::Running,
+            reason: None,
+        },
+        What::Gap(Gap { reason: GapReason::Slow, missed: Some(1), next: 2 }),
+        What::Config { key: "bell".into(), value: "on".into() },
+        What::Error { text: "no network".into() },
+    ];
+    for what in &all {
+        match what {
+            What::Message { .. }
+            | What::Image { .. }
+            | What::Delivery { .. }
+            | What::PeerJoined { .. }
+            | What::PeerLeft { .. }
+            | What::PeerAway { .. }
+            | What::PeerBack { .. }
+            | What::PeerRenamed { .. }
+            | What::Transfer { .. }
+            | What::Gap(_)
+            | What::Config { .. }
+            | What::Error { .. } => {}
         }
     }
     all

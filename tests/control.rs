@@ -1,5 +1,6 @@
 //! The command line as a person or a script has it: the real binary against a real control
 //! socket, with a scripted node behind it.
+#![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;

@@ -6,9 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::daemon::Start;
 
-/// Chat with everyone on the local network: no server, no internet.
-///
-/// Without a command, opens the chat on this terminal.
+/// Chat with everyone on the local network. Without a command: opens the chat on this terminal
 #[derive(Debug, Parser)]
 #[command(name = "klatsch", version, after_help = EXIT_CODES)]
 pub struct Line {
@@ -20,8 +18,8 @@ pub struct Line {
     pub verb: Option<Verb>,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 sent or delivered (or done), 1 refused, 2 wrong usage, \
-    3 queued, 4 failed, 5 no such peer, 6 ambiguous handle, 69 no node running.";
+const EXIT_CODES: &str = "Exit codes: 0 done, sent or delivered; 1 refused; 2 wrong usage; \
+    3 queued; 4 failed;\n5 no such peer; 6 ambiguous handle; 69 no node running";
 
 /// Options that every verb takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
@@ -41,7 +39,7 @@ pub struct Options {
     /// Act as this user of the node (else: its first)
     #[arg(long = "as", global = true, value_name = "HANDLE")]
     pub acting: Option<String>,
-    /// Which of [[users]] in the configuration to start as
+    /// Which of the configuration's users to start as
     #[arg(long, global = true, value_name = "N|HANDLE")]
     pub user: Option<String>,
 }

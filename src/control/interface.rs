@@ -184,6 +184,31 @@ mod tests {
     }
 
     #[test]
+    fn the_document_has_every_kind_of_event_with_its_fields() {
+        let document = include_str!("../../docs/control.md");
+        let events = samples::events();
+        for what in &events {
+            let event = json!(what);
+            let kind = event["kind"].as_str().unwrap();
+            let row = document.lines().find(|l| l.starts_with(&format!("| `{kind}` |")));
+            let row = row.unwrap_or_else(|| panic!("no row for {kind}"));
+            let mut said: Vec<&str> = row.split('|').nth(2).unwrap().split('`').collect();
+            said = said.into_iter().skip(1).step_by(2).collect();
+            said.sort_unstable();
+            let mut fields: Vec<&String> = event.as_object().unwrap().keys().collect();
+            fields.retain(|field| *field != "kind");
+            fields.sort_unstable();
+            assert_eq!(said, fields, "{kind}");
+        }
+        let rows = document.lines().filter(|line| line.starts_with("| `"));
+        assert_eq!(rows.filter(|row| row.matches('|').count() == 4).count(), events.len());
+        let kinds = events.iter().map(|what| json!(what)["kind"].as_str().unwrap().to_owned());
+        let listed = kinds.collect::<Vec<_>>().join(", ");
+        let flat: Vec<&str> = DESCRIPTION.split_whitespace().filter(|word| *word != "#").collect();
+        assert!(flat.join(" ").contains(&format!("Kinds: {listed}.")), "{listed}");
+    }
+
+    #[test]
     fn everything_has_a_word_of_explanation() {
         let lines: Vec<&str> = DESCRIPTION.lines().collect();
         for pair in lines.windows(2) {
