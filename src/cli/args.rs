@@ -48,7 +48,7 @@ impl Options {
     /// What they mean for a node that is to be started.
     pub fn start(self, terminal: bool) -> Start {
         let Options { json: _, socket, config, instance, acting, user } = self;
-        Start { terminal, instance, socket, config, user, acting }
+        Start { terminal, system: false, instance, socket, config, user, acting }
     }
 }
 

@@ -64,14 +64,12 @@ impl Socket {
     /// The socket that systemd opened for us (sd_listen_fds(3)), if it did: the one named
     /// `control`, else the first.
     pub fn from_systemd() -> Option<io::Result<Socket>> {
-        let env = |name| std::env::var(name).unwrap_or_default();
-        let fd = activated(
-            std::process::id(),
-            &env("LISTEN_PID"),
-            &env("LISTEN_FDS"),
-            &env("LISTEN_FDNAMES"),
-        )?;
-        Some(adopt(fd))
+        Some(adopt(from_environment()?))
+    }
+
+    /// Whether systemd opened a socket for this process.
+    pub fn is_activated() -> bool {
+        from_environment().is_some()
     }
 
     /// Where it listens.
@@ -112,6 +110,11 @@ fn clear(path: &Path) -> io::Result<()> {
         // It answers, or we may not ask: someone has it.
         _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "a live node listens there")),
     }
+}
+
+fn from_environment() -> Option<RawFd> {
+    let env = |name| std::env::var(name).unwrap_or_default();
+    activated(std::process::id(), &env("LISTEN_PID"), &env("LISTEN_FDS"), &env("LISTEN_FDNAMES"))
 }
 
 /// Which descriptor systemd means for us.

@@ -9,6 +9,7 @@ pub mod place;
 mod ports;
 mod signals;
 mod tcp;
+mod terminal;
 mod udp;
 
 use std::path::{Path, PathBuf};
@@ -120,7 +121,7 @@ struct Grounds {
 fn grounds(start: &Start) -> Result<Grounds, Stop> {
     let around = Surroundings::of_process();
     let whose = around.whose(start.system);
-    let activated = control::socket::is_activated();
+    let activated = control::socket::Socket::is_activated();
     let named = start.instance.is_some() || start.socket.is_some() || !start.terminal;
     let (mut place, mut held) = if named {
         let name = start.instance.as_deref().unwrap_or(place::DEFAULT);

@@ -49,13 +49,15 @@ pub fn holder(proto: Proto, port: u16) -> Option<String> {
 /// The inodes of sockets on a port, from a table of proc(5): `sl local_address rem_address st …
 /// inode`. Of TCP only listeners (state 0A).
 fn inodes(table: &str, port: u16, listening: bool) -> Vec<String> {
-    let of_port = |line: &str| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let local = fields.get(1)?.rsplit_once(':')?.1;
-        let here = u16::from_str_radix(local, 16).ok()? == port;
-        (here && (!listening || *fields.get(3)? == "0A")).then(|| fields.get(9).copied())?
-    };
-    table.lines().skip(1).filter_map(of_port).map(ToOwned::to_owned).collect()
+    table.lines().skip(1).filter_map(|line| inode(line, port, listening)).collect()
+}
+
+fn inode(line: &str, port: u16, listening: bool) -> Option<String> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let local = fields.get(1)?.rsplit_once(':')?.1;
+    let here = u16::from_str_radix(local, 16).ok()? == port;
+    let counts = here && (!listening || *fields.get(3)? == "0A");
+    fields.get(9).filter(|_| counts).map(|inode| (*inode).to_owned())
 }
 
 #[cfg(test)]

@@ -398,8 +398,7 @@ impl Node {
         };
         let row = config_rows::find(&key).ok_or_else(|| config_rows::unknown(&key))?;
         let Some(value) = value else {
-            let all = config_rows::view(&self.settings);
-            return Ok(Answer::Config(all.into_iter().filter(|v| v.key == row.key).collect()));
+            return Ok(self.shown(row));
         };
         if !row.live {
             let what = format!("{} cannot change while the node runs: set it in the file", row.key);
@@ -407,22 +406,33 @@ impl Node {
         }
         let first = self.users.acting(None)?;
         match row.key {
-            "handle" => return self.set_handle(now, first, &value),
-            "autoreply" => return self.set_autoreply(now, first, value),
+            "handle" => {
+                self.set_handle(now, first, &value)?;
+                return Ok(self.shown(row));
+            }
+            "autoreply" => {
+                self.set_autoreply(now, first, value)?;
+                return Ok(self.shown(row));
+            }
             _ => {}
         }
         let mut changed = self.settings.clone();
         row.set(&mut changed, &value)?;
         if row.key == "inactive" {
             let away = changed.users.first().is_some_and(|u| u.inactive);
-            return self.set_presence(now, first, away, None);
+            self.set_presence(now, first, away, None)?;
+            return Ok(self.shown(row));
         }
         self.apply(changed);
         let value = row.get(&self.settings);
         self.kept.set.insert(row.key.into(), value.clone());
         self.keep();
         self.tell(now, None, What::Config { key: row.key.into(), value });
-        Ok(Answer::Done)
+        Ok(self.shown(row))
+    }
+
+    fn shown(&self, row: &config_rows::Row) -> Answer {
+        Answer::Config(vec![row.view(&self.settings)])
     }
 
     /// Takes over settings that may change at run time.
