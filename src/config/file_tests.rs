@@ -227,6 +227,7 @@ fn the_shipped_file_names_every_key_with_its_default() {
         max_image: 9_999,
         open_images: true,
         bell: true,
+        interfaces: vec!["eth0".into()],
         socket: Some("/x".into()),
         slcp: Slcp {
             enabled: false,

@@ -36,6 +36,8 @@ pub struct Settings {
     pub open_images: bool,
     /// Ring the console's bell on a message.
     pub bell: bool,
+    /// Network interfaces to chat on, by name; empty: all.
+    pub interfaces: Vec<String>,
     /// The control socket; none: the usual place.
     pub socket: Option<PathBuf>,
     /// SLCP.
@@ -82,6 +84,7 @@ impl Default for Settings {
             max_image: 32 * 1024 * 1024,
             open_images: false,
             bell: false,
+            interfaces: Vec::new(),
             socket: None,
             slcp: Slcp {
                 enabled: true,

@@ -15,6 +15,8 @@ use crate::model::{Handle, Refusal, SettingView};
 pub const ANNOUNCE: std::ops::RangeInclusive<u32> = 5..=3_600;
 /// What `max-image` may be, in bytes.
 pub const IMAGE_BYTES: std::ops::RangeInclusive<u64> = 1_024..=1_073_741_824;
+/// Interfaces that may be named.
+pub const MAX_INTERFACES: usize = 8;
 /// Further broadcast addresses.
 pub const MAX_BROADCAST: usize = 8;
 
@@ -288,6 +290,16 @@ static ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        key: "interfaces",
+        help: "the network interfaces to chat on, such as eth0; empty for all",
+        expected: "up to 8 names of interfaces with commas between, or nothing",
+        live: true,
+        kind: Kind::List,
+        get: |s| s.interfaces.join(", "),
+        set: |s, v| names(v).map(|list| s.interfaces = list),
+        ..ROW
+    },
+    Row {
         key: "socket",
         help: "the control socket; empty for the usual place",
         expected: "an absolute path, such as /run/klatsch/control, or empty",
@@ -426,6 +438,21 @@ fn addresses(value: &str) -> Result<Vec<Ipv4Addr>, Wrong> {
         }
         if !list.contains(&address) {
             list.push(address);
+        }
+    }
+    Ok(list)
+}
+
+/// Names of interfaces: at most 15 bytes each, no slash, no blank (Linux's `dev_valid_name`).
+fn names(value: &str) -> Result<Vec<String>, Wrong> {
+    let mut list: Vec<String> = Vec::new();
+    for word in value.split([',', ' ']).filter(|word| !word.is_empty()) {
+        let plain = word.len() < 16 && word.chars().all(|c| c.is_ascii_graphic() && c != '/');
+        if !plain || list.len() == MAX_INTERFACES {
+            return Err(Wrong::Value);
+        }
+        if !list.iter().any(|name| name == word) {
+            list.push(word.to_owned());
         }
     }
     Ok(list)

@@ -35,6 +35,7 @@ fn values_one_past_their_bounds_change_nothing() {
         ("max-image", "1G", "1073741825"),
         ("max-image", "1 KiB", "1023"),
         ("imagepath", "/srv/x", "x"),
+        ("interfaces", "eth0, wlan0", "a/b"),
         ("slcp.broadcast", "255.255.255.255", "256.1.1.1"),
         ("handle", "anna", "an na"),
     ] {
@@ -48,6 +49,9 @@ fn values_one_past_their_bounds_change_nothing() {
     set(&mut s, "autoreply", &"x".repeat(MAX_AUTOREPLY)).unwrap();
     assert!(set(&mut s, "autoreply", &"x".repeat(MAX_AUTOREPLY + 1)).is_err());
     let many = |n| (0..n).map(|i| format!("10.0.0.{}", i + 1)).collect::<Vec<_>>().join(",");
+    let eths = |n: usize| (0..n).map(|i| format!("eth{i}")).collect::<Vec<_>>().join(",");
+    set(&mut s, "interfaces", &eths(MAX_INTERFACES)).unwrap();
+    assert!(set(&mut s, "interfaces", &eths(MAX_INTERFACES + 1)).is_err());
     set(&mut s, "slcp.broadcast", &many(MAX_BROADCAST)).unwrap();
     assert!(set(&mut s, "slcp.broadcast", &many(MAX_BROADCAST + 1)).is_err());
 }

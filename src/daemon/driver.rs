@@ -238,7 +238,9 @@ impl Driver {
             Action::Keep(kept) => {
                 self.kept = *kept;
                 if let Err(error) = self.keeper.keep(&self.kept) {
-                    self.trouble(format!("settings cannot be kept ({error}): they end with this run"));
+                    self.trouble(format!(
+                        "settings cannot be kept ({error}): they end with this run"
+                    ));
                 }
             }
             Action::Show { path, .. } => show(&path),

@@ -42,9 +42,8 @@ pub fn list() -> Vec<Link> {
         let broadcast = if loopback {
             Some(Ipv4Addr::from(u32::from(address) | !mask))
         } else {
-            ip(interface.broadcast).filter(|_| {
-                interface.flags.contains(InterfaceFlags::IFF_BROADCAST) && prefix < 31
-            })
+            ip(interface.broadcast)
+                .filter(|_| interface.flags.contains(InterfaceFlags::IFF_BROADCAST) && prefix < 31)
         };
         let index = if_nametoindex(interface.interface_name.as_str()).unwrap_or(0);
         links.push(Link { index, name: interface.interface_name, address, prefix, broadcast });

@@ -177,8 +177,7 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
         Some(socket) => socket,
         None => control::socket::Socket::bind(&grounds.place.socket),
     };
-    let socket =
-        socket.map_err(|e| format!("{}: {e}", grounds.place.socket.display()))?;
+    let socket = socket.map_err(|e| format!("{}: {e}", grounds.place.socket.display()))?;
     let epoch = fastrand::u64(..);
     let (hub, calls) = Hub::new(epoch);
     let asks_handle = start.terminal
@@ -202,12 +201,8 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     let keeper = kept::Keeper::new(grounds.state.as_ref().map(|s| s.path.clone()));
     let executor = Rc::new(LocalExecutor::new());
     let listener = socket.listener().map_err(|e| e.to_string())?;
-    let serving = control::serve(
-        listener,
-        Rc::clone(&hub),
-        Rc::clone(&executor),
-        control::About::default(),
-    );
+    let serving =
+        control::serve(listener, Rc::clone(&hub), Rc::clone(&executor), control::About::default());
     executor.spawn(async move { log::error!("control socket: {}", serving.await) }).detach();
     for line in std::mem::take(&mut grounds.notes) {
         log::warn!("{line}");
@@ -233,12 +228,8 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
             if terminal {
                 let local = crate::hub::Local::from_start(Rc::clone(&hub));
                 let acting = start.acting.clone();
-                let chat = terminal::chat(
-                    &local,
-                    acting,
-                    asks_handle.then_some(()),
-                    terminal::Eof::Stays,
-                );
+                let chat =
+                    terminal::chat(&local, acting, asks_handle.then_some(()), terminal::Eof::Stays);
                 let chat = async {
                     let code = chat.await;
                     let _ = quit.0.send(()).await;

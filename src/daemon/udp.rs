@@ -147,8 +147,7 @@ async fn tell_errors(id: SocketId, socket: &Async<UdpSocket>, told: &Sender<Inpu
         let mut io = [IoSliceMut::new(&mut bytes)];
         let mut space = nix::cmsg_space!(nix::libc::sock_extended_err, nix::libc::sockaddr_in);
         let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-        let Ok(got) =
-            recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut io, Some(&mut space), flags)
+        let Ok(got) = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut io, Some(&mut space), flags)
         else {
             return;
         };

@@ -423,7 +423,7 @@ impl Node {
             self.set_presence(now, first, away, None)?;
             return Ok(self.shown(row));
         }
-        self.apply(changed);
+        self.apply(now, changed);
         let value = row.get(&self.settings);
         self.kept.set.insert(row.key.into(), value.clone());
         self.keep();
@@ -436,12 +436,13 @@ impl Node {
     }
 
     /// Takes over settings that may change at run time.
-    fn apply(&mut self, settings: Settings) {
+    fn apply(&mut self, now: Now, settings: Settings) {
         let announce = u64::from(settings.slcp.announce) * 1_000;
         let broadcast = settings.slcp.broadcast.clone();
         self.slcp_do(|m| m.set_live(broadcast, announce));
         self.roster.set_announce(announce);
         self.settings = settings;
+        self.set_links(now, self.all_links.clone());
     }
 
     /// The files were read again: what may change does, what may not is said.
@@ -479,7 +480,7 @@ impl Node {
             }
         }
         next.users.clone_from(&self.settings.users);
-        self.apply(next);
+        self.apply(now, next);
     }
 
     fn set_form(&mut self, name: &str, form: Option<String>) -> Answered {

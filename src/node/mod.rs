@@ -65,6 +65,8 @@ pub struct Node {
     fallback: Handle,
     about: Status,
     born: Millis,
+    /// All that the machine has, and those of them that are used.
+    all_links: Vec<Link>,
     links: Vec<Link>,
     users: Users,
     roster: Roster,
@@ -111,6 +113,7 @@ impl Node {
             fallback: birth.fallback,
             about: birth.about,
             born: now.mono,
+            all_links: Vec::new(),
             links: Vec::new(),
             users: Users::default(),
             roster: Roster::new(announce),
@@ -251,7 +254,11 @@ impl Node {
         self.tell_slcp_of(now, id);
     }
 
-    fn set_links(&mut self, now: Now, links: Vec<Link>) {
+    fn set_links(&mut self, now: Now, all: Vec<Link>) {
+        self.all_links = all;
+        let names = &self.settings.interfaces;
+        let wanted = |l: &&Link| names.is_empty() || names.contains(&l.name);
+        let links: Vec<Link> = self.all_links.iter().filter(wanted).cloned().collect();
         if links == self.links {
             return;
         }

@@ -32,6 +32,9 @@ impl Machine {
         {
             return; // our own broadcast came back
         }
+        if self.link_to(*arrived.from.ip(), arrived.link).is_none() {
+            return; // from elsewhere: what is off the link gets no answer and counts for nothing
+        }
         let from = self.canonical(arrived.from);
         let is_ours = self.is_ours();
         let said = codec::datagram(&arrived.bytes, &is_ours);

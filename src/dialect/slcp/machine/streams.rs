@@ -65,7 +65,7 @@ impl Streams {
         self.open.values().filter_map(at).min()
     }
 
-    fn from_source(&self, ip: Ipv4Addr) -> usize {
+    fn count_of(&self, ip: Ipv4Addr) -> usize {
         self.open.values().filter(|s| matches!(s, Stream::In(s) if *s.from.ip() == ip)).count()
     }
 
@@ -95,7 +95,7 @@ impl Machine {
     ) {
         let from = self.canonical(from);
         let full = self.streams.open.len() >= MAX_STREAMS
-            || self.streams.from_source(*from.ip()) >= MAX_STREAMS_PER_SOURCE;
+            || self.streams.count_of(*from.ip()) >= MAX_STREAMS_PER_SOURCE;
         let Some(role @ Role::Tcp(_, kind)) = self.sockets.role(socket) else {
             return self.net(Net::Close(stream));
         };
@@ -108,14 +108,8 @@ impl Machine {
         if self.serve_offered_image(now, stream, from, kind == PortKind::ImagePlus1) {
             return;
         }
-        let inbound = Inbound {
-            from,
-            role,
-            reader: Reader::new(kind),
-            image: None,
-            last: now,
-            idle: false,
-        };
+        let inbound =
+            Inbound { from, role, reader: Reader::new(kind), image: None, last: now, idle: false };
         self.streams.open.insert(stream, Stream::In(inbound));
     }
 
