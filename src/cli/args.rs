@@ -56,7 +56,11 @@ impl Options {
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub enum Verb {
     /// Run a node without a console, as a service does
-    Run,
+    Run {
+        /// The machine's node, with its socket in /run and its state in /var/lib
+        #[arg(long)]
+        system: bool,
+    },
     /// List who is here
     Who {
         /// Also who was

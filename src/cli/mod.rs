@@ -8,7 +8,6 @@ mod send;
 mod show;
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -16,6 +15,8 @@ use serde::Serialize;
 
 use crate::command::{Command, LOBBY};
 use crate::control::Client;
+use crate::daemon::Start;
+use crate::daemon::place::{NoneToTry, Surroundings};
 use crate::hub::Way;
 use crate::model::{Answer, Refusal, Status, Wall};
 use args::{Line, Options, UserVerb, Verb};
@@ -28,6 +29,8 @@ pub enum Code {
     Done = 0,
     /// The node refused, for a reason without a code of its own.
     Refused = 1,
+    /// The command line is wrong, or not enough.
+    Usage = 2,
     /// Kept, not yet sent.
     Queued = 3,
     /// It will not arrive.
@@ -67,30 +70,25 @@ pub fn main() -> ExitCode {
     };
     match verb {
         None => crate::daemon::start(options.start(true)),
-        Some(Verb::Run) => crate::daemon::start(options.start(false)),
+        Some(Verb::Run { system }) => {
+            crate::daemon::start(Start { system, ..options.start(false) })
+        }
         Some(verb) => smol::block_on(carry_out(&options, verb)).into(),
-    }
-}
-
-/// Where a node for these options may listen, the likeliest first.
-pub fn socket_candidates(options: &Options) -> Vec<PathBuf> {
-    if let Some(socket) = &options.socket {
-        return vec![socket.clone()];
-    }
-    let own = match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
-        Some(dir) => PathBuf::from(dir).join("klatsch"),
-        None => PathBuf::from(format!("/tmp/klatsch-{}", nix::unistd::getuid())),
-    };
-    match options.instance.as_deref() {
-        None => vec![own.join("control"), "/run/klatsch/control".into()],
-        Some("default") => vec![own.join("control")],
-        Some(name) => vec![own.join(name).join("control")],
     }
 }
 
 /// A verb for a node that runs.
 async fn carry_out(options: &Options, verb: Verb) -> Code {
-    let mut client = match Client::connect_any(&socket_candidates(options)).await {
+    let around = Surroundings::of_process();
+    let sockets = around.sockets(options.socket.as_deref(), options.instance.as_deref());
+    let client = match sockets {
+        Err(error) => {
+            eprintln!("klatsch: {error}");
+            return if matches!(error, NoneToTry::Several(_)) { Code::Usage } else { Code::NoNode };
+        }
+        Ok(sockets) => Client::connect_any(&sockets).await,
+    };
+    let mut client = match client {
         Ok(client) => client,
         Err(error) => {
             eprintln!("klatsch: {error}");
@@ -152,7 +150,7 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
             return Ok(Code::Done);
         }
         // These have ways of their own.
-        Verb::Run
+        Verb::Run { .. }
         | Verb::Msg { .. }
         | Verb::All { .. }
         | Verb::Img { .. }
@@ -200,18 +198,6 @@ fn print(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_socket_given_is_the_only_place_looked_at() {
-        let socket = Some(PathBuf::from("/s"));
-        let options = Options { socket, instance: Some("x".into()), ..Options::default() };
-        assert_eq!(socket_candidates(&options), [PathBuf::from("/s")]);
-        let named = Options { instance: Some("x".into()), ..Options::default() };
-        let [path] = &socket_candidates(&named)[..] else { panic!() };
-        assert!(path.ends_with("x/control"), "{path:?}");
-        let usual = socket_candidates(&Options::default());
-        assert_eq!(usual.last().unwrap(), &PathBuf::from("/run/klatsch/control"));
-    }
 
     #[test]
     fn the_worst_code_is_the_greatest() {
