@@ -325,3 +325,14 @@ fn name(handle: Option<&klatsch::model::Handle>) -> &str {
 fn end(newline: bool) -> &'static str {
     if newline { ", line" } else { "" }
 }
+
+/// The table of forms that people read names each form of the code, and no other.
+#[test]
+fn the_documented_forms_are_the_forms() {
+    let text = include_str!("../docs/protocols.md");
+    let table = text.split("| form |").nth(1).and_then(|t| t.split("\n\n").next()).unwrap();
+    let named: Vec<&str> =
+        table.lines().filter_map(|l| l.strip_prefix("| `")?.split('`').next()).collect();
+    let forms: Vec<&str> = klatsch::dialect::slcp::FORMS.iter().map(|f| f.name).collect();
+    assert_eq!(named, forms);
+}

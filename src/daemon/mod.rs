@@ -15,15 +15,16 @@ mod udp;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use smol::LocalExecutor;
 
 use crate::config::{Kept, Settings, Sources, kept};
+use crate::command::Command;
 use crate::control;
-use crate::hub::Hub;
-use crate::model::{Handle, Status, Wall};
-use crate::node::{Birth, Node};
+use crate::hub::{Hub, Local, Way};
+use crate::model::{Answer, Event, Handle, Status, Wall, What};
+use crate::node::{self, Birth, Node};
 use crate::store::files::Files;
 
 use driver::Driver;
@@ -86,9 +87,9 @@ async fn daemon_to_attach(start: &Start) -> Option<PathBuf> {
     let named = start.socket.is_some() || start.instance.is_some();
     for socket in sockets.into_iter().filter(|path| place::is_live(path)) {
         let Ok(client) = control::Client::connect(&socket).await else { continue };
-        let status = crate::command::Command::Status {};
-        match crate::hub::Way::ask(&client, None, status, None).await {
-            Ok(crate::model::Answer::Status(status)) if named || status.mode == DAEMON => {
+        let status = Command::Status {};
+        match Way::ask(&client, None, status, None).await {
+            Ok(Answer::Status(status)) if named || status.mode == DAEMON => {
                 return Some(socket);
             }
             _ => {}
@@ -103,7 +104,8 @@ const TERMINAL: &str = "terminal";
 async fn attach(start: &Start, socket: &Path) -> Result<ExitCode, Stop> {
     let client =
         control::Client::attach(socket, None, None).await.map_err(|error| error.to_string())?;
-    terminal::chat(&client, start.acting.clone(), None, terminal::Eof::Ends).await
+    let chat = terminal::Chat { acting: start.acting.clone(), ask_handle: None, own: false };
+    terminal::chat(&client, chat).await
 }
 
 /// Everything a node holds while it runs, beside its core.
@@ -207,8 +209,8 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     for line in std::mem::take(&mut grounds.notes) {
         log::warn!("{line}");
         let at = Wall::from_system(SystemTime::now());
-        let what = crate::model::What::Error { text: line };
-        hub.tell(crate::model::Event { at, user: None, what });
+        let what = What::Error { text: line };
+        hub.tell(Event { at, user: None, what });
     }
     let terminal = start.terminal;
     if !terminal {
@@ -226,12 +228,13 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     let code = executor
         .run(async {
             if terminal {
-                let local = crate::hub::Local::from_start(Rc::clone(&hub));
+                let local = Local::from_start(Rc::clone(&hub));
+                let hub = Rc::clone(&hub);
                 let acting = start.acting.clone();
-                let chat =
-                    terminal::chat(&local, acting, asks_handle.then_some(()), terminal::Eof::Stays);
                 let chat = async {
-                    let code = chat.await;
+                    let ask_handle = if asks_handle { Some(free_handle(&hub).await) } else { None };
+                    let chat = terminal::Chat { acting, ask_handle, own: true };
+                    let code = terminal::chat(&local, chat).await;
                     let _ = quit.0.send(()).await;
                     code
                 };
@@ -247,6 +250,17 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     drop(grounds.held.take());
     drop(grounds.state.take());
     code
+}
+
+/// A handle to offer that nobody on the LAN bears, as far as can be heard in a moment.
+async fn free_handle(hub: &Hub) -> String {
+    smol::Timer::after(Duration::from_millis(node::CLAIM_MS)).await;
+    let wanted = fallback_handle().to_string();
+    let command = Command::FreeHandle { handle: wanted.clone() };
+    match hub.ask(None, command, None).await {
+        Ok(Answer::Handle(handle)) => handle.to_string(),
+        _ => wanted,
+    }
 }
 
 fn about(start: &Start, grounds: &Grounds, socket: &control::socket::Socket) -> Status {
