@@ -19,8 +19,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use smol::LocalExecutor;
 
-use crate::config::{Kept, Settings, Sources, kept};
 use crate::command::Command;
+use crate::config::{Kept, Settings, Sources, kept};
 use crate::control;
 use crate::hub::{Hub, Local, Way};
 use crate::model::{Answer, Event, Handle, Status, Wall, What};
@@ -205,7 +205,13 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     let listener = socket.listener().map_err(|e| e.to_string())?;
     let serving =
         control::serve(listener, Rc::clone(&hub), Rc::clone(&executor), control::About::default());
-    executor.spawn(async move { log::error!("control socket: {}", serving.await) }).detach();
+    executor
+        .spawn(async move {
+            // awaited first: a macro that is off evaluates none of its arguments
+            let error = serving.await;
+            log::error!("control socket: {error}");
+        })
+        .detach();
     for line in std::mem::take(&mut grounds.notes) {
         log::warn!("{line}");
         let at = Wall::from_system(SystemTime::now());
