@@ -89,9 +89,9 @@ impl Host {
         before: &str,
     ) -> Node {
         let config = home.path().join(format!("{instance}.toml"));
-        let (top, tables) = extra.split_once("\n[").map_or((extra, String::new()), |(top, rest)| {
-            (top, format!("[{rest}"))
-        });
+        let (top, tables) = extra
+            .split_once("\n[")
+            .map_or((extra, String::new()), |(top, rest)| (top, format!("[{rest}")));
         let announce = if tables.contains("[slcp]") { "" } else { "[slcp]\nannounce = 5\n" };
         let text = format!("handle = \"{handle}\"\n{top}\n{announce}{tables}\n");
         std::fs::write(&config, text).unwrap();
@@ -120,7 +120,7 @@ impl Host {
         // from its first event on
         let since = format!("{epoch}:0");
         let mut monitor = cli(home.path(), instance, &["monitor", "--json", "--since", &since]);
-        let mut monitor = monitor.stdout(Stdio::piped()).spawn().unwrap();
+        let mut monitor = monitor.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let events = Lines::read(monitor.stdout.take().unwrap());
         let (instance, handle) = (instance.to_owned(), handle.to_owned());
         Node { child, monitor, log, events, home: home.clone(), instance, handle, from: 0 }
@@ -274,9 +274,11 @@ impl Node {
             let text = format!("Versuch {:?}", begun.elapsed());
             self.code(&["msg", &other.handle, &text]);
             let wait = Duration::from_millis(300);
-            other.event_within(wait, "message", |e| {
-                e["direction"] == "in" && e["text"] == text.as_str()
-            }).is_some()
+            other
+                .event_within(wait, "message", |e| {
+                    e["direction"] == "in" && e["text"] == text.as_str()
+                })
+                .is_some()
         });
         assert!(arrived, "{} does not reach {}: {:#?}", self.handle, other.handle, self.who());
         println!("{} reaches {} after {:?}", self.handle, other.handle, begun.elapsed());
@@ -293,7 +295,8 @@ impl Node {
     /// An error line with this in it.
     #[track_caller]
     pub fn complains(&self, within: Duration, text: &str) -> String {
-        let event = self.wait_event("error", within, |e| e["text"].as_str().unwrap().contains(text));
+        let event =
+            self.wait_event("error", within, |e| e["text"].as_str().unwrap().contains(text));
         event["text"].as_str().unwrap().to_owned()
     }
 

@@ -64,6 +64,14 @@ impl Script {
             panic!("no such {key}: {:#?} {:#?}", self.said.all(), self.errors.all())
         })
     }
+
+    /// Nothing went wrong in it.
+    #[track_caller]
+    pub fn is_content(&self) {
+        let wrong = |line: &String| line.contains("\"error\"");
+        assert!(!self.said.all().iter().any(wrong), "{:#?}", self.said.all());
+        assert_eq!(self.errors.all(), Vec::<String>::new());
+    }
 }
 
 impl Drop for Script {

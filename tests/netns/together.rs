@@ -114,9 +114,8 @@ fn images_go_both_ways_whole() {
             let (path, bytes) = png(from.home().path(), width, height);
             let begun = Instant::now();
             from.must(&["img", other, path.to_str().unwrap()]);
-            let seen = to.wait_event("image", SOON, |e| {
-                e["direction"] == "in" && e["width"] == width
-            });
+            let seen =
+                to.wait_event("image", SOON, |e| e["direction"] == "in" && e["width"] == width);
             println!("image of {} bytes in {:?}", bytes.len(), begun.elapsed());
             assert_eq!(seen["from"], name);
             assert_eq!(seen["to"], other);
