@@ -133,3 +133,25 @@ fn two_lans_between_two_hosts_are_two_routes_to_one_peer() {
     assert_eq!(anna.handles(), ["bert"]);
     assert_ne!(anna.peer("bert")["address"], best.as_str());
 }
+
+#[test]
+fn the_broadcast_address_of_all_networks_where_it_is_asked_for() {
+    let Some(lan) = Lan::new(2) else { return };
+    let extra = "\n[slcp]\nannounce = 5\nbroadcast = [\"255.255.255.255\"]\n";
+    // one without a route for it, one with
+    lan.host(1).ip("route add default via 10.77.0.1");
+    let anna = lan.host(0).node("anna", extra);
+    let mut bert = lan.host(1).node("bert", extra);
+    anna.sees(&["bert"]);
+    bert.sees(&["anna"]);
+    std::thread::sleep(secs(6));
+    for node in [&anna, &bert] {
+        let errors = node.events().iter().filter(|e| e["kind"] == "error").count();
+        assert!(errors <= 1, "{:#?}", node.events());
+    }
+    anna.msg("bert", "hallo");
+    bert.hears("anna", "hallo");
+    bert.must(&["away"]);
+    anna.wait_event("peer-away", secs(2), |e| e["handle"] == "bert");
+    bert.is_well();
+}

@@ -277,3 +277,47 @@ fn an_image_to_nobody_fails_in_time() {
     let receipts = anna.json(&["img", "bert", path.to_str().unwrap()]);
     assert_eq!(receipts[0]["state"], "failed", "{receipts:?}");
 }
+
+#[test]
+fn a_forged_leave_does_not_remove_anybody() {
+    let Some(lan) = Lan::new(3) else { return };
+    let mut anna = lan.host(0).node("anna", "");
+    let bert = lan.host(1).node("bert", "");
+    anna.sees(&["bert"]);
+    bert.sees(&["anna"]);
+    std::thread::sleep(secs(4));
+    anna.mark();
+    let leave = format!("{UDP}send(b'LEAVE bert\\n', 4000)\nsend(b'LEAVE bert\\n', 5010)");
+    lan.host(2).python_line(&leave);
+    std::thread::sleep(secs(1));
+    assert_eq!(anna.handles(), ["bert"]);
+    assert_eq!(anna.events().iter().filter(|e| e["kind"] == "peer-left").count(), 0);
+    // from its own host it counts, until bert himself is asked
+    lan.host(1).python_line(&leave);
+    anna.wait_event("peer-left", secs(1), |e| e["handle"] == "bert");
+    anna.wait_event("peer-joined", secs(3), |e| e["handle"] == "bert");
+    assert_eq!(anna.handles(), ["bert"]);
+}
+
+#[test]
+fn whoever_asks_much_is_answered_little() {
+    let Some(lan) = Lan::new(2) else { return };
+    let mut anna = lan.host(0).node("anna", "");
+    let count = "
+s.settimeout(2)
+s.bind(('', 7777))
+sent, got = 0, []
+for n in range(100):
+    for what in (b'WHO\\n', b'JOIN bob 7777\\n', b'[\"WHO\", \"bob\"]', b'WHOIS anna\\n'):
+        send(what, 4000)
+        sent += len(what)
+try:
+    while True:
+        got.append(s.recv(65535))
+except OSError:
+    pass
+assert len(got) < 20, (sent, len(got), got)
+";
+    lan.host(1).python_line(&format!("{UDP}{count}"));
+    anna.is_well();
+}

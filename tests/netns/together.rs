@@ -199,3 +199,63 @@ fn away_back_and_another_handle_are_seen() {
     let replies = replies.iter().filter(|e| e["kind"] == "message" && e["direction"] == "in");
     assert_eq!(replies.count(), 1, "one autoreply per peer and period");
 }
+
+#[test]
+fn a_long_text_comes_whole_in_parts_and_a_longer_one_is_refused() {
+    let Some(lan) = Lan::new(2) else { return };
+    let anna = lan.host(0).node("anna", "");
+    let bert = lan.host(1).node("bert", "");
+    anna.sees(&["bert"]);
+    bert.sees(&["anna"]);
+    let words: Vec<String> = (0..250).map(|n| format!("Wört{n}")).collect();
+    let text = words.join(" ");
+    anna.msg("bert", &text);
+    bert.wait_event("message", SOON, |e| e["text"].as_str().unwrap().ends_with("Wört249"));
+    let events = bert.events();
+    let parts = events.iter().filter(|e| e["kind"] == "message").map(|e| e["text"].as_str());
+    let parts: Vec<&str> = parts.map(Option::unwrap).collect();
+    println!("{} bytes in {} parts", text.len(), parts.len());
+    assert!((2..=8).contains(&parts.len()), "{parts:#?}");
+    assert_eq!(parts.join(" "), text);
+    let out = anna.cli(&["msg", "bert", &"x".repeat(5_000)]);
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    assert_eq!(bert.events().len(), events.len(), "nothing of it was sent");
+}
+
+#[test]
+fn a_taken_handle_is_said_and_a_free_one_chosen() {
+    let Some(lan) = Lan::new(4) else { return };
+    let anna = lan.host(0).node("anna", "");
+    let other = lan.host(1).node("anna", "");
+    let line = anna.complains(secs(3), "anna is also the handle of someone");
+    assert!(line.contains(&lan.host(1).address(0)) && line.contains("HANDLE anna2"), "{line}");
+    other.complains(secs(3), "is also the handle");
+    other.must(&["handle", "berta"]);
+    anna.sees(&["berta"]);
+    // whoever has set none looks first who is there
+    let first = lan.host(2).node("", "");
+    anna.wait_event("peer-joined", secs(4), |e| e["address"] == lan.host(2).address(0));
+    let second = lan.host(3).node("", "");
+    anna.wait_event("peer-joined", secs(4), |e| e["address"] == lan.host(3).address(0));
+    let mine = |n: &super::node::Node| n.status()["users"][0]["handle"].as_str().map(str::to_owned);
+    assert_ne!(mine(&first), mine(&second));
+    println!("without a handle: {:?} and {:?}", mine(&first), mine(&second));
+    assert_eq!(anna.who().len(), 3);
+}
+
+#[test]
+fn a_blocked_peer_is_silent() {
+    let Some(lan) = Lan::new(2) else { return };
+    let anna = lan.host(0).node("anna", "");
+    let bert = lan.host(1).node("bert", "");
+    anna.sees(&["bert"]);
+    bert.sees(&["anna"]);
+    anna.must(&["block", "bert"]);
+    bert.msg("anna", "eins");
+    std::thread::sleep(secs(1));
+    anna.must(&["unblock", "bert"]);
+    bert.msg("anna", "zwei");
+    anna.hears("bert", "zwei");
+    let heard = anna.events();
+    assert!(!heard.iter().any(|e| e["text"] == "eins"), "{heard:#?}");
+}
