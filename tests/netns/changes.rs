@@ -155,3 +155,40 @@ fn the_broadcast_address_of_all_networks_where_it_is_asked_for() {
     anna.wait_event("peer-away", secs(2), |e| e["handle"] == "bert");
     bert.is_well();
 }
+
+#[test]
+fn a_node_started_again_is_the_same_peer() {
+    let Some(lan) = Lan::new(2) else { return };
+    let mut anna = lan.host(0).node("anna", "");
+    let mut bert = lan.host(1).node("bert", "");
+    anna.sees(&["bert"]);
+    let id = anna.peer("bert")["id"].clone();
+    for signal in ["TERM", "KILL"] {
+        bert.signal(signal);
+        bert.ends();
+        anna.mark();
+        bert = lan.host(1).node_in(&bert.home().clone(), "t", "bert", "", "");
+        // known to be here again, or never missed
+        anna.reaches(&bert, SOON);
+        bert.reaches(&anna, SOON);
+        assert_eq!(anna.peer("bert")["id"], id);
+    }
+}
+
+#[test]
+fn only_the_interfaces_that_are_asked_for() {
+    let Some(lan) = Lan::new(3) else { return };
+    lan.plug(lan.host(0), "eth1", 1);
+    lan.plug(lan.host(2), "eth1", 1);
+    lan.host(2).ip("link set eth0 down");
+    let anna = lan.host(0).node("anna", "interfaces = [\"eth1\"]\n");
+    let bert = lan.host(1).node("bert", "");
+    let carl = lan.host(2).node("carl", "");
+    anna.sees(&["carl"]);
+    carl.sees(&["anna"]);
+    anna.msg("carl", "hallo");
+    carl.hears("anna", "hallo");
+    std::thread::sleep(secs(6));
+    assert_eq!(bert.handles(), Vec::<String>::new());
+    assert_eq!(anna.handles(), ["carl"]);
+}

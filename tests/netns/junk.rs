@@ -321,3 +321,29 @@ assert len(got) < 20, (sent, len(got), got)
     lan.host(1).python_line(&format!("{UDP}{count}"));
     anna.is_well();
 }
+
+#[test]
+fn a_node_killed_while_it_receives_leaves_nothing_that_looks_whole() {
+    let Some(lan) = Lan::new(2) else { return };
+    let mut anna = lan.host(0).node("anna", "");
+    let slow = "import socket, time\ns = socket.create_connection(('10.77.0.1', 5010), 5)\n\
+                s.sendall(b'IMG bert 1000\\n' + b'x' * 20)\nprint('{\"ready\": 1}')\ntime.sleep(600)";
+    let sender = lan.host(1).python(&["-c", slow]);
+    sender.says("ready", |_| true);
+    anna.wait_event("transfer", SOON, |e| e["state"] == "running");
+    let begun = std::time::Instant::now();
+    while files(&anna).is_empty() {
+        assert!(begun.elapsed() < SOON, "no part comes");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let folder = std::path::PathBuf::from(anna.status()["imagepath"].as_str().unwrap());
+    anna.signal("KILL");
+    anna.ends();
+    let left = files_in(&folder);
+    let hidden = |name: &String| name.starts_with('.') && name.ends_with(".part");
+    assert!(left.iter().all(hidden), "{left:?}");
+    let again = lan.host(0).node_in(anna.home(), "t", "anna", "", "");
+    let swept = super::node::within(SOON, || files_in(&folder).is_empty());
+    assert!(swept, "{:?}", files_in(&folder));
+    drop(again);
+}
