@@ -304,14 +304,20 @@ impl Node {
                     Out::Heard(heard) => self.heard(now, heard),
                 }
             }
-            let changes = self.roster.take_changes();
-            if changes.is_empty() {
+            if !self.tell_changes(now) {
                 return;
             }
-            for change in changes {
-                self.changed(now, change);
-            }
         }
+    }
+
+    /// Tells what changed in the roster; whether anything did.
+    fn tell_changes(&mut self, now: Now) -> bool {
+        let changes = self.roster.take_changes();
+        let any = !changes.is_empty();
+        for change in changes {
+            self.changed(now, change);
+        }
+        any
     }
 
     fn heard(&mut self, now: Now, heard: Heard) {

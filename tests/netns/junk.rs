@@ -142,6 +142,22 @@ for s in held:
     anna.hears("bert", "geht es noch?");
 }
 
+#[test]
+fn a_stranger_is_told_of_before_what_he_says() {
+    let Some(lan) = Lan::new(2) else { return };
+    let mut anna = lan.host(0).node("anna", "");
+    lan.host(1).python_line(&format!("{UDP}send(b'MSG bert hallo\\n', 5010)"));
+    anna.hears("bert", "hallo");
+    lie(&lan, "b'MSG carl auch\\n'", "");
+    anna.hears("carl", "auch");
+    let kinds: Vec<String> =
+        anna.events().iter().map(|e| e["kind"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(kinds, ["peer-joined", "message", "peer-joined", "message"]);
+    // there is nowhere to answer to yet
+    assert_eq!(anna.code(&["msg", "carl", "wo bist du?"]), 4);
+    anna.is_well();
+}
+
 /// What a lying sender sends over TCP, and how it goes on.
 fn lie(lan: &Lan, sends: &str, then: &str) {
     lan.host(1).python_line(&format!(
