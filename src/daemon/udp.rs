@@ -145,11 +145,11 @@ async fn tell_errors(id: SocketId, socket: &Async<UdpSocket>, told: &Sender<Inpu
     for _ in 0..BURST {
         let mut bytes = [0; 64];
         let mut io = [IoSliceMut::new(&mut bytes)];
-        // the error with who reported it, and IP_PKTINFO again: with less room all is lost
+        // the packet's interface comes first (IP_PKTINFO is on), then the error with its sender
         let mut space = nix::cmsg_space!(
+            nix::libc::in_pktinfo,
             nix::libc::sock_extended_err,
-            nix::libc::sockaddr_in,
-            nix::libc::in_pktinfo
+            nix::libc::sockaddr_in
         );
         let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
         let Ok(got) = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut io, Some(&mut space), flags)

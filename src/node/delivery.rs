@@ -129,6 +129,7 @@ impl Node {
         let addr = SocketAddrV4::new(*source.ip(), port);
         let route = Route { dialect: Dialect::Slcp, addr, link: 0 };
         let id = self.roster.hear(now, &handle, route, None, false);
+        self.tell_changes(now); // who it is, before what it said
         self.slcp_do(|m| m.ask_one(addr));
         id
     }

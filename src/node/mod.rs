@@ -68,6 +68,8 @@ pub struct Node {
     /// All that the machine has, and those of them that are used.
     all_links: Vec<Link>,
     links: Vec<Link>,
+    /// The driver has said which links there are.
+    knows_links: bool,
     users: Users,
     roster: Roster,
     slcp: Option<Machine>,
@@ -115,6 +117,7 @@ impl Node {
             born: now.mono,
             all_links: Vec::new(),
             links: Vec::new(),
+            knows_links: false,
             users: Users::default(),
             roster: Roster::new(announce),
             slcp,
@@ -259,15 +262,19 @@ impl Node {
         let names = &self.settings.interfaces;
         let wanted = |l: &&Link| names.is_empty() || names.contains(&l.name);
         let links: Vec<Link> = self.all_links.iter().filter(wanted).cloned().collect();
-        if links == self.links {
+        let first = !std::mem::replace(&mut self.knows_links, true);
+        if links == self.links && !first {
             return;
         }
         let had = self.links.iter().any(|l| !l.address.is_loopback());
         let has = links.iter().any(|l| !l.address.is_loopback());
         if had && !has {
             self.trouble(now, "no network: all interfaces are down; waiting for one".into());
-        } else if !had && !has && self.links.is_empty() {
-            let text = "no network yet: only this machine's own programs can be reached";
+        } else if first && !has {
+            let text = match links.is_empty() {
+                true => "no network yet: nobody can be reached; waiting for an interface",
+                false => "no network yet: only this machine's own programs can be reached",
+            };
             self.trouble(now, text.into());
         }
         self.links.clone_from(&links);
@@ -297,14 +304,20 @@ impl Node {
                     Out::Heard(heard) => self.heard(now, heard),
                 }
             }
-            let changes = self.roster.take_changes();
-            if changes.is_empty() {
+            if !self.tell_changes(now) {
                 return;
             }
-            for change in changes {
-                self.changed(now, change);
-            }
         }
+    }
+
+    /// Tells what changed in the roster; whether anything did.
+    fn tell_changes(&mut self, now: Now) -> bool {
+        let changes = self.roster.take_changes();
+        let any = !changes.is_empty();
+        for change in changes {
+            self.changed(now, change);
+        }
+        any
     }
 
     fn heard(&mut self, now: Now, heard: Heard) {

@@ -63,7 +63,7 @@ impl Answers {
     }
 
     /// Whether one more datagram may go to this source now.
-    fn allow(&mut self, now: Millis, to: Ipv4Addr, bytes: usize) -> bool {
+    pub(super) fn allow(&mut self, now: Millis, to: Ipv4Addr, bytes: usize) -> bool {
         if now >= self.second + 1_000 {
             (self.second, self.bytes) = (now, 0);
         }

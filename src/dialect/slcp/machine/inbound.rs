@@ -174,7 +174,7 @@ impl Machine {
                 self.heard(Heard::Away { handle, from, away: false });
             }
             Said::Who { reply_port, json, .. } => self.asked(now, from, json, reply_port),
-            Said::Whois { wanted, .. } => self.asked_whois(&wanted, from),
+            Said::Whois { wanted, .. } => self.asked_whois(now, &wanted, from),
             said @ Said::Text { .. } => self.text_said(said, from, role),
             Said::Image(head) => self.image_head_by_udp(now, head, from, role),
             Said::ImageChunk { id, index, total, data } => {
@@ -234,11 +234,14 @@ impl Machine {
         }
     }
 
-    fn asked_whois(&mut self, wanted: &Handle, from: SocketAddrV4) {
+    fn asked_whois(&mut self, now: Millis, wanted: &Handle, from: SocketAddrV4) {
         let own = self.own_entries(*from.ip());
         let found = own.into_iter().find(|e| e.handle.is(wanted.as_str()));
         if let (Some(entry), Some(speaker)) = (found, self.speaker()) {
-            self.send(speaker, from, encode::iam(&entry.handle, entry.ip, entry.port));
+            let iam = encode::iam(&entry.handle, entry.ip, entry.port);
+            if self.answers.allow(now, *from.ip(), iam.len()) {
+                self.send(speaker, from, iam);
+            }
         }
     }
 

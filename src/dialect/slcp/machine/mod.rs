@@ -318,7 +318,8 @@ impl Machine {
             self.announce_soon(now, 0);
         } else if old.handle != me.handle {
             self.say_join(id);
-            self.say_leave(id, &old.handle, known);
+            // by broadcast alone: at a chat port the LEAVE could be read before the JOIN
+            self.say_leave(id, &old.handle, &[]);
         }
         if old.away != me.away || (!old.joined && me.away) {
             let said = if me.away { encode::away(&me.handle) } else { encode::back(&me.handle) };

@@ -1,0 +1,14 @@
+//! Hosts as network namespaces on a bridge, each running the real binary: what only a network
+//! shows. Needs root and `ip` (Debian's iproute2); see [`lan::wanted`] for when it runs.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod changes;
+mod junk;
+mod lan;
+mod lone;
+mod node;
+mod picture;
+mod script;
+mod students;
+mod together;
+mod ways;
