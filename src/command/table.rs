@@ -201,7 +201,7 @@ pub static ROWS: &[Row] = &[
         name: "USER",
         aliases: &["AS"],
         usage: "USER [<handle>]",
-        summary: "which of the node's users this console speaks for",
+        summary: "which of the node's users you speak for",
         help: "Without a handle it lists them.",
         example: "USER anna",
         arguments: &[Kind::User],
@@ -238,7 +238,7 @@ mod tests {
         for row in ROWS {
             assert!(row.usage.starts_with(row.name), "{}", row.name);
             assert!(!row.summary.is_empty() && !row.help.is_empty(), "{}", row.name);
-            assert!(row.usage.len() <= 34 && row.summary.len() <= 52, "{}: too wide", row.name);
+            assert!(row.usage.len() <= 34 && row.summary.len() <= 44, "{}: too wide", row.name);
             assert!(parse(row.example).is_ok(), "{}", row.example);
             assert!(row.example.split(' ').next() == Some(row.name), "{}", row.example);
         }

@@ -12,5 +12,5 @@ pub mod session;
 pub mod tty;
 
 pub use editor::{Did, Editor, Screen};
-//pub use session::{Session, SessionOptions};
-//pub use tty::{Ended, Eof, Options, Terminal, run};
+pub use session::{Session, SessionOptions};
+pub use tty::{Ended, Eof, Options, Terminal, run};

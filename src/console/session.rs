@@ -1,1 +1,502 @@
+//! A person's session with a node: lines to commands, answers and events to words. Pure: the
+//! driver brings bytes, events, answers and `now`, and fetches output and commands.
+//!
+//! What happens by itself (events) is in `news`, what Tab needs in `known`.
 
+mod known;
+mod news;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use self::known::Known;
+pub use self::known::MAX_NAMES;
+use self::news::News;
+pub use self::news::{MAX_HELD, MAX_LINES_PER_SECOND, MAX_OUTPUT, MAX_SENT};
+use super::editor::{DEFAULT_WIDTH, Did, Editor, MAX_LINE, Screen};
+use super::render::{Paint, same};
+use crate::command::{Command, Typed, complete, parse};
+use crate::model::{Answer, Handle, Refusal, Status, Wall};
+
+/// Commands that may wait for their answers; typing beyond waits.
+pub const MAX_ASKS: usize = 32;
+
+/// What a session is told once.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// The local user to speak for; none: the node's first.
+    pub user: Option<String>,
+    /// What it is shown on.
+    pub screen: Screen,
+    /// Columns; 0: not known.
+    pub width: u16,
+    /// With colours.
+    pub colour: bool,
+    /// Ring the bell on a message.
+    pub bell: bool,
+    /// What `~/` stands for.
+    pub home: Option<String>,
+    /// The folder that files without one are in.
+    pub base: Option<String>,
+    /// Hours and minutes of an instant where the reader is.
+    pub clock: fn(Wall) -> (u8, u8),
+    /// Files and folders (with a `/` at their end) that begin so.
+    pub paths: fn(&str) -> Vec<String>,
+    /// Names of forms, for Tab after FORM.
+    pub forms: Vec<String>,
+}
+
+impl Default for SessionOptions {
+    fn default() -> SessionOptions {
+        SessionOptions {
+            user: None,
+            screen: Screen::Ansi,
+            width: DEFAULT_WIDTH,
+            colour: false,
+            bell: false,
+            home: None,
+            base: None,
+            clock: |at| ((at.0 / 3_600_000 % 24) as u8, (at.0 / 60_000 % 60) as u8),
+            paths: |_| Vec::new(),
+            forms: Vec::new(),
+        }
+    }
+}
+
+/// Why something was asked: what its answer is for.
+#[derive(Clone, Debug, PartialEq)]
+enum Why {
+    Greeting,
+    Roster,
+    Settings,
+    /// The console's own line.
+    Typed,
+    /// `USER`, and whom it named.
+    User(Option<String>),
+    /// The first start's handle.
+    FirstHandle,
+}
+
+struct Asked {
+    why: Why,
+    command: Command,
+    /// Handed out and not answered.
+    under_way: bool,
+}
+
+/// See the module.
+pub struct Session {
+    editor: Editor,
+    paint: Paint,
+    known: Known,
+    news: News,
+    user: Option<String>,
+    /// The handle spoken for, once known.
+    me: String,
+    state: &'static str,
+    base: Option<String>,
+    /// The first start's dialogue: the handle that an empty line takes.
+    offered: Option<String>,
+    input: VecDeque<u8>,
+    asks: BTreeMap<u32, Asked>,
+    tickets: u32,
+    eof: bool,
+    quitting: bool,
+    forced: bool,
+    suspend: bool,
+}
+
+impl Session {
+    /// A session that has said and asked nothing yet: [`Session::start`] or
+    /// [`Session::ask_handle`] come next.
+    pub fn new(options: SessionOptions) -> Session {
+        let mut editor = Editor::new(options.screen, options.width);
+        editor.set_prompt("> ");
+        Session {
+            editor,
+            paint: Paint { colour: options.colour, clock: options.clock },
+            known: Known::new(options.forms, options.home, options.paths),
+            news: News::new(options.screen != Screen::Plain, options.bell),
+            me: options.user.clone().unwrap_or_default(),
+            user: options.user,
+            state: "",
+            base: options.base,
+            offered: None,
+            input: VecDeque::new(),
+            asks: BTreeMap::new(),
+            tickets: 0,
+            eof: false,
+            quitting: false,
+            forced: false,
+            suspend: false,
+        }
+    }
+
+    /// Greets: asks the node what the three lines need, and what Tab will need.
+    pub fn start(&mut self) {
+        self.ask(Why::Greeting, Command::Status {});
+        self.ask(Why::Roster, Command::Who { gone: false });
+        self.ask(Why::Settings, Command::Config { key: None, value: None });
+    }
+
+    /// Asks for a handle first; an empty line takes the one suggested. Then joins and greets.
+    pub fn ask_handle(&mut self, suggestion: &str) {
+        self.editor.set_prompt(&format!("Your handle [{suggestion}]: "));
+        self.offered = Some(suggestion.to_owned());
+    }
+
+    /// Takes what was typed.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if self.quitting {
+            // The last commands are being answered; Ctrl-C does not wait for them.
+            self.forced |= bytes.contains(&0x03);
+            return;
+        }
+        self.input.extend(bytes);
+        self.work();
+    }
+
+    /// Nothing more will be typed: ends when all commands are answered.
+    pub fn end_of_input(&mut self) {
+        self.eof = true;
+        self.work();
+    }
+
+    /// Input waits for answers: the driver should read no more for now.
+    pub fn busy(&self) -> bool {
+        !self.input.is_empty() && !self.quitting
+    }
+
+    /// The next command to ask the node, its ticket and the user who acts.
+    pub fn next_ask(&mut self) -> Option<(u32, Option<String>, Command)> {
+        let (ticket, asked) = self.asks.iter_mut().find(|(_, a)| !a.under_way)?;
+        asked.under_way = true;
+        Some((*ticket, self.user.clone(), asked.command.clone()))
+    }
+
+    /// The answer to a ticket.
+    pub fn answer(&mut self, ticket: u32, result: Result<Answer, Refusal>) {
+        let Some(asked) = self.asks.remove(&ticket) else { return };
+        match result {
+            Ok(answer) => self.answered(asked, answer),
+            Err(refusal) => self.refused(&asked, &refusal),
+        }
+        if !self.settling() {
+            self.release();
+        }
+        self.work();
+    }
+
+    /// Bytes for the terminal.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        if self.quitting { self.editor.hide() } else { self.editor.take_output() }
+    }
+
+    /// Whether the session is over and its last answers are in.
+    pub fn ended(&self) -> bool {
+        self.forced || self.quitting && !self.asks.values().any(|a| a.why == Why::Typed)
+    }
+
+    /// Whether Ctrl-Z was pressed since the last call.
+    pub fn wants_suspend(&mut self) -> bool {
+        std::mem::take(&mut self.suspend)
+    }
+
+    /// The terminal's width changed; 0: not known.
+    pub fn set_width(&mut self, width: u16) {
+        self.editor.set_width(width);
+    }
+
+    /// Something else wrote on the terminal: draw the row anew.
+    pub fn redraw(&mut self) {
+        self.editor.redraw();
+    }
+
+    /// Takes the row off the screen; it comes back with the next output.
+    pub fn hide(&mut self) -> Vec<u8> {
+        self.editor.hide()
+    }
+
+    /// Prints a line of the driver's own.
+    pub fn note(&mut self, text: &str) {
+        self.editor.above(&self.paint.wrong(text));
+    }
+
+    fn work(&mut self) {
+        while !self.quitting && self.asks.len() < MAX_ASKS {
+            let did = match self.input.pop_front() {
+                Some(byte) => self.editor.feed(byte),
+                None if self.eof => {
+                    let rest = self.editor.rest();
+                    self.quitting |= rest.is_none();
+                    rest
+                }
+                None => break,
+            };
+            if let Some(did) = did {
+                self.did(did);
+            }
+        }
+        if self.quitting {
+            self.input.clear();
+            self.asks.retain(|_, a| a.why == Why::Typed);
+        }
+    }
+
+    fn did(&mut self, did: Did) {
+        match did {
+            Did::Line(line) => match self.offered.take() {
+                Some(offered) => self.handle_given(line.trim(), offered),
+                None => self.line(&line),
+            },
+            Did::TooLong => {
+                let text = format!(
+                    "that line was longer than {MAX_LINE} bytes and was not sent: write it in parts"
+                );
+                self.note(&text);
+            }
+            Did::Tab { again } => self.tab(again),
+            Did::Interrupt | Did::End => self.quitting = true,
+            Did::Suspend => self.suspend = true,
+        }
+    }
+
+    fn handle_given(&mut self, typed: &str, offered: String) {
+        let wanted = if typed.is_empty() { offered.as_str() } else { typed };
+        match Handle::try_from(wanted) {
+            Ok(handle) => {
+                self.editor.set_prompt("> ");
+                self.ask(Why::FirstHandle, Command::SetHandle { handle: handle.into() });
+            }
+            Err(reason) => {
+                self.note(&reason.to_string());
+                self.offered = Some(offered);
+            }
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        self.news.forget();
+        match parse(line) {
+            Ok(Typed::Nothing) => {}
+            Ok(Typed::Quit) => self.quitting = true,
+            Ok(Typed::Help(row)) => self.editor.above(&self.paint.help(row)),
+            Ok(Typed::User(whom)) => self.ask(Why::User(whom), Command::Status {}),
+            Ok(Typed::Command(Command::SendFile { to, path, descriptor })) => {
+                let mut path = self.known.expand(&path);
+                if let Some(base) = self.base.as_ref().filter(|_| !path.starts_with('/')) {
+                    path = format!("{}/{path}", base.trim_end_matches('/'));
+                }
+                self.ask(Why::Typed, Command::SendFile { to, path, descriptor });
+            }
+            Ok(Typed::Command(command)) => self.ask(Why::Typed, command),
+            Err(mistake) => self.note(&mistake.to_string()),
+        }
+    }
+
+    fn tab(&mut self, again: bool) {
+        let completion = match self.offered {
+            Some(_) => None,
+            None => complete(self.editor.begun(), &self.known),
+        };
+        let Some(completion) = completion else {
+            return self.editor.signal(b"\x07");
+        };
+        let several = completion.choices.len() > 1;
+        if several && again {
+            self.editor.above(&crate::model::text::harmless(&completion.choices.join("  ")));
+        } else if several && self.editor.begun()[completion.start..] == completion.insert {
+            self.editor.signal(b"\x07");
+        }
+        self.editor.complete(completion.start, &completion.insert);
+    }
+
+    fn ask(&mut self, why: Why, command: Command) {
+        self.tickets = self.tickets.wrapping_add(1);
+        self.asks.insert(self.tickets, Asked { why, command, under_way: false });
+    }
+
+    /// Something of ours is being carried out whose events its answer explains.
+    fn settling(&self) -> bool {
+        let plain = |c: &Command| matches!(c, Command::Status {} | Command::Who { .. });
+        self.asks.values().any(|a| a.under_way && a.why == Why::Typed && !plain(&a.command))
+    }
+
+    fn refused(&mut self, asked: &Asked, refusal: &Refusal) {
+        match (&asked.why, refusal) {
+            (Why::Roster | Why::Settings, _) => {}
+            (Why::FirstHandle, Refusal::HandleTaken { free, .. }) => {
+                self.note(&refusal.to_string());
+                let free = free.to_string();
+                self.ask_handle(&free);
+            }
+            (Why::FirstHandle, _) => {
+                self.note(&refusal.to_string());
+                match &asked.command {
+                    Command::SetHandle { handle } => self.ask_handle(&handle.clone()),
+                    _ => self.start(),
+                }
+            }
+            _ => self.note(&refusal.to_string()),
+        }
+    }
+
+    fn answered(&mut self, asked: Asked, answer: Answer) {
+        match (asked.why, answer) {
+            (Why::Greeting, Answer::Status(status)) => {
+                self.learn(&status);
+                let me = status.users.iter().find(|u| same(u.handle.as_str(), &self.me));
+                self.editor.above(&self.paint.greeting(&status, me));
+            }
+            (Why::Roster, Answer::Who(peers)) => self.known.roster(&peers),
+            (Why::Settings, Answer::Config(settings)) => {
+                self.known.settings(&settings);
+                for setting in &settings {
+                    self.news.set(&setting.key, &setting.value);
+                }
+            }
+            (Why::User(whom), Answer::Status(status)) => self.speak_for(whom, &status),
+            (Why::FirstHandle, Answer::Handle(handle)) => {
+                self.called(handle.as_str());
+                match asked.command {
+                    Command::SetHandle { .. } => self.ask(Why::FirstHandle, Command::Join {}),
+                    _ => self.start(),
+                }
+            }
+            (Why::FirstHandle, _) => self.start(),
+            (Why::Typed, answer) => self.done(asked.command, answer),
+            _ => {}
+        }
+    }
+
+    fn done(&mut self, command: Command, answer: Answer) {
+        let text = match (command, answer) {
+            (_, Answer::Who(peers)) => {
+                self.known.roster(&peers);
+                self.paint.who(&peers)
+            }
+            (_, Answer::Status(status)) => {
+                self.learn(&status);
+                self.paint.status(&status, &self.me)
+            }
+            (_, Answer::Sent(receipts)) => {
+                self.news.sent(&receipts);
+                self.paint.receipts(&receipts)
+            }
+            (Command::Config { value: None, .. }, Answer::Config(settings)) => {
+                self.known.settings(&settings);
+                self.paint.settings(&settings)
+            }
+            (Command::Config { key: Some(key), value: Some(value) }, answer) => {
+                let (mut value, mut later) = (value, "");
+                if let Answer::Config(settings) = answer {
+                    if let Some(setting) = settings.into_iter().find(|s| s.key == key) {
+                        later = if setting.live { "" } else { " from the next start on" };
+                        value = setting.value;
+                    }
+                }
+                self.known.set(&key, &value);
+                self.news.set(&key, &value);
+                self.news.expect(&key);
+                format!("{key} is {value}{later}")
+            }
+            (Command::SetHandle { .. }, Answer::Handle(handle)) => {
+                self.called(handle.as_str());
+                self.news.expect("handle");
+                format!("you are now {handle}")
+            }
+            (Command::Join {}, answer) => {
+                if let Answer::Handle(handle) = answer {
+                    self.called(handle.as_str());
+                }
+                self.set_state("");
+                format!("you are in the chat as {}", self.me)
+            }
+            (Command::Leave {}, _) => {
+                self.set_state(" (left)");
+                "you left the chat: JOIN enters again".into()
+            }
+            (Command::SetPresence { away: true, .. }, _) => {
+                self.set_state(" (away)");
+                self.news.expect("inactive");
+                "you are away: BACK ends it".into()
+            }
+            (Command::SetPresence { away: false, .. }, _) => {
+                self.set_state("");
+                self.news.expect("inactive");
+                "you are back".into()
+            }
+            (Command::SetAutoreply { text }, _) => {
+                self.news.expect("autoreply");
+                match text.as_str() {
+                    "" => "nothing is answered while you are away".into(),
+                    text => format!("while you are away this is answered: {text}"),
+                }
+            }
+            (Command::Block { handle }, _) => {
+                format!("{handle} is blocked: UNBLOCK {handle} hears them again")
+            }
+            (Command::Unblock { handle }, _) => format!("{handle} is heard again"),
+            (Command::SetForm { handle, form: Some(form) }, _) => {
+                format!("{handle} is spoken to in the form {form}")
+            }
+            (Command::SetForm { handle, form: None }, _) => {
+                format!("the form of {handle} will be learned by listening")
+            }
+            _ => "done".into(),
+        };
+        self.editor.above(&text);
+    }
+
+    fn speak_for(&mut self, whom: Option<String>, status: &Status) {
+        let Some(whom) = whom else {
+            self.learn(status);
+            return self.editor.above(&self.paint.users(&status.users, &self.me));
+        };
+        match status.users.iter().find(|u| u.handle.is(&whom)) {
+            Some(user) => {
+                self.user = Some(user.handle.to_string());
+                self.learn(status);
+                let text = format!("you speak for {} now", self.me);
+                self.editor.above(&text);
+            }
+            None => self.note(&Refusal::NoSuchUser { handle: whom }.to_string()),
+        }
+    }
+
+    /// Takes from a status who we are.
+    fn learn(&mut self, status: &Status) {
+        self.known.users = status.users.iter().map(|u| u.handle.to_string()).collect();
+        let mine = match &self.user {
+            Some(user) => status.users.iter().find(|u| u.handle.is(user)),
+            None => status.users.first(),
+        };
+        if let Some(user) = mine {
+            self.me = user.handle.to_string();
+            self.set_state(match (user.joined, user.away) {
+                (false, _) => " (left)",
+                (true, true) => " (away)",
+                (true, false) => "",
+            });
+        }
+    }
+
+    /// Our own handle is another now.
+    fn called(&mut self, handle: &str) {
+        handle.clone_into(&mut self.me);
+        if self.user.is_some() {
+            self.user = Some(handle.to_owned());
+        }
+        self.set_state(self.state);
+    }
+
+    fn set_state(&mut self, state: &'static str) {
+        self.state = state;
+        if self.offered.is_none() {
+            self.editor.set_prompt(&format!("{}{state}> ", self.me));
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

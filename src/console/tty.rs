@@ -1,1 +1,404 @@
+//! The driver: a real terminal, pipe or file on one side, a [`Way`] to a node on the other, the
+//! pure [`Session`] between. One loop, no thread.
+//!
+//! A terminal is opened anew by its name, so that making it non-blocking does not do the same to
+//! whoever shares it (the shell that started us). Where that cannot be, readiness is awaited and
+//! then one bounded read or write made. Regular files and /dev/null, which epoll refuses (EPERM),
+//! never block and are read and written as they are.
 
+#[path = "tty/raw.rs"]
+mod raw;
+
+use std::fs::File;
+use std::future::{Future, pending};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use futures_lite::future::{or, yield_now};
+use smol::{Async, Timer};
+
+use self::raw::{Raw, Signals};
+pub use self::raw::{columns, local_time};
+use super::editor::Screen;
+use super::session::{Session, SessionOptions};
+use crate::command::Command;
+use crate::hub::Way;
+use crate::model::{Answer, Millis, Refusal, Stamped};
+
+/// Bytes read or written at once: what a pipe that is ready takes without blocking (PIPE_BUF).
+const CHUNK: usize = 4_096;
+/// How long the last lines may take to leave.
+const LINGER: Duration = Duration::from_secs(2);
+/// Paths offered for Tab.
+const MAX_PATHS: usize = 200;
+
+/// What the end of the input means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Eof {
+    /// The console ends when all its commands are answered.
+    Ends,
+    /// Nothing: a node started with its input closed or from /dev/null goes on.
+    Ignored,
+}
+
+/// How a console is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What the end of the input means. A terminal's hang-up ends the console all the same.
+    pub eof: Eof,
+    /// The first start: ask for a handle, and offer this one.
+    pub ask_handle: Option<String>,
+    /// The rest; screen and width are set by the terminal.
+    pub session: SessionOptions,
+}
+
+impl Options {
+    /// From the environment: TERM, NO_COLOR, HOME, the current folder.
+    pub fn from_env() -> Options {
+        let set = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+        let session = SessionOptions {
+            colour: set("NO_COLOR").is_none(),
+            home: set("HOME"),
+            base: std::env::current_dir().ok().and_then(|d| d.into_os_string().into_string().ok()),
+            clock: local_time,
+            paths,
+            ..SessionOptions::default()
+        };
+        Options { eof: Eof::Ends, ask_handle: None, session }
+    }
+}
+
+/// How a console ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The person said so, or the input ended where that ends it.
+    Quit,
+    /// The terminal is gone.
+    HungUp,
+    /// SIGTERM, SIGINT or SIGHUP came.
+    Signalled,
+    /// The node is gone.
+    NodeGone,
+}
+
+/// An input and an output, and what they can do.
+pub struct Terminal {
+    input: Option<End>,
+    output: End,
+    screen: Screen,
+}
+
+enum End {
+    /// Readiness can be awaited.
+    Polled(Async<OwnedFd>),
+    /// Never blocks: a regular file, /dev/null.
+    File(OwnedFd),
+}
+
+impl Terminal {
+    /// Standard input and output. A terminal only where both are one.
+    pub fn stdio() -> io::Result<Terminal> {
+        let input = io::stdin().as_fd().try_clone_to_owned()?;
+        let output = io::stdout().as_fd().try_clone_to_owned()?;
+        Terminal::new(input, output)
+    }
+
+    /// Any two descriptors: a pty's or a serial line's may be the same one twice.
+    pub fn new(input: OwnedFd, output: OwnedFd) -> io::Result<Terminal> {
+        let both = raw::is_terminal(&input) && raw::is_terminal(&output);
+        let dumb = std::env::var("TERM").is_ok_and(|t| t == "dumb" || t.is_empty());
+        let screen = match (both, dumb) {
+            (false, _) => Screen::Plain,
+            (true, true) => Screen::Dumb,
+            (true, false) => Screen::Ansi,
+        };
+        Ok(Terminal { input: Some(End::new(input)?), output: End::new(output)?, screen })
+    }
+
+    /// What it is.
+    pub fn screen(&self) -> Screen {
+        self.screen
+    }
+}
+
+impl End {
+    fn new(fd: OwnedFd) -> io::Result<End> {
+        let own = raw::reopened(&fd);
+        let polled = match own {
+            Some(own) => Async::new(own),
+            None => Async::new_nonblocking(fd.try_clone()?),
+        };
+        match polled {
+            Ok(polled) => Ok(End::Polled(polled)),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(End::File(fd)),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn fd(&self) -> &OwnedFd {
+        match self {
+            End::Polled(fd) => fd.get_ref(),
+            End::File(fd) => fd,
+        }
+    }
+
+    async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self {
+                End::Polled(fd) => fd.readable().await?,
+                End::File(_) => yield_now().await,
+            }
+            match nix::unistd::read(self.fd(), buffer) {
+                Err(nix::Error::EAGAIN | nix::Error::EINTR) => {}
+                done => return done.map_err(io::Error::from),
+            }
+        }
+    }
+
+    async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self {
+                End::Polled(fd) => fd.writable().await?,
+                End::File(_) => yield_now().await,
+            }
+            match nix::unistd::write(self.fd(), &bytes[..bytes.len().min(CHUNK)]) {
+                Err(nix::Error::EAGAIN | nix::Error::EINTR) => {}
+                done => return done.map_err(io::Error::from),
+            }
+        }
+    }
+}
+
+/// An answer on its way.
+type Asking<'a> = Pin<Box<dyn Future<Output = (u32, Result<Answer, Refusal>)> + 'a>>;
+
+enum Woke {
+    Answer(u32, Result<Answer, Refusal>),
+    Written(io::Result<usize>),
+    Signal,
+    Read(io::Result<usize>),
+    Event(Option<Rc<Stamped>>),
+    Tick,
+}
+
+/// Runs a console until it ends. The terminal is raw meanwhile, and as it was afterwards.
+pub async fn run<W: Way>(way: &W, terminal: Terminal, options: Options) -> io::Result<Ended> {
+    let Terminal { mut input, output, screen } = terminal;
+    let mut raw = match (&input, screen) {
+        (Some(input), Screen::Ansi | Screen::Dumb) => match Raw::new(input.fd()) {
+            Err(e) if gone(&e) => return Ok(Ended::HungUp),
+            raw => Some(raw?),
+        },
+        _ => None,
+    };
+    let signals = Signals::new(raw.is_some())?;
+    let colour = options.session.colour && screen == Screen::Ansi;
+    let width = columns(output.fd());
+    let mut session =
+        Session::new(SessionOptions { screen, width, colour, ..options.session.clone() });
+    match &options.ask_handle {
+        Some(suggestion) if screen != Screen::Plain => session.ask_handle(suggestion),
+        _ => session.start(),
+    }
+
+    let started = Instant::now();
+    let mut buffer = [0; CHUNK];
+    let mut waiting: Vec<u8> = Vec::new();
+    let mut asking: Option<Asking<'_>> = None;
+    let ended = loop {
+        if asking.is_none() {
+            if let Some((ticket, user, command)) = session.next_ask() {
+                asking = Some(Box::pin(async move { (ticket, ask(way, user, command).await) }));
+            }
+        }
+        if waiting.is_empty() {
+            waiting = session.take_output();
+        }
+        if session.ended() {
+            waiting.extend(session.take_output());
+            break Ended::Quit;
+        }
+
+        let answer = async {
+            match &mut asking {
+                Some(asking) => {
+                    let (ticket, result) = asking.await;
+                    Woke::Answer(ticket, result)
+                }
+                None => pending().await,
+            }
+        };
+        let written = async {
+            match waiting.as_slice() {
+                [] => pending().await,
+                bytes => Woke::Written(output.write(bytes).await),
+            }
+        };
+        let signal = async {
+            signals.wait().await;
+            Woke::Signal
+        };
+        let read = async {
+            match &input {
+                Some(input) if !session.busy() => Woke::Read(input.read(&mut buffer).await),
+                _ => pending().await,
+            }
+        };
+        let event = async { Woke::Event(way.event().await) };
+        let tick = async {
+            match session.wake() {
+                Some(at) => Timer::at(started + Duration::from_millis(at)).await,
+                None => pending().await,
+            };
+            Woke::Tick
+        };
+        let woke = or(or(or(answer, written), or(signal, read)), or(event, tick)).await;
+
+        let now = Millis::try_from(started.elapsed().as_millis()).unwrap_or(Millis::MAX);
+        match woke {
+            Woke::Answer(ticket, result) => {
+                asking = None;
+                session.answer(ticket, result);
+            }
+            Woke::Written(Ok(n)) => drop(waiting.drain(..n)),
+            Woke::Written(Err(e)) if gone(&e) => break Ended::HungUp,
+            Woke::Written(Err(e)) => return Err(e),
+            Woke::Read(Ok(0)) if screen != Screen::Plain => break Ended::HungUp,
+            Woke::Read(Ok(0)) => {
+                input = None;
+                if options.eof == Eof::Ends {
+                    session.end_of_input();
+                }
+            }
+            Woke::Read(Ok(n)) => session.feed(&buffer[..n]),
+            Woke::Read(Err(e)) if gone(&e) => break Ended::HungUp,
+            Woke::Read(Err(e)) => return Err(e),
+            Woke::Event(Some(event)) => session.event(now, &event),
+            Woke::Event(None) => {
+                session.note("the node is gone");
+                waiting.extend(session.hide());
+                break Ended::NodeGone;
+            }
+            Woke::Tick => session.tick(now),
+            Woke::Signal => {
+                let came = signals.take();
+                if came.end {
+                    waiting.extend(session.hide());
+                    break Ended::Signalled;
+                }
+                if came.resized {
+                    session.set_width(columns(output.fd()));
+                }
+                if came.stop {
+                    stop(&mut session, &output, &mut waiting, raw.as_mut()).await;
+                }
+                if came.resumed {
+                    if let Some(raw) = &mut raw {
+                        raw.set();
+                    }
+                    session.redraw();
+                }
+            }
+        }
+        if session.wants_suspend() && raw.is_some() {
+            stop(&mut session, &output, &mut waiting, raw.as_mut()).await;
+        }
+    };
+    if ended != Ended::HungUp {
+        flush(&output, &mut waiting).await;
+    }
+    Ok(ended)
+}
+
+/// Opens what `SendFile` names here: the person's rights count, not the daemon's.
+async fn ask<W: Way>(way: &W, user: Option<String>, command: Command) -> Result<Answer, Refusal> {
+    let Command::SendFile { to, path, .. } = command else {
+        return way.ask(user, command, None).await;
+    };
+    let bad = |path: &str, reason: String| Refusal::File { path: path.into(), reason };
+    // Non-blocking: a FIFO must not hold the console up until somebody writes to it.
+    let file = File::options()
+        .read(true)
+        .custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY)
+        .open(&path)
+        .map_err(|e| bad(&path, raw::reason(&e)))?;
+    match file.metadata() {
+        Ok(facts) if facts.is_file() => {}
+        Ok(facts) if facts.is_dir() => return Err(bad(&path, "that is a folder".into())),
+        Ok(_) => return Err(bad(&path, "that is not a file".into())),
+        Err(e) => return Err(bad(&path, raw::reason(&e))),
+    }
+    way.ask(user, Command::SendFile { to, path, descriptor: Some(0) }, Some(file.into())).await
+}
+
+/// Gives the terminal back, stops this process as Ctrl-Z would, and takes it again.
+async fn stop(session: &mut Session, output: &End, waiting: &mut Vec<u8>, raw: Option<&mut Raw>) {
+    waiting.extend(session.hide());
+    flush(output, waiting).await;
+    let Some(raw) = raw else { return };
+    raw.restore();
+    // SIGSTOP, since our own handler has SIGTSTP.
+    if let Err(e) = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP) {
+        log::debug!("console: cannot stop: {e}");
+    }
+    raw.set();
+    session.set_width(columns(output.fd()));
+    session.redraw();
+}
+
+async fn flush(output: &End, waiting: &mut Vec<u8>) {
+    let all = async {
+        while !waiting.is_empty() {
+            match output.write(waiting).await {
+                Ok(n) => drop(waiting.drain(..n)),
+                Err(_) => waiting.clear(),
+            }
+        }
+    };
+    let late = async {
+        Timer::after(LINGER).await;
+    };
+    or(all, late).await;
+}
+
+/// Whether an error means that nobody is at the other end any more.
+fn gone(e: &io::Error) -> bool {
+    matches!(
+        e.raw_os_error(),
+        Some(nix::libc::EIO | nix::libc::EPIPE | nix::libc::ENXIO | nix::libc::EBADF)
+    )
+}
+
+/// Files and folders that begin so, for Tab.
+pub fn paths(begun: &str) -> Vec<String> {
+    let (folder, name) = match begun.rsplit_once('/') {
+        Some((folder, name)) => (format!("{folder}/"), name),
+        None => (String::new(), begun),
+    };
+    let place = if folder.is_empty() { "." } else { folder.as_str() };
+    let Ok(entries) = std::fs::read_dir(place) else { return Vec::new() };
+    let mut found: Vec<String> = entries
+        .filter_map(Result::ok)
+        .filter_map(|entry| {
+            let own = entry.file_name().into_string().ok()?;
+            let hidden = own.starts_with('.') && !name.starts_with('.');
+            if hidden || !own.starts_with(name) {
+                return None;
+            }
+            let end =
+                if std::fs::metadata(entry.path()).is_ok_and(|m| m.is_dir()) { "/" } else { "" };
+            Some(format!("{folder}{own}{end}"))
+        })
+        .take(MAX_PATHS)
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+#[cfg(test)]
+#[path = "tty_tests.rs"]
+mod tests;
