@@ -1,7 +1,7 @@
 //! Words for people: every line the console prints, from the model's values. Whatever a peer
 //! could have chosen goes through [`harmless`]; colour is the only escape sequence made here.
 
-use super::editor::width;
+use super::row::width;
 use crate::command::{ROWS, Row};
 use crate::model::answer::UserView;
 use crate::model::text::harmless;
