@@ -68,6 +68,11 @@ impl Hub {
         self.ring.borrow().epoch().to_owned()
     }
 
+    /// The number of the newest event; 0 before the first.
+    pub fn last(&self) -> u64 {
+        self.ring.borrow().next_seq() - 1
+    }
+
     /// A reader of what comes from now on.
     pub fn tail(&self) -> Cursor {
         self.ring.borrow().tail()
@@ -119,6 +124,14 @@ impl Local {
     /// A reader of what comes from now on.
     pub fn new(hub: Rc<Hub>) -> Local {
         let cursor = RefCell::new(hub.tail());
+        Local { hub, cursor }
+    }
+}
+
+impl Local {
+    /// A reader of all that the ring holds, such as what went wrong while starting.
+    pub fn from_start(hub: Rc<Hub>) -> Local {
+        let cursor = RefCell::new(hub.resume(&format!("{}:0", hub.epoch())).unwrap_or(hub.tail()));
         Local { hub, cursor }
     }
 }

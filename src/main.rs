@@ -1,1 +1,5 @@
-fn main() {}
+//! Arguments to subcommand, nothing else: see [`klatsch::cli`].
+
+fn main() -> std::process::ExitCode {
+    klatsch::cli::main()
+}

@@ -1,1 +1,210 @@
-//! cli
+//! The process's own arguments: starts a node, or asks a running one over its control socket.
+//!
+//! `args` is the grammar, `send` waits for what becomes of a message, `show` is what people read.
+
+pub mod args;
+mod monitor;
+mod send;
+mod show;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde::Serialize;
+
+use crate::command::{Command, LOBBY};
+use crate::control::Client;
+use crate::daemon::Start;
+use crate::daemon::place::{NoneToTry, Surroundings};
+use crate::hub::Way;
+use crate::model::{Answer, Refusal, Status, Wall};
+use args::{Line, Options, UserVerb, Verb};
+
+/// How a verb ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Code {
+    /// Done; sent or delivered.
+    Done = 0,
+    /// The node refused, for a reason without a code of its own.
+    Refused = 1,
+    /// The command line is wrong, or not enough.
+    Usage = 2,
+    /// Kept, not yet sent.
+    Queued = 3,
+    /// It will not arrive.
+    Failed = 4,
+    /// Nobody of that name.
+    NoSuchPeer = 5,
+    /// Several of that name.
+    Ambiguous = 6,
+    /// No node is running (EX_UNAVAILABLE of sysexits.h).
+    NoNode = 69,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> ExitCode {
+        ExitCode::from(code as u8)
+    }
+}
+
+impl From<&Refusal> for Code {
+    fn from(refusal: &Refusal) -> Code {
+        match refusal {
+            Refusal::NoSuchPeer { .. } => Code::NoSuchPeer,
+            Refusal::Ambiguous { .. } => Code::Ambiguous,
+            _ => Code::Refused,
+        }
+    }
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let Line { options, verb } = match Line::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match verb {
+        None => crate::daemon::start(options.start(true)),
+        Some(Verb::Run { system }) => {
+            crate::daemon::start(Start { system, ..options.start(false) })
+        }
+        Some(verb) => smol::block_on(carry_out(&options, verb)).into(),
+    }
+}
+
+/// A verb for a node that runs.
+async fn carry_out(options: &Options, verb: Verb) -> Code {
+    let around = Surroundings::of_process();
+    let sockets = around.sockets(options.socket.as_deref(), options.instance.as_deref());
+    let client = match sockets {
+        Err(error) => {
+            eprintln!("klatsch: {error}");
+            return if matches!(error, NoneToTry::Several(_)) { Code::Usage } else { Code::NoNode };
+        }
+        Ok(sockets) => Client::connect_any(&sockets).await,
+    };
+    let mut client = match client {
+        Ok(client) => client,
+        Err(error) => {
+            eprintln!("klatsch: {error}");
+            return Code::NoNode;
+        }
+    };
+    let done = match verb {
+        Verb::Msg { to, text } => send::text(&mut client, options, to.0, text.join(" ")).await,
+        Verb::All { text } => {
+            send::text(&mut client, options, vec![LOBBY.into()], text.join(" ")).await
+        }
+        Verb::Img { to, path } => send::image(&mut client, options, to.0, path).await,
+        Verb::Monitor { since } => monitor::run(&mut client, options, since).await,
+        verb => ask(&client, options, verb).await,
+    };
+    done.unwrap_or_else(|refusal| {
+        eprintln!("klatsch: {}", crate::model::text::harmless(&refusal.to_string()));
+        Code::from(&refusal)
+    })
+}
+
+/// The verbs that are one call and its answer.
+async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Refusal> {
+    let command = match verb {
+        Verb::Who { gone } => Command::Who { gone },
+        Verb::Away { text } => {
+            let text = Some(text.join(" ")).filter(|text| !text.is_empty());
+            Command::SetPresence { away: true, text }
+        }
+        Verb::Back => Command::SetPresence { away: false, text: None },
+        Verb::Handle { new: Some(handle) } => Command::SetHandle { handle },
+        Verb::Handle { new: None } => {
+            let status = status(client, options).await?;
+            let acting = options.acting.as_deref();
+            let user = status.users.iter().find(|user| acting.is_none_or(|a| user.handle.is(a)));
+            let handle = user
+                .map(|user| user.handle.clone())
+                .ok_or_else(|| Refusal::NoSuchUser { handle: acting.unwrap_or_default().into() })?;
+            show(options, &Answer::Handle(handle));
+            return Ok(Code::Done);
+        }
+        Verb::Autoreply { text } => Command::SetAutoreply { text: text.join(" ") },
+        Verb::Join => Command::Join {},
+        Verb::Leave => Command::Leave {},
+        Verb::Block { handle } => Command::Block { handle },
+        Verb::Unblock { handle } => Command::Unblock { handle },
+        Verb::Config { key, value } => Command::Config { key, value },
+        Verb::Form { handle, form } => Command::SetForm { handle, form },
+        Verb::Status => Command::Status {},
+        Verb::User { verb: UserVerb::Add { handle } } => Command::AddUser { handle },
+        Verb::User { verb: UserVerb::Remove { handle } } => Command::RemoveUser { handle },
+        Verb::User { verb: UserVerb::List } => {
+            let users = status(client, options).await?.users;
+            if options.json {
+                print(&json_lines(&users));
+            } else {
+                print(&show::users(&users));
+            }
+            return Ok(Code::Done);
+        }
+        // These have ways of their own.
+        Verb::Run { .. }
+        | Verb::Msg { .. }
+        | Verb::All { .. }
+        | Verb::Img { .. }
+        | Verb::Monitor { .. } => {
+            return Ok(Code::Done);
+        }
+    };
+    let answer = client.ask(options.acting.clone(), command, None).await?;
+    show(options, &answer);
+    Ok(Code::Done)
+}
+
+async fn status(client: &Client, options: &Options) -> Result<Status, Refusal> {
+    match client.ask(options.acting.clone(), Command::Status {}, None).await? {
+        Answer::Status(status) => Ok(*status),
+        _ => Err(Refusal::Failed { reason: "the node's answer is not a status".into() }),
+    }
+}
+
+fn show(options: &Options, answer: &Answer) {
+    let now = Wall::from_system(std::time::SystemTime::now());
+    let text = if options.json {
+        match answer {
+            Answer::Who(peers) => json_lines(peers),
+            Answer::Sent(receipts) => json_lines(receipts),
+            Answer::Config(settings) => json_lines(settings),
+            other => json_lines(&[crate::api::answer_to_json(other)]),
+        }
+    } else {
+        show::answer(answer, now)
+    };
+    print(&text);
+}
+
+fn json_lines<T: Serialize>(values: &[T]) -> String {
+    values.iter().filter_map(|v| serde_json::to_string(v).ok()).map(|line| line + "\n").collect()
+}
+
+/// To stdout. That nobody reads it any more (`| head`) changes nothing of what was done.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_code_is_the_greatest() {
+        assert!(Code::Done < Code::Queued && Code::Queued < Code::Failed);
+        assert_eq!(Code::from(&Refusal::NoSuchPeer { name: "x".into() }) as u8, 5);
+        assert_eq!(Code::from(&Refusal::Ambiguous { name: "x".into(), choices: vec![] }) as u8, 6);
+        assert_eq!(Code::from(&Refusal::Denied { what: "x".into() }) as u8, 1);
+        assert_eq!(Code::NoNode as u8, 69);
+    }
+}

@@ -2,6 +2,12 @@
 //!
 //! The core sees only [`Settings`] and [`Kept`]; reading files is `layers` and `kept`'s business.
 
+pub mod file;
+mod foreign;
+pub mod kept;
+pub mod layers;
+pub mod rows;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -9,6 +15,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Handle;
+
+pub use file::Note;
+pub use layers::{Loaded, Sources};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +36,8 @@ pub struct Settings {
     pub open_images: bool,
     /// Ring the console's bell on a message.
     pub bell: bool,
+    /// Network interfaces to chat on, by name; empty: all.
+    pub interfaces: Vec<String>,
     /// The control socket; none: the usual place.
     pub socket: Option<PathBuf>,
     /// SLCP.
@@ -73,6 +84,7 @@ impl Default for Settings {
             max_image: 32 * 1024 * 1024,
             open_images: false,
             bell: false,
+            interfaces: Vec::new(),
             socket: None,
             slcp: Slcp {
                 enabled: true,

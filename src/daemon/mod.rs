@@ -1,1 +1,300 @@
-//! daemon
+//! The process: where the node's core meets sockets, files, signals and the ways in.
+//!
+//! `driver` is the loop; `udp`, `tcp`, `links` and `signals` are its thin drivers; `place` says
+//! where an instance lives; this file starts and ends it all.
+
+mod driver;
+mod links;
+pub mod place;
+mod ports;
+mod signals;
+mod tcp;
+mod terminal;
+mod udp;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use smol::LocalExecutor;
+
+use crate::command::Command;
+use crate::config::{Kept, Settings, Sources, kept};
+use crate::control;
+use crate::hub::{Hub, Local, Way};
+use crate::model::{Answer, Event, Handle, Status, Wall, What};
+use crate::node::{self, Birth, Node};
+use crate::store::files::Files;
+
+use driver::Driver;
+use place::{Claim, Held, Place, State, Surroundings};
+
+/// How a node is to be started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// A console on this terminal (attached to a daemon that runs already), not a daemon.
+    pub terminal: bool,
+    /// The machine's node rather than a person's: `klatsch run --system`.
+    pub system: bool,
+    /// `--instance`.
+    pub instance: Option<String>,
+    /// `--socket`.
+    pub socket: Option<PathBuf>,
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--user`: which of `[[users]]`, by number or handle.
+    pub user: Option<String>,
+    /// `--as`: who the console acts as.
+    pub acting: Option<String>,
+}
+
+/// Why a node does not start: one line.
+type Stop = String;
+
+/// Runs a node until it ends; in a terminal, attaches to a daemon that runs already.
+pub fn start(start: Start) -> ExitCode {
+    log_to_stderr(start.terminal);
+    let outcome = smol::block_on(async {
+        if start.terminal {
+            if let Some(socket) = daemon_to_attach(&start).await {
+                return attach(&start, &socket).await;
+            }
+        }
+        run(start).await
+    });
+    match outcome {
+        Ok(code) => code,
+        Err(line) => {
+            eprintln!("klatsch: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A console shows what matters itself; a daemon has the journal.
+fn log_to_stderr(terminal: bool) {
+    let usual = if terminal { "off" } else { "info" };
+    let env = env_logger::Env::new().filter_or("KLATSCH_LOG", usual);
+    env_logger::Builder::from_env(env).format_timestamp(None).format_target(false).init();
+}
+
+/// The socket of a daemon (`klatsch run`) that this terminal is to attach to: the instance that
+/// is named, whatever it is; else a person's or the machine's daemon.
+async fn daemon_to_attach(start: &Start) -> Option<PathBuf> {
+    let around = Surroundings::of_process();
+    let sockets = around.sockets(start.socket.as_deref(), start.instance.as_deref()).ok()?;
+    let named = start.socket.is_some() || start.instance.is_some();
+    for socket in sockets.into_iter().filter(|path| place::is_live(path)) {
+        let Ok(client) = control::Client::connect(&socket).await else { continue };
+        let status = Command::Status {};
+        match Way::ask(&client, None, status, None).await {
+            Ok(Answer::Status(status)) if named || status.mode == DAEMON => {
+                return Some(socket);
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+const DAEMON: &str = "daemon";
+const TERMINAL: &str = "terminal";
+
+async fn attach(start: &Start, socket: &Path) -> Result<ExitCode, Stop> {
+    let client =
+        control::Client::attach(socket, None, None).await.map_err(|error| error.to_string())?;
+    let chat = terminal::Chat { acting: start.acting.clone(), ask_handle: None, own: false };
+    terminal::chat(&client, chat).await
+}
+
+/// Everything a node holds while it runs, beside its core.
+struct Grounds {
+    place: Place,
+    held: Option<Held>,
+    state: Option<State>,
+    sources: Sources,
+    kept: Kept,
+    settings: Settings,
+    /// Lines to be told once there is somebody to tell.
+    notes: Vec<String>,
+}
+
+fn grounds(start: &Start) -> Result<Grounds, Stop> {
+    let around = Surroundings::of_process();
+    let whose = around.whose(start.system);
+    let activated = control::socket::Socket::is_activated();
+    let named = start.instance.is_some() || start.socket.is_some() || !start.terminal;
+    let (mut place, mut held) = if named {
+        let name = start.instance.as_deref().unwrap_or(place::DEFAULT);
+        let place =
+            around.place(whose, name, start.socket.as_deref()).map_err(|e| e.to_string())?;
+        let held = claim(&place, activated)?;
+        (place, held)
+    } else {
+        around.claim_free(whose).map_err(|e| e.to_string())?
+    };
+    let mut notes = Vec::new();
+    let state = place.hold_state().map_err(|line| notes.push(line)).ok();
+    let (kept, note) = match &state {
+        Some(state) => kept::read(&state.path),
+        None => (Kept::default(), None),
+    };
+    notes.extend(note.map(|n| n.to_string()));
+    let mut sources = around.sources(&place);
+    sources.config = start.config.as_deref().map(absolute);
+    sources.user.clone_from(&start.user);
+    let loaded = sources.load(&kept);
+    if let Some(line) = loaded.no_such_user {
+        return Err(line);
+    }
+    notes.extend(loaded.notes.iter().map(ToString::to_string));
+    if let (Some(socket), None) = (&loaded.settings.socket, &start.socket) {
+        drop(held);
+        place = around.place(whose, &place.name, Some(socket)).map_err(|e| e.to_string())?;
+        held = claim(&place, activated)?;
+    }
+    let settings = loaded.settings;
+    Ok(Grounds { place, held: Some(held), state, sources, kept, settings, notes })
+}
+
+fn claim(place: &Place, activated: bool) -> Result<Held, Stop> {
+    match place.claim(activated).map_err(|e| e.to_string())? {
+        Claim::Ours(held) => Ok(held),
+        Claim::Live => Err(format!(
+            "a node runs already as {} at {}: use it, or choose another --instance",
+            place.name,
+            place.socket.display()
+        )),
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+async fn run(start: Start) -> Result<ExitCode, Stop> {
+    let mut grounds = grounds(&start)?;
+    let socket = match control::socket::Socket::from_systemd() {
+        Some(socket) => socket,
+        None => control::socket::Socket::bind(&grounds.place.socket),
+    };
+    let socket = socket.map_err(|e| format!("{}: {e}", grounds.place.socket.display()))?;
+    let epoch = fastrand::u64(..);
+    let (hub, calls) = Hub::new(epoch);
+    let asks_handle = start.terminal
+        && grounds.settings.users.first().is_some_and(|u| u.handle.is_none())
+        && terminal::is_one();
+    let node = Node::new(
+        driver::now(Instant::now()),
+        Birth {
+            settings: grounds.settings.clone(),
+            kept: grounds.kept.clone(),
+            epoch,
+            seed: fastrand::u64(..),
+            fallback: fallback_handle(),
+            join: !asks_handle,
+            about: about(&start, &grounds, &socket),
+        },
+    );
+    let (told, files_told) = async_channel::unbounded();
+    let files = Files::start(grounds.settings.imagepath.clone(), told)
+        .map_err(|e| format!("the storage thread does not start: {e}"))?;
+    let keeper = kept::Keeper::new(grounds.state.as_ref().map(|s| s.path.clone()));
+    let executor = Rc::new(LocalExecutor::new());
+    let listener = socket.listener().map_err(|e| e.to_string())?;
+    let serving =
+        control::serve(listener, Rc::clone(&hub), Rc::clone(&executor), control::About::default());
+    executor
+        .spawn(async move {
+            // awaited first: a macro that is off evaluates none of its arguments
+            let error = serving.await;
+            log::error!("control socket: {error}");
+        })
+        .detach();
+    for line in std::mem::take(&mut grounds.notes) {
+        log::warn!("{line}");
+        let at = Wall::from_system(SystemTime::now());
+        let what = What::Error { text: line };
+        hub.tell(Event { at, user: None, what });
+    }
+    let terminal = start.terminal;
+    if !terminal {
+        log::info!(
+            "klatsch {} ({}) listens at {}",
+            env!("CARGO_PKG_VERSION"),
+            grounds.place.name,
+            socket.path().display()
+        );
+    }
+    let driver = Driver::new(node, Rc::clone(&executor), Rc::clone(&hub), files, keeper);
+    let reload = driver::Reload { sources: grounds.sources.clone() };
+    let quit = async_channel::bounded::<()>(1);
+    let running = driver.run(calls, files_told, reload, !terminal, quit.1);
+    let code = executor
+        .run(async {
+            if terminal {
+                let local = Local::from_start(Rc::clone(&hub));
+                let hub = Rc::clone(&hub);
+                let acting = start.acting.clone();
+                let chat = async {
+                    let ask_handle = if asks_handle { Some(free_handle(&hub).await) } else { None };
+                    let chat = terminal::Chat { acting, ask_handle, own: true };
+                    let code = terminal::chat(&local, chat).await;
+                    let _ = quit.0.send(()).await;
+                    code
+                };
+                let (code, ()) = smol::future::zip(chat, running).await;
+                code
+            } else {
+                running.await;
+                Ok(ExitCode::SUCCESS)
+            }
+        })
+        .await;
+    drop(socket);
+    drop(grounds.held.take());
+    drop(grounds.state.take());
+    code
+}
+
+/// A handle to offer that nobody on the LAN bears, as far as can be heard in a moment.
+async fn free_handle(hub: &Hub) -> String {
+    smol::Timer::after(Duration::from_millis(node::CLAIM_MS)).await;
+    let wanted = fallback_handle().to_string();
+    let command = Command::FreeHandle { handle: wanted.clone() };
+    match hub.ask(None, command, None).await {
+        Ok(Answer::Handle(handle)) => handle.to_string(),
+        _ => wanted,
+    }
+}
+
+fn about(start: &Start, grounds: &Grounds, socket: &control::socket::Socket) -> Status {
+    Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        instance: grounds.place.name.clone(),
+        mode: if start.terminal { TERMINAL } else { DAEMON }.into(),
+        epoch: String::new(),
+        pid: std::process::id(),
+        uptime: 0,
+        users: Vec::new(),
+        dialects: Vec::new(),
+        links: Vec::new(),
+        peers: 0,
+        socket: socket.path().display().to_string(),
+        state: grounds.state.as_ref().map(|s| s.path.display().to_string()).unwrap_or_default(),
+        imagepath: String::new(),
+    }
+}
+
+/// A sensible name for whoever has set none: the login's, or for root and services the host's.
+fn fallback_handle() -> Handle {
+    let login = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
+    let login = login.map(|u| u.name).filter(|n| !matches!(n.as_str(), "root" | "klatsch"));
+    let host = || {
+        let name = nix::unistd::gethostname().ok()?.into_string().ok()?;
+        let first = name.split('.').next().unwrap_or_default().to_owned();
+        Some(first).filter(|n| !n.is_empty() && n != "localhost" && n != "(none)")
+    };
+    Handle::nearest(&login.or_else(host).unwrap_or_else(|| "klatsch".into()))
+}

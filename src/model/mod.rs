@@ -19,7 +19,7 @@ pub use delivery::{Delivery, EntryId};
 pub use event::{Direction, Event, TransferState, What};
 pub use handle::{BadHandle, Handle};
 pub use net::{Bind, Link, Net, SocketId, StreamId};
-pub use peer::{Dialect, PeerId, Presence, Trust};
+pub use peer::{Dialect, PeerId, Presence, Trust, UserId};
 pub use ring::{Gap, Ring, Stamped};
 pub use time::{Millis, Now, Wall};
 pub use trouble::{IoError, Trouble};

@@ -34,6 +34,10 @@ impl<'de> Deserialize<'de> for PeerId {
     }
 }
 
+/// Names a local user for as long as the node runs. Zero is the box's first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserId(pub u32);
+
 /// The chats we speak. `local` is another user of this same node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -130,8 +130,11 @@ pub enum FileOp {
         /// Its path, absolute.
         path: String,
     },
-    /// Read the next bytes, at most [`crate::model::limits::CHUNK`].
-    Read,
+    /// Read, at most [`crate::model::limits::CHUNK`] bytes.
+    Read {
+        /// From here.
+        offset: u64,
+    },
     /// Close a file that was read. No answer.
     Close,
 }

@@ -1,3 +1,539 @@
-//! SANS-IO: the one node that owns all state. `handle` takes what happened, `poll` gives what to do.
+//! SANS-IO: the one node that owns all state. [`Node::handle`] takes what happened,
+//! [`Node::poll`] gives what to do, [`Node::wake_at`] says when to come back.
+//!
+//! One file each: `roster` (who is on the LAN), `users` (our own), `delivery` (texts out and
+//! in), `transfer` (images), `commands` (what people ask for), `io` (the contract).
 
+mod commands;
+mod delivery;
 pub mod io;
+pub mod roster;
+mod transfer;
+pub mod users;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use crate::config::{Kept, Settings, rows as config_rows};
+use crate::dialect::slcp::machine::{self, Arrived, Heard, Machine, Me, Out, Setup};
+use crate::dialect::slcp::said::Entry;
+use crate::model::{
+    Answer, Dialect, Event, Handle, IoError, Link, Millis, Now, PeerId, Refusal, Status, Trouble,
+    UserId, What,
+};
+
+use delivery::Deliveries;
+use io::{Action, Input, Ticket};
+use roster::{Change, Roster, Route};
+use transfer::Transfers;
+use users::{Answered, User, Users};
+
+/// While nothing is configured, the LAN is listened to for so long before a free handle is taken.
+pub const CLAIM_MS: Millis = 1_000;
+/// Lines about strangers' rubbish: so many in one window, the rest is counted.
+pub const MAX_COMPLAINTS: u32 = 5;
+/// That window.
+const COMPLAINT_WINDOW_MS: Millis = 10_000;
+/// Others that an answer to WHO names; above, each is named with falling probability.
+const FULL_ANSWER: usize = 16;
+/// Peers that get a LEAVE of their own beside the broadcast.
+const MAX_FAREWELLS: usize = 256;
+
+/// What a node is told at birth.
+pub struct Birth {
+    /// What is set.
+    pub settings: Settings,
+    /// What was kept from earlier runs (already applied to `settings`).
+    pub kept: Kept,
+    /// Random, names this run.
+    pub epoch: u64,
+    /// Random, for jitter.
+    pub seed: u64,
+    /// The handle to make one from where none is set.
+    pub fallback: Handle,
+    /// Join by itself; else wait for `Join` (a console asks for the handle first).
+    pub join: bool,
+    /// What only the driver knows of `Status`: version, instance, mode, pid, socket, state.
+    pub about: Status,
+}
+
+/// The node. See the module.
+pub struct Node {
+    settings: Settings,
+    kept: Kept,
+    epoch: u64,
+    fallback: Handle,
+    about: Status,
+    born: Millis,
+    /// All that the machine has, and those of them that are used.
+    all_links: Vec<Link>,
+    links: Vec<Link>,
+    users: Users,
+    roster: Roster,
+    slcp: Option<Machine>,
+    slcp_trouble: Option<String>,
+    deliveries: Deliveries,
+    transfers: Transfers,
+    answered: Answered,
+    /// Until when the LAN is listened to before a handle is chosen.
+    claim_until: Option<Millis>,
+    warned_taken: HashMap<PeerId, ()>,
+    complaints: Complaints,
+    entries: u64,
+    actions: VecDeque<Action>,
+    rng: fastrand::Rng,
+}
+
+#[derive(Default)]
+struct Complaints {
+    window: Millis,
+    told: u32,
+    more: u32,
+}
+
+impl Node {
+    /// A node that wants to be fed `Links` and then whatever happens.
+    pub fn new(now: Now, birth: Birth) -> Node {
+        let settings = birth.settings;
+        let announce = Millis::from(settings.slcp.announce) * 1_000;
+        let mut rng = fastrand::Rng::with_seed(birth.seed);
+        let slcp = settings.slcp.enabled.then(|| {
+            let setup = Setup {
+                port: settings.slcp.port,
+                broadcast: settings.slcp.broadcast.clone(),
+                announce,
+                image_port: settings.slcp.image_port,
+                ports: (settings.port_min, settings.port_max),
+            };
+            Machine::new(setup, rng.u64(..))
+        });
+        let mut node = Node {
+            kept: birth.kept,
+            epoch: birth.epoch,
+            fallback: birth.fallback,
+            about: birth.about,
+            born: now.mono,
+            all_links: Vec::new(),
+            links: Vec::new(),
+            users: Users::default(),
+            roster: Roster::new(announce),
+            slcp,
+            slcp_trouble: None,
+            deliveries: Deliveries::default(),
+            transfers: Transfers::default(),
+            answered: Answered::default(),
+            claim_until: None,
+            warned_taken: HashMap::new(),
+            complaints: Complaints::default(),
+            entries: 0,
+            actions: VecDeque::new(),
+            rng,
+            settings,
+        };
+        node.make_users(now, birth.join);
+        node.settle(now);
+        node
+    }
+
+    /// Something happened.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Tick => self.tick(now),
+            Input::Links(links) => self.set_links(now, links),
+            Input::Bound(socket) => self.slcp_do(|m| m.bound(now.mono, socket)),
+            Input::BindFailed(socket, error) => self.slcp_do(|m| m.bind_failed(socket, error)),
+            Input::Datagram { socket, from, to, link, bytes } => {
+                self.slcp_do(|m| m.datagram(now.mono, Arrived { socket, from, to, link, bytes }));
+            }
+            Input::Unreachable { to, error, .. } => self.unreachable(now, to, &error),
+            Input::Accepted { socket, stream, from } => {
+                self.slcp_do(|m| m.accepted(now.mono, socket, stream, from));
+            }
+            Input::Connected(stream) => self.slcp_do(|m| m.connected(now.mono, stream)),
+            Input::Bytes(stream, bytes) => {
+                self.slcp_do(|m| m.stream_bytes(now.mono, stream, bytes));
+            }
+            Input::End(stream) => self.slcp_do(|m| m.stream_end(now.mono, stream)),
+            Input::Wrote(stream) => self.slcp_do(|m| m.wrote(now.mono, stream)),
+            Input::Closed(stream, error) => {
+                self.slcp_do(|m| m.stream_closed(now.mono, stream, &error));
+            }
+            Input::File(file, result) => self.file_done(now, file, result),
+            Input::Ask { ticket, user, command, given } => {
+                self.ask(now, ticket, user.as_deref(), command, given);
+            }
+            Input::Reload(settings) => self.reload(now, *settings),
+            Input::Goodbye => self.goodbye(),
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When `Tick` is wanted.
+    pub fn wake_at(&self) -> Option<Millis> {
+        [self.slcp.as_ref().and_then(Machine::wake_at), self.roster.wake_at(), self.claim_until]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// What was set at run time.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    /// The settings that hold now.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn make_users(&mut self, now: Now, join: bool) {
+        for (n, settings) in self.settings.users.clone().iter().enumerate() {
+            let handle = match &settings.handle {
+                Some(handle) => handle.clone(),
+                None => self.free_handle(&self.fallback.clone()),
+            };
+            let named = settings.handle.is_some();
+            let mut user = User::from_settings(settings, handle);
+            user.joined = join && named;
+            if n == 0 && join && !named {
+                self.claim_until = Some(now.mono + CLAIM_MS);
+            }
+            match self.users.add(user) {
+                Ok(id) => self.tell_slcp_of(now, id),
+                Err(refusal) => return self.trouble(now, refusal.to_string()),
+            }
+        }
+    }
+
+    fn slcp_do(&mut self, act: impl FnOnce(&mut Machine)) {
+        if let Some(machine) = &mut self.slcp {
+            act(machine);
+        }
+    }
+
+    /// Tells the dialects how a local user is now.
+    fn tell_slcp_of(&mut self, now: Now, id: UserId) {
+        let Some(user) = self.users.get(id) else { return };
+        let me = Me {
+            handle: user.handle.clone(),
+            joined: user.joined,
+            away: user.away,
+            wanted_port: user.wanted_port,
+            image_port: user.image_port,
+        };
+        let known = self.farewells();
+        self.slcp_do(|m| m.set_user(now.mono, id, me, &known));
+    }
+
+    fn farewells(&self) -> Vec<SocketAddrV4> {
+        self.roster.here().map(|p| p.route().addr).take(MAX_FAREWELLS).collect()
+    }
+
+    fn tick(&mut self, now: Now) {
+        self.slcp_do(|m| m.tick(now.mono));
+        self.roster.sweep(now.mono);
+        if self.claim_until.is_some_and(|at| at <= now.mono) {
+            self.claim_until = None;
+            self.join_with_free_handle(now);
+        }
+    }
+
+    fn join_with_free_handle(&mut self, now: Now) {
+        let Ok(id) = self.users.acting(None) else { return };
+        let fallback = self.fallback.clone();
+        let handle = self.free_handle_for(&fallback, Some(id));
+        if let Some(user) = self.users.get_mut(id) {
+            user.handle = handle;
+            user.joined = true;
+        }
+        self.tell_slcp_of(now, id);
+    }
+
+    fn set_links(&mut self, now: Now, all: Vec<Link>) {
+        self.all_links = all;
+        let names = &self.settings.interfaces;
+        let wanted = |l: &&Link| names.is_empty() || names.contains(&l.name);
+        let links: Vec<Link> = self.all_links.iter().filter(wanted).cloned().collect();
+        if links == self.links {
+            return;
+        }
+        let had = self.links.iter().any(|l| !l.address.is_loopback());
+        let has = links.iter().any(|l| !l.address.is_loopback());
+        if had && !has {
+            self.trouble(now, "no network: all interfaces are down; waiting for one".into());
+        } else if !had && !has && self.links.is_empty() {
+            let text = "no network yet: only this machine's own programs can be reached";
+            self.trouble(now, text.into());
+        }
+        self.links.clone_from(&links);
+        self.slcp_do(|m| m.set_links(now.mono, links));
+        // whoever was here hears of us at our new address; whoever is not is soon found out
+    }
+
+    fn unreachable(&mut self, now: Now, to: SocketAddrV4, error: &IoError) {
+        let listened = self.slcp.as_ref().is_some_and(|m| m.listens_on_chat_port(to));
+        self.slcp_do(|m| m.unreachable(now.mono, to, error));
+        let dead = match error.kind {
+            Trouble::Refused => listened,
+            Trouble::Unreachable => true,
+            _ => false,
+        };
+        if dead {
+            self.roster.dead(now.mono, to, &error.text);
+        }
+    }
+
+    /// Carries out all that the machines and the roster brought up.
+    fn settle(&mut self, now: Now) {
+        loop {
+            while let Some(out) = self.slcp.as_mut().and_then(Machine::poll) {
+                match out {
+                    Out::Net(net) => self.actions.push_back(Action::Net(net)),
+                    Out::Heard(heard) => self.heard(now, heard),
+                }
+            }
+            let changes = self.roster.take_changes();
+            if changes.is_empty() {
+                return;
+            }
+            for change in changes {
+                self.changed(now, change);
+            }
+        }
+    }
+
+    fn heard(&mut self, now: Now, heard: Heard) {
+        match heard {
+            Heard::Here { handle, addr, link, away, join } => {
+                let route = Route { dialect: Dialect::Slcp, addr, link };
+                let id = self.roster.hear(now, &handle, route, away, join);
+                self.restore_form(addr, &handle);
+                self.warn_taken(now, id);
+            }
+            Heard::Listed { handle, addr, away, link } => {
+                let route = Route { dialect: Dialect::Slcp, addr, link };
+                let jitter = self.rng.u64(50..1_500);
+                self.roster.hint(now.mono, &handle, route, away, jitter);
+            }
+            Heard::Left { handle, from } => self.roster.leave(now.mono, &handle, from),
+            Heard::Away { handle, from, away } => self.roster.away(now, &handle, from, away),
+            Heard::Asked(due) => {
+                let others = self.known_entries();
+                self.slcp_do(|m| m.answer(now.mono, &due, &others));
+            }
+            Heard::Text(text) => self.text_in(now, text),
+            Heard::ImageBegins(begins) => self.image_begins(now, begins),
+            Heard::ImageBytes(key, bytes) => self.image_bytes(now, key, bytes),
+            Heard::ImageEnds(key, result) => self.image_ends(now, key, result),
+            Heard::Sent(tag) => self.sent(now, tag),
+            Heard::NotSent(tag, error) => self.not_sent(now, tag, &error),
+            Heard::WantBytes(tag) => self.want_bytes(now, tag),
+            Heard::Port(id, Ok(port)) => {
+                if let Some(user) = self.users.get_mut(id) {
+                    user.port = Some(port);
+                }
+                if self.claim_until.is_some() || !self.users.iter().any(|(_, u)| u.joined) {
+                    self.slcp_do(Machine::ask_all);
+                }
+            }
+            Heard::Port(_, Err(error)) => self.trouble(now, error.text),
+            Heard::Discovery(Ok(())) => self.slcp_trouble = None,
+            Heard::Discovery(Err(error)) => {
+                let port = self.settings.slcp.port;
+                let text = format!(
+                    "SLCP discovery port {port} cannot be opened ({error}): people will not be \
+                     found; end that program, or set slcp.port"
+                );
+                self.slcp_trouble = Some(text.clone());
+                self.trouble(now, text);
+            }
+            Heard::Complaint { from, text } => self.complain(now, from, &text),
+        }
+    }
+
+    fn changed(&mut self, now: Now, change: Change) {
+        match change {
+            Change::Joined { id, new } => {
+                let Some(peer) = self.roster.get(id) else { return };
+                let addr = peer.route().addr;
+                let what = What::PeerJoined {
+                    peer: id,
+                    handle: peer.handle.to_string(),
+                    dialect: peer.route().dialect,
+                    address: addr.ip().to_string(),
+                    port: addr.port(),
+                };
+                self.tell(now, None, what);
+                if new {
+                    self.slcp_do(|m| m.welcome(now.mono, addr));
+                }
+            }
+            Change::Left(id, handle, reason) => {
+                self.warned_taken.remove(&id);
+                let what = What::PeerLeft {
+                    peer: id,
+                    handle: handle.to_string(),
+                    dialect: Dialect::Slcp,
+                    reason,
+                };
+                self.tell(now, None, what);
+            }
+            Change::Renamed(id, old) => {
+                let Some(peer) = self.roster.get(id) else { return };
+                let what = What::PeerRenamed {
+                    peer: id,
+                    handle: peer.handle.to_string(),
+                    old: old.to_string(),
+                    dialect: peer.route().dialect,
+                };
+                self.tell(now, None, what);
+            }
+            Change::Away(id, away) => {
+                let Some(peer) = self.roster.get(id) else { return };
+                let (handle, dialect) = (peer.handle.to_string(), peer.route().dialect);
+                let what = if away {
+                    What::PeerAway { peer: id, handle, dialect }
+                } else {
+                    What::PeerBack { peer: id, handle, dialect }
+                };
+                self.tell(now, None, what);
+            }
+            Change::Ask(addr) => self.slcp_do(|m| m.ask_one(addr)),
+            Change::Forgot(addr) => self.slcp_do(|m| m.forget(addr)),
+        }
+    }
+
+    /// Whom we name in an answer to WHO beside ourselves: those we heard themselves. On a large
+    /// LAN each of them answers too, so each is named with falling probability.
+    fn known_entries(&mut self) -> Vec<Entry> {
+        let known = self.roster.here().filter(|p| p.heard.is_some());
+        let count = known.count();
+        let rng = &mut self.rng;
+        self.roster
+            .here()
+            .filter(|p| p.heard.is_some() && p.route().addr.port() != 0)
+            .filter(|_| count <= FULL_ANSWER || rng.usize(..count) < FULL_ANSWER)
+            .map(|p| Entry {
+                handle: p.handle.clone(),
+                ip: *p.route().addr.ip(),
+                port: p.route().addr.port(),
+                away: p.presence == crate::model::Presence::Away,
+            })
+            .collect()
+    }
+
+    /// A form that was set or learned in an earlier run.
+    fn restore_form(&mut self, addr: SocketAddrV4, handle: &Handle) {
+        if self.kept.forms.is_empty() {
+            return;
+        }
+        if let Some(name) = self.kept.forms.get(&handle.key()).cloned() {
+            self.slcp_do(|m| {
+                m.set_form(addr, Some(&name));
+            });
+        }
+    }
+
+    /// Somebody else bears a handle of ours: said once per peer.
+    fn warn_taken(&mut self, now: Now, id: PeerId) {
+        let Some(peer) = self.roster.get(id) else { return };
+        let Some(user) = self.users.called(peer.handle.as_str()) else { return };
+        if !self.users.get(user).is_some_and(|u| u.joined) || self.warned_taken.contains_key(&id) {
+            return;
+        }
+        let (handle, at) = (peer.handle.clone(), peer.route().addr);
+        self.warned_taken.insert(id, ());
+        let free = self.free_handle(&handle);
+        let user = self.users.get(user).map(|u| u.handle.clone());
+        let text = format!(
+            "{handle} is also the handle of someone at {at}: HANDLE {free} gives you one of your own"
+        );
+        self.tell(now, user, What::Error { text });
+    }
+
+    /// A handle near to `wanted` that nobody bears, on this node or on the LAN.
+    fn free_handle(&self, wanted: &Handle) -> Handle {
+        self.free_handle_for(wanted, None)
+    }
+
+    fn free_handle_for(&self, wanted: &Handle, user: Option<UserId>) -> Handle {
+        let taken = |h: &Handle| self.is_taken(h, user);
+        if !taken(wanted) {
+            return wanted.clone();
+        }
+        (2..).map(|n| wanted.numbered(n)).find(|h| !taken(h)).unwrap_or_else(|| wanted.clone())
+    }
+
+    fn is_taken(&self, handle: &Handle, except: Option<UserId>) -> bool {
+        let ours = self.users.called(handle.as_str()).is_some_and(|id| Some(id) != except);
+        ours || self.roster.called(handle.as_str()).any(roster::Peer::is_here)
+    }
+
+    fn goodbye(&mut self) {
+        let known = self.farewells();
+        self.slcp_do(|m| m.goodbye(&known));
+    }
+
+    fn new_entry(&mut self) -> crate::model::EntryId {
+        self.entries += 1;
+        crate::model::EntryId { epoch: self.epoch, n: self.entries }
+    }
+
+    fn tell(&mut self, now: Now, user: Option<Handle>, what: What) {
+        self.actions.push_back(Action::Tell(Event { at: now.wall, user, what }));
+    }
+
+    fn trouble(&mut self, now: Now, text: String) {
+        self.tell(now, None, What::Error { text });
+    }
+
+    /// A line about somebody's rubbish, unless too many were told just now.
+    fn complain(&mut self, now: Now, from: Ipv4Addr, text: &str) {
+        let text = if from.is_unspecified() { text.into() } else { format!("{from}: {text}") };
+        if now.mono >= self.complaints.window + COMPLAINT_WINDOW_MS {
+            let more = std::mem::take(&mut self.complaints.more);
+            self.complaints.window = now.mono;
+            self.complaints.told = 0;
+            if more > 0 {
+                self.trouble(now, format!("{more} more lines of this kind were not shown"));
+            }
+        }
+        if self.complaints.told >= MAX_COMPLAINTS {
+            self.complaints.more += 1;
+            return;
+        }
+        self.complaints.told += 1;
+        self.trouble(now, text);
+    }
+
+    fn answer(&mut self, ticket: Ticket, answer: Result<Answer, Refusal>) {
+        self.actions.push_back(Action::Answer(ticket, answer));
+    }
+
+    /// The name to type for exactly this peer: its handle, with the address where two bear it.
+    fn name_of(&self, id: PeerId) -> String {
+        let Some(peer) = self.roster.get(id) else { return id.to_string() };
+        let here: Vec<&roster::Peer> =
+            self.roster.called(peer.handle.as_str()).filter(|p| p.is_here()).collect();
+        let ours = self.users.called(peer.handle.as_str()).is_some();
+        let alone = here.iter().all(|p| p.id == id);
+        if alone && !ours {
+            return peer.handle.to_string();
+        }
+        let addr = peer.route().addr;
+        let same_host = here.iter().any(|p| p.id != id && p.route().addr.ip() == addr.ip());
+        if same_host {
+            format!("{}@{addr}", peer.handle)
+        } else {
+            format!("{}@{}", peer.handle, addr.ip())
+        }
+    }
+}
+
+/// What a received or sent thing came by, for the machine to learn from.
+pub(crate) use machine::Lesson;

@@ -1,1 +1,4 @@
 //! store
+
+pub mod files;
+pub mod picture;

@@ -1,0 +1,255 @@
+//! One value of every request, answer and refusal, for the tests that hold the interface file,
+//! the mapping and the model together. The matches have no wildcard: a new variant must come here.
+
+use crate::command::Command;
+use crate::model::answer::{DialectView, LinkView, UserView};
+use crate::model::ring::GapReason;
+use crate::model::{
+    Answer, Delivery, Dialect, Direction, EntryId, Gap, Handle, PeerId, PeerView, Presence,
+    Receipt, Refusal, RouteView, SettingView, Status, TransferState, Trust, Wall, What,
+};
+
+fn handle() -> Handle {
+    Handle::try_from("anna").unwrap()
+}
+
+/// Each command, optional parameters given and not.
+pub(crate) fn commands() -> Vec<Command> {
+    let (text, to) = (|| "hello".to_owned(), || vec!["bob".to_owned(), "eve@slcp".to_owned()]);
+    vec![
+        Command::Status {},
+        Command::Who { gone: true },
+        Command::Join {},
+        Command::Leave {},
+        Command::Send { to: to(), text: text() },
+        Command::SendFile { to: to(), path: "/tmp/a.png".into(), descriptor: None },
+        Command::SendFile { to: to(), path: "a.png".into(), descriptor: Some(0) },
+        Command::SetPresence { away: true, text: Some(text()) },
+        Command::SetPresence { away: false, text: None },
+        Command::SetHandle { handle: text() },
+        Command::SetAutoreply { text: text() },
+        Command::Block { handle: text() },
+        Command::Unblock { handle: text() },
+        Command::AddUser { handle: text() },
+        Command::RemoveUser { handle: text() },
+        Command::Config { key: None, value: None },
+        Command::Config { key: Some("bell".into()), value: Some("on".into()) },
+        Command::SetForm { handle: text(), form: None },
+        Command::SetForm { handle: text(), form: Some("udp".into()) },
+        Command::FreeHandle { handle: text() },
+    ]
+}
+
+/// The method and an answer of the kind it has.
+pub(crate) fn answers() -> Vec<(&'static str, Answer)> {
+    commands().iter().map(answer_to).collect()
+}
+
+/// The method's name and the kind of answer a command has.
+pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
+    match command {
+        Command::Status {} => ("Status", Answer::Status(Box::new(status()))),
+        Command::Who { .. } => ("Who", Answer::Who(vec![peer(), peer_unheard()])),
+        Command::Join {} => ("Join", Answer::Handle(handle())),
+        Command::Leave {} => ("Leave", Answer::Done),
+        Command::Send { .. } => ("Send", Answer::Sent(receipts())),
+        Command::SendFile { .. } => ("SendFile", Answer::Sent(receipts())),
+        Command::SetPresence { .. } => ("SetPresence", Answer::Done),
+        Command::SetHandle { .. } => ("SetHandle", Answer::Handle(handle())),
+        Command::SetAutoreply { .. } => ("SetAutoreply", Answer::Done),
+        Command::Block { .. } => ("Block", Answer::Done),
+        Command::Unblock { .. } => ("Unblock", Answer::Done),
+        Command::AddUser { .. } => ("AddUser", Answer::Handle(handle())),
+        Command::RemoveUser { .. } => ("RemoveUser", Answer::Done),
+        Command::Config { .. } => ("Config", Answer::Config(vec![setting()])),
+        Command::SetForm { .. } => ("SetForm", Answer::Done),
+        Command::FreeHandle { .. } => ("FreeHandle", Answer::Handle(handle())),
+    }
+}
+
+/// Each refusal.
+pub(crate) fn refusals() -> Vec<Refusal> {
+    let name = || "bob".to_owned();
+    let all = vec![
+        Refusal::NoSuchPeer { name: name() },
+        Refusal::Ambiguous { name: name(), choices: vec!["bob@10.0.0.1".into()] },
+        Refusal::NoSuchUser { handle: name() },
+        Refusal::HandleTaken { handle: name(), free: handle() },
+        Refusal::bad("port", "x", "a number"),
+        Refusal::TooLong { bytes: 5000, limit: 4000 },
+        Refusal::TooMany { what: "users".into(), limit: 32 },
+        Refusal::File { path: "/x".into(), reason: "no such file".into() },
+        Refusal::NotJoined { handle: name() },
+        Refusal::Denied { what: "this".into() },
+        Refusal::Failed { reason: "no network".into() },
+    ];
+    for refusal in &all {
+        match refusal {
+            Refusal::NoSuchPeer { .. }
+            | Refusal::Ambiguous { .. }
+            | Refusal::NoSuchUser { .. }
+            | Refusal::HandleTaken { .. }
+            | Refusal::BadValue { .. }
+            | Refusal::TooLong { .. }
+            | Refusal::TooMany { .. }
+            | Refusal::File { .. }
+            | Refusal::NotJoined { .. }
+            | Refusal::Denied { .. }
+            | Refusal::Failed { .. } => {}
+        }
+    }
+    all
+}
+
+/// Each kind of event. The match has no wildcard: a new kind must come here.
+pub(crate) fn events() -> Vec<What> {
+    let (id, peer, dialect) = (EntryId { epoch: 1, n: 2 }, PeerId(7), Dialect::Slcp);
+    let (bob, anna) = (|| "bob".to_owned(), || "anna".to_owned());
+    let all = vec![
+        What::Message {
+            id,
+            conversation: bob(),
+            from: bob(),
+            to: anna(),
+            peer,
+            dialect,
+            direction: Direction::In,
+            text: "hello".into(),
+            autoreply: false,
+        },
+        What::Image {
+            id,
+            conversation: bob(),
+            from: bob(),
+            to: anna(),
+            peer,
+            dialect,
+            direction: Direction::In,
+            path: "/var/lib/klatsch/images/1.png".into(),
+            size: 5,
+            format: "png".into(),
+            width: Some(1),
+            height: None,
+        },
+        What::Delivery { id, recipient: bob(), peer, state: Delivery::Sent, reason: None },
+        What::PeerJoined { peer, handle: bob(), dialect, address: "10.0.0.2".into(), port: 5010 },
+        What::PeerLeft { peer, handle: bob(), dialect, reason: "it left".into() },
+        What::PeerAway { peer, handle: bob(), dialect },
+        What::PeerBack { peer, handle: bob(), dialect },
+        What::PeerRenamed { peer, handle: bob(), old: "bobby".into(), dialect },
+        What::Transfer {
+            id,
+            direction: Direction::Out,
+            peer,
+            handle: bob(),
+            name: "a.png".into(),
+            done: 1,
+            size: None,
+            state: TransferState::Running,
+            reason: None,
+        },
+        What::Gap(Gap { reason: GapReason::Slow, missed: Some(1), next: 2 }),
+        What::Config { key: "bell".into(), value: "on".into() },
+        What::Error { text: "no network".into() },
+    ];
+    for what in &all {
+        match what {
+            What::Message { .. }
+            | What::Image { .. }
+            | What::Delivery { .. }
+            | What::PeerJoined { .. }
+            | What::PeerLeft { .. }
+            | What::PeerAway { .. }
+            | What::PeerBack { .. }
+            | What::PeerRenamed { .. }
+            | What::Transfer { .. }
+            | What::Gap(_)
+            | What::Config { .. }
+            | What::Error { .. } => {}
+        }
+    }
+    all
+}
+
+fn peer() -> PeerView {
+    PeerView {
+        id: PeerId(7),
+        handle: "bob".into(),
+        name: "bob@10.0.0.2".into(),
+        dialect: vec![Dialect::Slcp],
+        address: "10.0.0.2".into(),
+        port: 5010,
+        routes: vec![RouteView {
+            dialect: Dialect::Slcp,
+            address: "10.0.0.2".into(),
+            port: 5010,
+            form: Some("udp".into()),
+        }],
+        presence: Presence::Online,
+        trust: Trust::Plain,
+        last_heard: Some(Wall(1_795_228_536_764)),
+        blocked: false,
+    }
+}
+
+fn peer_unheard() -> PeerView {
+    let mut peer = peer();
+    peer.routes[0].form = None;
+    PeerView { last_heard: None, trust: Trust::Local, presence: Presence::Gone, ..peer }
+}
+
+fn receipts() -> Vec<Receipt> {
+    let receipt = |state, reason: Option<&str>| Receipt {
+        id: EntryId { epoch: 1, n: 2 },
+        recipient: "bob".into(),
+        peer: PeerId(7),
+        state,
+        reason: reason.map(Into::into),
+    };
+    vec![
+        receipt(Delivery::Queued, Some("waiting")),
+        receipt(Delivery::Sent, None),
+        receipt(Delivery::Delivered, None),
+        receipt(Delivery::Failed, Some("nobody listens")),
+    ]
+}
+
+fn setting() -> SettingView {
+    SettingView {
+        key: "slcp.port".into(),
+        value: "4000".into(),
+        live: false,
+        help: "The discovery port".into(),
+    }
+}
+
+/// A node at a glance.
+pub(crate) fn status() -> Status {
+    let user = |port| UserView {
+        handle: handle(),
+        port,
+        joined: true,
+        away: false,
+        autoreply: String::new(),
+        guest: false,
+    };
+    Status {
+        version: "0.1.0".into(),
+        instance: "default".into(),
+        mode: "daemon".into(),
+        epoch: "0000000000000001".into(),
+        pid: 1,
+        uptime: 2,
+        users: vec![user(Some(5010)), user(None)],
+        dialects: vec![DialectView { name: Dialect::Slcp, on: true, port: 4000, reason: None }],
+        links: vec![LinkView {
+            name: "eth0".into(),
+            address: "10.0.0.1".into(),
+            broadcast: "10.0.0.255".into(),
+        }],
+        peers: 3,
+        socket: "/run/klatsch/control".into(),
+        state: String::new(),
+        imagepath: "/var/lib/klatsch/images".into(),
+    }
+}

@@ -1,0 +1,238 @@
+//! The command line's grammar: verbs and options, with the help that a person reads.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::daemon::Start;
+
+/// Chat with everyone on the local network. Without a command: opens the chat on this terminal
+#[derive(Debug, Parser)]
+#[command(name = "klatsch", version, after_help = EXIT_CODES)]
+pub struct Line {
+    /// For every verb.
+    #[command(flatten)]
+    pub options: Options,
+    /// What to do; none: chat on this terminal.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, sent or delivered; 1 refused; 2 wrong usage; \
+    3 queued; 4 failed;\n5 no such peer; 6 ambiguous handle; 69 no node running";
+
+/// Options that every verb takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct Options {
+    /// Print one JSON value per line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The node's control socket
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// A configuration file above all others
+    #[arg(long, global = true, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+    /// Which of several nodes of yours
+    #[arg(long, global = true, value_name = "NAME")]
+    pub instance: Option<String>,
+    /// Act as this user of the node (else: its first)
+    #[arg(long = "as", global = true, value_name = "HANDLE")]
+    pub acting: Option<String>,
+    /// Which of the configuration's users to start as
+    #[arg(long, global = true, value_name = "N|HANDLE")]
+    pub user: Option<String>,
+}
+
+impl Options {
+    /// What they mean for a node that is to be started.
+    pub fn start(self, terminal: bool) -> Start {
+        let Options { json: _, socket, config, instance, acting, user } = self;
+        Start { terminal, system: false, instance, socket, config, user, acting }
+    }
+}
+
+/// What to do.
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub enum Verb {
+    /// Run a node without a console, as a service does
+    Run {
+        /// The machine's node, with its socket in /run and its state in /var/lib
+        #[arg(long)]
+        system: bool,
+    },
+    /// List who is here
+    Who {
+        /// Also who was
+        #[arg(long)]
+        gone: bool,
+    },
+    /// Send a text
+    Msg {
+        /// Handle, handle@dialect, handle@address or peer id; several with commas
+        #[arg(value_name = "HANDLE[,HANDLE]")]
+        to: Recipients,
+        /// The words; after `--` also such that begin with a dash
+        #[arg(required = true)]
+        text: Vec<String>,
+    },
+    /// Send a text to everyone
+    All {
+        /// The words
+        #[arg(required = true)]
+        text: Vec<String>,
+    },
+    /// Send an image
+    Img {
+        /// As in `msg`
+        #[arg(value_name = "HANDLE[,HANDLE]")]
+        to: Recipients,
+        /// The image file
+        path: PathBuf,
+    },
+    /// Be away
+    Away {
+        /// What is answered meanwhile, instead of the autoreply
+        text: Vec<String>,
+    },
+    /// Be back
+    Back,
+    /// Show your handle, or take another
+    Handle {
+        /// The new one
+        new: Option<String>,
+    },
+    /// Set what is answered while you are away ('' for nothing)
+    Autoreply {
+        /// The words
+        #[arg(required = true)]
+        text: Vec<String>,
+    },
+    /// Enter the chat
+    Join,
+    /// Leave the chat; the node goes on
+    Leave,
+    /// Silence a peer
+    Block {
+        /// Whom
+        handle: String,
+    },
+    /// Hear a silenced peer again
+    Unblock {
+        /// Whom
+        handle: String,
+    },
+    /// Show the settings, or one; or set it
+    Config {
+        /// Which
+        key: Option<String>,
+        /// Its new value
+        value: Option<String>,
+    },
+    /// Set how a peer's program is spoken to, or learn it again
+    Form {
+        /// Whose
+        handle: String,
+        /// The form; none: learn it again
+        form: Option<String>,
+    },
+    /// Show the node at a glance
+    Status,
+    /// Show events as they happen
+    Monitor {
+        /// Go on after this event
+        #[arg(long, value_name = "EPOCH:SEQ")]
+        since: Option<String>,
+    },
+    /// The node's own users
+    User {
+        /// What to do with them
+        #[command(subcommand)]
+        verb: UserVerb,
+    },
+}
+
+/// One or more recipients, written with commas between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipients(pub Vec<String>);
+
+impl std::str::FromStr for Recipients {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Recipients, &'static str> {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        match names.map(String::from).collect::<Vec<_>>() {
+            names if names.is_empty() => Err("expected a handle, or several: anna,bob"),
+            names => Ok(Recipients(names)),
+        }
+    }
+}
+
+/// What to do with the node's own users.
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub enum UserVerb {
+    /// One more
+    Add {
+        /// Its handle
+        handle: String,
+    },
+    /// One less (never the first)
+    Remove {
+        /// Its handle
+        handle: String,
+    },
+    /// Show them
+    List,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn line(text: &str) -> Line {
+        Line::try_parse_from(text.split(' ')).unwrap()
+    }
+
+    #[test]
+    fn the_grammar_is_sound_and_help_fits_a_screen() {
+        Line::command().debug_assert();
+        let help = Line::command().render_help().to_string();
+        assert!(help.lines().count() <= 50, "{help}");
+    }
+
+    #[test]
+    fn options_stand_anywhere() {
+        for text in ["klatsch --json who --gone", "klatsch who --gone --json"] {
+            let line = line(text);
+            assert!(line.options.json);
+            assert_eq!(line.verb, Some(Verb::Who { gone: true }));
+        }
+        let all = "klatsch --socket /s --config /c --instance x --as anna --user 2";
+        let start = line(all).options.start(true);
+        assert_eq!(start.acting.as_deref(), Some("anna"));
+        assert_eq!(start.user.as_deref(), Some("2"));
+        assert!(start.terminal);
+    }
+
+    #[test]
+    fn recipients_are_split_and_words_kept() {
+        let msg = line("klatsch msg anna,bob hello to you --json");
+        assert!(msg.options.json);
+        let text = ["hello", "to", "you"].map(Into::into).to_vec();
+        assert_eq!(msg.verb, Some(Verb::Msg { to: "anna,bob".parse().unwrap(), text }));
+        assert_eq!(" a, b,".parse(), Ok(Recipients(vec!["a".into(), "b".into()])));
+        assert!(",".parse::<Recipients>().is_err());
+        let dash = line("klatsch all -- --json");
+        assert_eq!(dash.verb, Some(Verb::All { text: vec!["--json".into()] }));
+        assert!(!dash.options.json);
+    }
+
+    #[test]
+    fn what_is_missing_or_unknown_is_usage() {
+        for text in ["klatsch msg anna", "klatsch fly", "klatsch user", "klatsch img anna"] {
+            let error = Line::try_parse_from(text.split(' ')).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{text}");
+        }
+    }
+}

@@ -1,0 +1,479 @@
+//! The one table of settings: each row is a key of the file, of `CONFIG` and of the socket.
+//!
+//! A new setting is one field in [`Settings`], one row here and one line in
+//! `systemd/klatsch.toml`; a test holds the three together.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use super::{Settings, User};
+use crate::model::limits::MAX_AUTOREPLY;
+use crate::model::text::harmless;
+use crate::model::{Handle, Refusal, SettingView};
+
+/// Seconds between announcements: the least and the most.
+pub const ANNOUNCE: std::ops::RangeInclusive<u32> = 5..=3_600;
+/// What `max-image` may be, in bytes.
+pub const IMAGE_BYTES: std::ops::RangeInclusive<u64> = 1_024..=1_073_741_824;
+/// Interfaces that may be named.
+pub const MAX_INTERFACES: usize = 8;
+/// Further broadcast addresses.
+pub const MAX_BROADCAST: usize = 8;
+
+/// What a row holds, as far as a file's value is checked by it before [`Row::set`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A quoted text.
+    Text,
+    /// A number (or a quoted one).
+    Number,
+    /// `true` or `false` (or a quoted `on`, `off`, `yes`, `no`).
+    Switch,
+    /// A path; a relative one in a file counts from that file's folder.
+    Path,
+    /// A list of quoted texts (or one text with commas).
+    List,
+}
+
+/// One setting.
+pub struct Row {
+    /// Its key, dotted: `slcp.port`.
+    pub key: &'static str,
+    /// One line of help.
+    pub help: &'static str,
+    /// What a value must be, for messages.
+    pub expected: &'static str,
+    /// Whether it can change while the node runs.
+    pub live: bool,
+    /// Whether it belongs to one user; here it then acts on the first.
+    pub per_user: bool,
+    /// What it holds.
+    pub kind: Kind,
+    get: fn(&Settings) -> String,
+    set: fn(&mut Settings, &str) -> Result<(), Wrong>,
+}
+
+/// Why a value is refused: it is not as `expected` says, or for a reason of its own.
+enum Wrong {
+    Value,
+    Because(String),
+}
+
+/// All rows, in the order they are shown.
+pub fn rows() -> &'static [Row] {
+    ROWS
+}
+
+/// Every setting with its value.
+pub fn view(settings: &Settings) -> Vec<SettingView> {
+    ROWS.iter().map(|row| row.view(settings)).collect()
+}
+
+/// The row of a key, whatever its case.
+pub fn find(key: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.key.eq_ignore_ascii_case(key))
+}
+
+/// The key that was probably meant.
+pub fn nearest(key: &str) -> &'static str {
+    let key: String = key.chars().take(MAX_KEY).collect::<String>().to_ascii_lowercase();
+    let last = key.rsplit('.').next().unwrap_or(&key);
+    let far = |row: &&Row| {
+        let tail = row.key.rsplit('.').next().unwrap_or(row.key);
+        distance(row.key, &key).min(distance(tail, last) + 1)
+    };
+    ROWS.iter().min_by_key(far).map_or("handle", |row| row.key)
+}
+
+/// The refusal for a key that no row has.
+pub fn unknown(key: &str) -> Refusal {
+    let expected = format!("a key as CONFIG lists them; the nearest is {}", nearest(key));
+    Refusal::bad("CONFIG", shown(key), expected)
+}
+
+/// Sets a key by name: what `CONFIG key value` does.
+pub fn set(settings: &mut Settings, key: &str, value: &str) -> Result<&'static Row, Refusal> {
+    let row = find(key).ok_or_else(|| unknown(key))?;
+    row.set(settings, value)?;
+    Ok(row)
+}
+
+impl Row {
+    /// The value, as [`Row::set`] takes it.
+    pub fn get(&self, settings: &Settings) -> String {
+        (self.get)(settings)
+    }
+
+    /// Sets it, or says what was expected; then nothing changed.
+    pub fn set(&self, settings: &mut Settings, value: &str) -> Result<(), Refusal> {
+        (self.set)(settings, value.trim()).map_err(|wrong| {
+            let expected = match wrong {
+                Wrong::Value => self.expected.to_owned(),
+                Wrong::Because(reason) => reason,
+            };
+            Refusal::bad(self.key, shown(value), expected)
+        })
+    }
+
+    /// Sets it in a user of one's own. Only for rows that are `per_user`.
+    pub fn set_for(&self, user: &mut User, value: &str) -> Result<(), Refusal> {
+        let mut one = Settings { users: vec![user.clone()], ..Settings::default() };
+        self.set(&mut one, value)?;
+        if let Some(changed) = one.users.into_iter().next() {
+            *user = changed;
+        }
+        Ok(())
+    }
+
+    /// The row with its value.
+    pub fn view(&self, settings: &Settings) -> SettingView {
+        SettingView {
+            key: self.key.into(),
+            value: self.get(settings),
+            live: self.live,
+            help: self.help.into(),
+        }
+    }
+}
+
+/// A value as messages show it: quoted if that helps, harmless, not without end.
+pub fn shown(value: &str) -> String {
+    const MOST: usize = 60;
+    let mut text: String = harmless(value).chars().take(MOST).collect();
+    if value.chars().count() > MOST {
+        text.push('…');
+    }
+    if text.is_empty() || text.contains(char::is_whitespace) { format!("\"{text}\"") } else { text }
+}
+
+/// Keys are compared up to this length.
+const MAX_KEY: usize = 64;
+const PORT: &str = "a port from 1 to 65535";
+const OWN_PORT: &str = "a port from 1 to 65535, or auto";
+const SWITCH: &str = "on or off";
+const ABSOLUTE: &str = "an absolute path, such as /srv/images";
+
+const ROW: Row = Row {
+    key: "",
+    help: "",
+    expected: "",
+    live: false,
+    per_user: false,
+    kind: Kind::Text,
+    get: |_| String::new(),
+    set: |_, _| Err(Wrong::Value),
+};
+
+static ROWS: &[Row] = &[
+    Row {
+        key: "handle",
+        help: "your name in the chat",
+        expected: "a handle without blanks, such as anna-2",
+        live: true,
+        per_user: true,
+        get: |s| first(s).and_then(|u| u.handle.as_ref()).map_or(String::new(), Handle::to_string),
+        set: |s, v| {
+            first_mut(s).handle = match v {
+                "" => None,
+                v => Some(Handle::try_from(v).map_err(|e| Wrong::Because(e.to_string()))?),
+            };
+            Ok(())
+        },
+        ..ROW
+    },
+    Row {
+        key: "port",
+        help: "your chat port; auto takes a free one of the range",
+        expected: OWN_PORT,
+        per_user: true,
+        kind: Kind::Number,
+        get: |s| own_port_text(first(s).and_then(|u| u.port)),
+        set: |s, v| own_port(v).map(|p| first_mut(s).port = p),
+        ..ROW
+    },
+    Row {
+        key: "image-port",
+        help: "a TCP port of its own for images, where a program expects one",
+        expected: OWN_PORT,
+        per_user: true,
+        kind: Kind::Number,
+        get: |s| own_port_text(first(s).and_then(|u| u.image_port)),
+        set: |s, v| own_port(v).map(|p| first_mut(s).image_port = p),
+        ..ROW
+    },
+    Row {
+        key: "autoreply",
+        help: "what is answered while you are away; empty for nothing",
+        expected: "a text of at most 400 bytes",
+        live: true,
+        per_user: true,
+        get: |s| first(s).map_or(String::new(), |u| u.autoreply.clone()),
+        set: |s, v| {
+            let text = harmless(v);
+            if text.len() > MAX_AUTOREPLY {
+                return Err(Wrong::Value);
+            }
+            first_mut(s).autoreply = text;
+            Ok(())
+        },
+        ..ROW
+    },
+    Row {
+        key: "inactive",
+        help: "on while you are away",
+        expected: SWITCH,
+        live: true,
+        per_user: true,
+        kind: Kind::Switch,
+        get: |s| on_off(first(s).is_some_and(|u| u.inactive)),
+        set: |s, v| switch(v).map(|on| first_mut(s).inactive = on),
+    },
+    Row {
+        key: "imagepath",
+        help: "the folder that received images go to",
+        expected: ABSOLUTE,
+        live: true,
+        kind: Kind::Path,
+        get: |s| s.imagepath.display().to_string(),
+        set: |s, v| absolute(v).map(|path| s.imagepath = path),
+        ..ROW
+    },
+    Row {
+        key: "max-image",
+        help: "the largest image taken or sent, in bytes (K, M and G may follow)",
+        expected: "1K to 1G",
+        live: true,
+        kind: Kind::Number,
+        get: |s| s.max_image.to_string(),
+        set: |s, v| {
+            s.max_image = bytes(v).filter(|n| IMAGE_BYTES.contains(n)).ok_or(Wrong::Value)?;
+            Ok(())
+        },
+        ..ROW
+    },
+    Row {
+        key: "open-images",
+        help: "open received images with the desktop's program",
+        expected: SWITCH,
+        live: true,
+        kind: Kind::Switch,
+        get: |s| on_off(s.open_images),
+        set: |s, v| switch(v).map(|on| s.open_images = on),
+        ..ROW
+    },
+    Row {
+        key: "bell",
+        help: "ring the terminal's bell on a message",
+        expected: SWITCH,
+        live: true,
+        kind: Kind::Switch,
+        get: |s| on_off(s.bell),
+        set: |s, v| switch(v).map(|on| s.bell = on),
+        ..ROW
+    },
+    Row {
+        key: "port-min",
+        help: "the first port that local users get one from",
+        expected: PORT,
+        kind: Kind::Number,
+        get: |s| s.port_min.to_string(),
+        set: |s, v| port(v).map(|p| s.port_min = p),
+        ..ROW
+    },
+    Row {
+        key: "port-max",
+        help: "the last port that local users get one from",
+        expected: PORT,
+        kind: Kind::Number,
+        get: |s| s.port_max.to_string(),
+        set: |s, v| port(v).map(|p| s.port_max = p),
+        ..ROW
+    },
+    Row {
+        key: "interfaces",
+        help: "the network interfaces to chat on, such as eth0; empty for all",
+        expected: "up to 8 names of interfaces with commas between, or nothing",
+        live: true,
+        kind: Kind::List,
+        get: |s| s.interfaces.join(", "),
+        set: |s, v| names(v).map(|list| s.interfaces = list),
+        ..ROW
+    },
+    Row {
+        key: "socket",
+        help: "the control socket; empty for the usual place",
+        expected: "an absolute path, such as /run/klatsch/control, or empty",
+        kind: Kind::Path,
+        get: |s| s.socket.as_ref().map_or(String::new(), |p| p.display().to_string()),
+        set: |s, v| {
+            s.socket = if v.is_empty() { None } else { Some(absolute(v)?) };
+            Ok(())
+        },
+        ..ROW
+    },
+    Row {
+        key: "slcp.enabled",
+        help: "speak the Simple Local Chat Protocol",
+        expected: SWITCH,
+        kind: Kind::Switch,
+        get: |s| on_off(s.slcp.enabled),
+        set: |s, v| switch(v).map(|on| s.slcp.enabled = on),
+        ..ROW
+    },
+    Row {
+        key: "slcp.port",
+        help: "the discovery port (\"whoisport\")",
+        expected: PORT,
+        kind: Kind::Number,
+        get: |s| s.slcp.port.to_string(),
+        set: |s, v| port(v).map(|p| s.slcp.port = p),
+        ..ROW
+    },
+    Row {
+        key: "slcp.broadcast",
+        help: "further broadcast addresses, such as 255.255.255.255",
+        expected: "up to 8 IPv4 addresses with commas between, or nothing",
+        live: true,
+        kind: Kind::List,
+        get: |s| s.slcp.broadcast.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(", "),
+        set: |s, v| addresses(v).map(|list| s.slcp.broadcast = list),
+        ..ROW
+    },
+    Row {
+        key: "slcp.announce",
+        help: "seconds between announcements of ourselves",
+        expected: "5 to 3600",
+        live: true,
+        kind: Kind::Number,
+        get: |s| s.slcp.announce.to_string(),
+        set: |s, v| {
+            let n = v.parse().ok().filter(|n| ANNOUNCE.contains(n));
+            s.slcp.announce = n.ok_or(Wrong::Value)?;
+            Ok(())
+        },
+        ..ROW
+    },
+    Row {
+        key: "slcp.image-port",
+        help: "UDP port for images in the NO_IPC form; 0 for none",
+        expected: "a port from 0 to 65535",
+        kind: Kind::Number,
+        get: |s| s.slcp.image_port.to_string(),
+        set: |s, v| {
+            s.slcp.image_port = v.parse().map_err(|_| Wrong::Value)?;
+            Ok(())
+        },
+        ..ROW
+    },
+];
+
+fn first(settings: &Settings) -> Option<&User> {
+    settings.users.first()
+}
+
+fn first_mut(settings: &mut Settings) -> &mut User {
+    if settings.users.is_empty() {
+        settings.users.push(User::default());
+    }
+    &mut settings.users[0]
+}
+
+fn port(value: &str) -> Result<u16, Wrong> {
+    value.parse().ok().filter(|p| *p > 0).ok_or(Wrong::Value)
+}
+
+fn own_port(value: &str) -> Result<Option<u16>, Wrong> {
+    if value.is_empty() || value.eq_ignore_ascii_case("auto") {
+        return Ok(None);
+    }
+    port(value).map(Some)
+}
+
+fn own_port_text(port: Option<u16>) -> String {
+    port.map_or("auto".into(), |p| p.to_string())
+}
+
+fn switch(value: &str) -> Result<bool, Wrong> {
+    match value.to_ascii_lowercase().as_str() {
+        "on" | "yes" | "true" => Ok(true),
+        "off" | "no" | "false" => Ok(false),
+        _ => Err(Wrong::Value),
+    }
+}
+
+fn on_off(on: bool) -> String {
+    if on { "on" } else { "off" }.into()
+}
+
+fn absolute(value: &str) -> Result<PathBuf, Wrong> {
+    let path = Path::new(value);
+    if !path.is_absolute() || value.contains('\0') {
+        return Err(Wrong::Value);
+    }
+    // Collecting the components drops what a file's "./images" leaves in the middle.
+    Ok(path.components().collect())
+}
+
+fn bytes(value: &str) -> Option<u64> {
+    let (digits, unit) = match value.find(|c: char| !c.is_ascii_digit()) {
+        Some(at) => value.split_at(at),
+        None => (value, ""),
+    };
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+fn addresses(value: &str) -> Result<Vec<Ipv4Addr>, Wrong> {
+    let mut list = Vec::new();
+    for word in value.split([',', ' ']).filter(|word| !word.is_empty()) {
+        let address: Ipv4Addr = word.parse().map_err(|_| Wrong::Value)?;
+        if address.is_unspecified() || list.len() == MAX_BROADCAST {
+            return Err(Wrong::Value);
+        }
+        if !list.contains(&address) {
+            list.push(address);
+        }
+    }
+    Ok(list)
+}
+
+/// Names of interfaces: at most 15 bytes each, no slash, no blank (Linux's `dev_valid_name`).
+fn names(value: &str) -> Result<Vec<String>, Wrong> {
+    let mut list: Vec<String> = Vec::new();
+    for word in value.split([',', ' ']).filter(|word| !word.is_empty()) {
+        let plain = word.len() < 16 && word.chars().all(|c| c.is_ascii_graphic() && c != '/');
+        if !plain || list.len() == MAX_INTERFACES {
+            return Err(Wrong::Value);
+        }
+        if !list.iter().any(|name| name == word) {
+            list.push(word.to_owned());
+        }
+    }
+    Ok(list)
+}
+
+/// Levenshtein's distance; both are short (`MAX_KEY`).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+#[path = "rows_tests.rs"]
+mod tests;

@@ -1,0 +1,79 @@
+//! Every row: its values, its bounds, its neighbours.
+
+use super::*;
+
+#[test]
+fn every_row_takes_back_what_it_shows() {
+    let settings = Settings::default();
+    for row in rows() {
+        let mut other = Settings::default();
+        row.set(&mut other, &row.get(&settings)).unwrap();
+        assert_eq!(other, settings, "{}", row.key);
+        assert!(!row.help.is_empty() && !row.expected.is_empty(), "{}", row.key);
+    }
+    assert_eq!(view(&settings).len(), rows().len());
+}
+
+#[test]
+fn switches_take_words_in_any_case() {
+    let mut s = Settings::default();
+    for (word, on) in [("ON", true), ("no", false), ("Yes", true), ("FALSE", false)] {
+        set(&mut s, "Inactive", word).unwrap();
+        assert_eq!(s.users[0].inactive, on, "{word}");
+    }
+    let error = set(&mut s, "inactive", "perhaps").err().unwrap();
+    assert_eq!(error.to_string(), "inactive: found perhaps, expected on or off");
+}
+
+#[test]
+fn values_one_past_their_bounds_change_nothing() {
+    for (key, good, bad) in [
+        ("port", "65535", "65536"),
+        ("port", "1", "0"),
+        ("slcp.announce", "3600", "3601"),
+        ("slcp.announce", "5", "4"),
+        ("max-image", "1G", "1073741825"),
+        ("max-image", "1 KiB", "1023"),
+        ("imagepath", "/srv/x", "x"),
+        ("interfaces", "eth0, wlan0", "a/b"),
+        ("slcp.broadcast", "255.255.255.255", "256.1.1.1"),
+        ("handle", "anna", "an na"),
+    ] {
+        let mut s = Settings::default();
+        set(&mut s, key, good).unwrap();
+        let before = s.clone();
+        assert!(set(&mut s, key, bad).is_err(), "{key} {bad}");
+        assert_eq!(s, before, "{key} {bad}");
+    }
+    let mut s = Settings::default();
+    set(&mut s, "autoreply", &"x".repeat(MAX_AUTOREPLY)).unwrap();
+    assert!(set(&mut s, "autoreply", &"x".repeat(MAX_AUTOREPLY + 1)).is_err());
+    let many = |n| (0..n).map(|i| format!("10.0.0.{}", i + 1)).collect::<Vec<_>>().join(",");
+    let eths = |n: usize| (0..n).map(|i| format!("eth{i}")).collect::<Vec<_>>().join(",");
+    set(&mut s, "interfaces", &eths(MAX_INTERFACES)).unwrap();
+    assert!(set(&mut s, "interfaces", &eths(MAX_INTERFACES + 1)).is_err());
+    set(&mut s, "slcp.broadcast", &many(MAX_BROADCAST)).unwrap();
+    assert!(set(&mut s, "slcp.broadcast", &many(MAX_BROADCAST + 1)).is_err());
+}
+
+#[test]
+fn an_unknown_key_is_told_the_nearest() {
+    for (typed, meant) in [
+        ("handel", "handle"),
+        ("anounce", "slcp.announce"),
+        ("slcp.prot", "slcp.port"),
+        ("image_path", "imagepath"),
+        ("", "port"),
+    ] {
+        assert_eq!(nearest(typed), meant, "{typed}");
+    }
+    nearest(&"ä".repeat(100_000));
+    assert!(unknown("handel").to_string().ends_with("the nearest is handle"));
+}
+
+#[test]
+fn an_autoreply_cannot_break_a_line_of_the_wire() {
+    let mut s = Settings::default();
+    set(&mut s, "autoreply", "a\nLEAVE b\u{1b}").unwrap();
+    assert_eq!(s.users[0].autoreply, "a LEAVE b\u{fffd}");
+}

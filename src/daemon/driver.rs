@@ -1,0 +1,401 @@
+//! The loop: waits for whatever happens, feeds the node, performs its actions.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::process::{Command as Process, Stdio};
+use std::rc::Rc;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime};
+
+use async_channel::{Receiver, Sender};
+use smol::{LocalExecutor, Timer};
+
+use super::ports::{self, Proto};
+use super::signals::{self, Signal};
+use super::{links, tcp, udp};
+use crate::config::{Kept, Sources, kept};
+use crate::hub::{Call, Hub};
+use crate::model::net::ACCEPTED;
+use crate::model::{
+    Answer, Bind, IoError, Millis, Net, Now, Refusal, SocketId, StreamId, Trouble, Wall, What,
+};
+use crate::node::Node;
+use crate::node::io::{Action, FileId, FileOp, Input, Ticket};
+use crate::store::files::{Files, Told};
+
+/// Inputs that may wait for the loop; a driver beyond waits, and with it the network.
+const MAX_INPUTS: usize = 256;
+/// Datagrams that wait for room in the kernel's send buffer.
+const MAX_UNSENT: usize = 256;
+/// With a full send buffer, the next try comes after this.
+const UNSENT_PAUSE: Duration = Duration::from_millis(5);
+
+/// Where settings are read from again on SIGHUP.
+pub(super) struct Reload {
+    pub(super) sources: Sources,
+}
+
+/// The time now.
+pub(super) fn now(at: Instant) -> Now {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let start = *START.get_or_init(|| at);
+    // away from zero, so that "long ago" can be told
+    let mono = 1_000_000 + Millis::try_from(at.duration_since(start).as_millis()).unwrap_or(0);
+    Now { mono, wall: Wall::from_system(SystemTime::now()) }
+}
+
+/// See the module.
+pub(super) struct Driver {
+    node: Node,
+    executor: Rc<LocalExecutor<'static>>,
+    hub: Rc<Hub>,
+    files: Files,
+    keeper: kept::Keeper,
+    kept: Kept,
+    imagepath: std::path::PathBuf,
+    told: Sender<Input>,
+    inputs: Receiver<Input>,
+    accepted: (Sender<tcp::Accepted>, Receiver<tcp::Accepted>),
+    udp: HashMap<SocketId, udp::Udp>,
+    listeners: HashMap<SocketId, tcp::Listener>,
+    streams: HashMap<StreamId, tcp::Stream>,
+    next_stream: u64,
+    next_file: u64,
+    next_ticket: u64,
+    answers: HashMap<Ticket, Sender<Result<Answer, Refusal>>>,
+    unsent: VecDeque<(SocketId, std::net::SocketAddrV4, Vec<u8>)>,
+    /// What performing actions brought up, for the node's next turn.
+    at_once: VecDeque<Input>,
+}
+
+enum Woken {
+    Input(Input),
+    Accepted(tcp::Accepted),
+    Call(Call),
+    File(Told),
+    Signal(Signal),
+    Time,
+    Quit,
+}
+
+impl Driver {
+    pub(super) fn new(
+        node: Node,
+        executor: Rc<LocalExecutor<'static>>,
+        hub: Rc<Hub>,
+        files: Files,
+        keeper: kept::Keeper,
+    ) -> Driver {
+        let (told, inputs) = async_channel::bounded(MAX_INPUTS);
+        Driver {
+            imagepath: node.settings().imagepath.clone(),
+            kept: node.kept().clone(),
+            node,
+            executor,
+            hub,
+            files,
+            keeper,
+            told,
+            inputs,
+            accepted: async_channel::bounded(MAX_INPUTS),
+            udp: HashMap::new(),
+            listeners: HashMap::new(),
+            streams: HashMap::new(),
+            next_stream: 0,
+            next_file: 0,
+            next_ticket: 0,
+            answers: HashMap::new(),
+            unsent: VecDeque::new(),
+            at_once: VecDeque::new(),
+        }
+    }
+
+    /// Runs until a signal or `quit` ends it; LEAVE has been said then. `daemon`: SIGHUP reads
+    /// the configuration again; in a terminal it means that the terminal is gone.
+    pub(super) async fn run(
+        mut self,
+        calls: Receiver<Call>,
+        files: Receiver<Told>,
+        reload: Reload,
+        daemon: bool,
+        quit: Receiver<()>,
+    ) {
+        let (signal, signals) = async_channel::unbounded();
+        if let Err(error) = signals::listen(&self.executor, &signal) {
+            log::warn!("signals cannot be caught: {error}");
+        }
+        let _links = self.executor.spawn(links::watch(self.told.clone()));
+        self.feed(Input::Links(links::list()));
+        let mut timer = Timer::never();
+        let mut timer_at = None;
+        loop {
+            self.perform();
+            let wake_at = self.wake_at();
+            if wake_at != timer_at {
+                timer_at = wake_at;
+                timer = match wake_at {
+                    Some(at) => Timer::after(Duration::from_millis(
+                        at.saturating_sub(now(Instant::now()).mono).max(1),
+                    )),
+                    None => Timer::never(),
+                };
+            }
+            match self.woken(&calls, &files, &signals, &mut timer, &quit).await {
+                Woken::Time => {
+                    timer_at = None;
+                    self.send_unsent();
+                    self.feed(Input::Tick);
+                }
+                Woken::Input(input) => self.feed(input),
+                Woken::Accepted(accepted) => self.accept(accepted),
+                Woken::Call(call) => self.call(call),
+                Woken::File((file, result)) => self.feed(Input::File(file, result)),
+                Woken::Signal(Signal::Hangup) if daemon => self.reload(&reload),
+                Woken::Signal(_) | Woken::Quit => break,
+            }
+        }
+        self.feed(Input::Goodbye);
+        self.perform();
+        log::info!("stopped");
+    }
+
+    async fn woken(
+        &self,
+        calls: &Receiver<Call>,
+        files: &Receiver<Told>,
+        signals: &Receiver<Signal>,
+        timer: &mut Timer,
+        quit: &Receiver<()>,
+    ) -> Woken {
+        use smol::future::or;
+        let input = async { self.inputs.recv().await.map_or(Woken::Quit, Woken::Input) };
+        let accepted = async { self.accepted.1.recv().await.map_or(Woken::Quit, Woken::Accepted) };
+        let call = async { calls.recv().await.map_or(Woken::Quit, Woken::Call) };
+        let file = async { files.recv().await.map_or(Woken::Quit, Woken::File) };
+        let signal = async { signals.recv().await.map_or(Woken::Quit, Woken::Signal) };
+        let time = async {
+            timer.await;
+            Woken::Time
+        };
+        let quit = async {
+            // a daemon's end of it is never sent to
+            match quit.recv().await {
+                Ok(()) => Woken::Quit,
+                Err(_) => smol::future::pending().await,
+            }
+        };
+        // the first that is ready wins: what ends us, then answers, then the network
+        or(or(or(quit, signal), or(time, call)), or(file, or(accepted, input))).await
+    }
+
+    fn wake_at(&self) -> Option<Millis> {
+        let unsent = (!self.unsent.is_empty()).then(|| {
+            let pause = Millis::try_from(UNSENT_PAUSE.as_millis()).unwrap_or(1);
+            now(Instant::now()).mono + pause
+        });
+        [self.node.wake_at(), unsent].into_iter().flatten().min()
+    }
+
+    fn feed(&mut self, input: Input) {
+        if let Input::Closed(stream, _) = &input {
+            self.streams.remove(stream);
+        }
+        self.node.handle(now(Instant::now()), input);
+    }
+
+    /// Performs all actions, and those that performing them brings up.
+    fn perform(&mut self) {
+        loop {
+            while let Some(action) = self.node.poll() {
+                self.act(action);
+            }
+            let Some(input) = self.at_once.pop_front() else { return };
+            self.feed(input);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Net(net) => self.net(net),
+            Action::File(file, op) => {
+                let answered = !matches!(op, FileOp::Discard | FileOp::Close);
+                if let (Err(error), true) = (self.files.submit(file, op), answered) {
+                    self.at_once.push_back(Input::File(file, Err(error)));
+                }
+            }
+            Action::Answer(ticket, answer) => {
+                if let Some(reply) = self.answers.remove(&ticket) {
+                    let _ = reply.try_send(answer); // who asked may be gone
+                }
+            }
+            Action::Tell(event) => {
+                if let What::Error { text } = &event.what {
+                    log::warn!("{text}");
+                }
+                self.hub.tell(event);
+                self.follow_imagepath();
+            }
+            Action::Keep(kept) => {
+                self.kept = *kept;
+                if let Err(error) = self.keeper.keep(&self.kept) {
+                    self.trouble(format!(
+                        "settings cannot be kept ({error}): they end with this run"
+                    ));
+                }
+            }
+            Action::Show { path, .. } => show(&path),
+        }
+    }
+
+    fn follow_imagepath(&mut self) {
+        let path = &self.node.settings().imagepath;
+        if *path != self.imagepath {
+            self.imagepath.clone_from(path);
+            if let Err(error) = self.files.folder(self.imagepath.clone()) {
+                log::warn!("{error}");
+            }
+        }
+    }
+
+    fn net(&mut self, net: Net) {
+        match net {
+            Net::Bind(socket, bind) => {
+                let input = match self.bind(socket, bind) {
+                    Ok(()) => Input::Bound(socket),
+                    Err(error) => Input::BindFailed(socket, error),
+                };
+                self.at_once.push_back(input);
+            }
+            Net::Unbind(socket) => {
+                self.udp.remove(&socket);
+                self.listeners.remove(&socket);
+            }
+            Net::Send { socket, to, bytes } => self.send(socket, to, bytes),
+            Net::Connect(stream, to) => {
+                let made = tcp::Stream::connect(&self.executor, stream, to, self.told.clone());
+                self.streams.insert(stream, made);
+            }
+            Net::Write(stream, bytes) => {
+                if let Some(stream) = self.streams.get(&stream) {
+                    stream.write(bytes);
+                }
+            }
+            Net::ReadMore(stream) => {
+                if let Some(stream) = self.streams.get(&stream) {
+                    stream.read_more();
+                }
+            }
+            Net::Finish(stream) => {
+                if let Some(stream) = self.streams.get(&stream) {
+                    stream.finish();
+                }
+            }
+            Net::Close(stream) => {
+                self.streams.remove(&stream);
+            }
+        }
+    }
+
+    fn bind(&mut self, socket: SocketId, bind: Bind) -> Result<(), IoError> {
+        let told = self.told.clone();
+        let (proto, port, opened) = match bind {
+            Bind::SharedUdp(port) => {
+                let opened = udp::Udp::open(&self.executor, socket, port, true, told);
+                (Proto::Udp, port, opened.map(|s| drop(self.udp.insert(socket, s))))
+            }
+            Bind::Udp(port) => {
+                let opened = udp::Udp::open(&self.executor, socket, port, false, told);
+                (Proto::Udp, port, opened.map(|s| drop(self.udp.insert(socket, s))))
+            }
+            Bind::Tcp(port) => {
+                let accepted = self.accepted.0.clone();
+                let opened = tcp::Listener::open(&self.executor, socket, port, accepted);
+                (Proto::Tcp, port, opened.map(|l| drop(self.listeners.insert(socket, l))))
+            }
+        };
+        opened.map_err(|error| match error.kind {
+            Trouble::InUse => match ports::holder(proto, port) {
+                Some(who) => IoError::new(Trouble::InUse, format!("{who} has it")),
+                None => error,
+            },
+            _ => error,
+        })
+    }
+
+    fn send(&mut self, socket: SocketId, to: std::net::SocketAddrV4, bytes: Vec<u8>) {
+        let Some(udp) = self.udp.get(&socket) else { return };
+        match udp.send(to, &bytes) {
+            Ok(()) => {}
+            Err(error) if error.kind == Trouble::Exhausted && self.unsent.len() < MAX_UNSENT => {
+                self.unsent.push_back((socket, to, bytes));
+            }
+            Err(error) => self.at_once.push_back(Input::Unreachable { socket, to, error }),
+        }
+    }
+
+    fn send_unsent(&mut self) {
+        for (socket, to, bytes) in std::mem::take(&mut self.unsent) {
+            self.send(socket, to, bytes);
+        }
+    }
+
+    fn accept(&mut self, accepted: tcp::Accepted) {
+        self.next_stream += 1;
+        let id = tcp::name_accepted(self.next_stream);
+        let told = self.told.clone();
+        let stream = tcp::Stream::accepted(&self.executor, id, accepted.stream, told);
+        self.streams.insert(id, stream);
+        self.feed(Input::Accepted { socket: accepted.socket, stream: id, from: accepted.from });
+    }
+
+    fn call(&mut self, call: Call) {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.answers.insert(ticket, call.reply);
+        let given = call.file.map(|fd| self.adopt(fd));
+        self.feed(Input::Ask { ticket, user: call.user, command: call.command, given });
+    }
+
+    fn adopt(&mut self, fd: OwnedFd) -> FileId {
+        self.next_file += 1;
+        let file = FileId(ACCEPTED | self.next_file);
+        if let Err(error) = self.files.adopt(file, fd) {
+            self.at_once.push_back(Input::File(file, Err(error)));
+        }
+        file
+    }
+
+    fn reload(&mut self, reload: &Reload) {
+        let loaded = reload.sources.load(&self.kept);
+        for note in &loaded.notes {
+            self.trouble(note.to_string());
+        }
+        if loaded.unusable {
+            self.trouble("the settings stay as they are: a file could not be read".into());
+            return;
+        }
+        log::info!("configuration read again");
+        self.feed(Input::Reload(Box::new(loaded.settings)));
+    }
+
+    fn trouble(&self, text: String) {
+        log::warn!("{text}");
+        let at = Wall::from_system(SystemTime::now());
+        self.hub.tell(crate::model::Event { at, user: None, what: What::Error { text } });
+    }
+}
+
+/// Hands an image to the desktop's standard program. The shell goes on its own way at once, so
+/// nothing is waited for and nothing is left behind.
+fn show(path: &str) {
+    let script = "xdg-open \"$1\" >/dev/null 2>&1 &";
+    let done = Process::new("sh")
+        .args(["-c", script, "sh", path])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if let Err(error) = done {
+        log::warn!("the image cannot be shown: {error}");
+    }
+}

@@ -1,0 +1,241 @@
+//! TCP listeners and streams: thin drivers between sockets and the node's inputs.
+//!
+//! A stream has a reader, which reads once per `ReadMore`, and a writer, which takes writes in
+//! order. So a fast sender waits in the kernel, not in our memory.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket,
+    sockopt,
+};
+use smol::{Async, LocalExecutor, Timer};
+
+use crate::model::limits::{CHUNK, CONNECT_MS, STALL_MS};
+use crate::model::net::ACCEPTED;
+use crate::model::{IoError, SocketId, StreamId, Trouble};
+use crate::node::io::Input;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 64;
+/// Out of descriptors, accepting waits this long.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A listener; dropping it closes it.
+pub struct Listener {
+    _accepting: smol::Task<()>,
+}
+
+/// What a freshly accepted connection is handed to the loop as.
+pub struct Accepted {
+    /// Where.
+    pub socket: SocketId,
+    /// The connection.
+    pub stream: Async<TcpStream>,
+    /// From whom.
+    pub from: SocketAddrV4,
+}
+
+impl Listener {
+    /// Listens on all addresses.
+    ///
+    /// # Errors
+    /// As `bind(2)` and `listen(2)` have them.
+    pub fn open(
+        executor: &LocalExecutor<'_>,
+        id: SocketId,
+        port: u16,
+        accepted: Sender<Accepted>,
+    ) -> Result<Listener, IoError> {
+        let listener = open(port).map_err(IoError::from)?;
+        let task = executor.spawn(async move { accept(id, &listener, &accepted).await });
+        Ok(Listener { _accepting: task })
+    }
+}
+
+fn open(port: u16) -> nix::Result<Async<TcpListener>> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+    // a connection in TIME_WAIT does not hold the port; a live listener still does
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)))?;
+    listen(&fd, Backlog::new(BACKLOG)?)?;
+    Async::new_nonblocking(TcpListener::from(fd))
+        .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))
+}
+
+async fn accept(id: SocketId, listener: &Async<TcpListener>, accepted: &Sender<Accepted>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, SocketAddr::V4(from))) => {
+                if accepted.send(Accepted { socket: id, stream, from }).await.is_err() {
+                    return;
+                }
+            }
+            Ok(_) => {}
+            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
+                    log::warn!("no descriptors left to accept connections: waiting");
+                    Timer::after(PAUSE).await;
+                }
+                // the connection failed, not the listener (accept(2))
+                _ => smol::future::yield_now().await,
+            },
+        }
+    }
+}
+
+enum Job {
+    Write(Vec<u8>),
+    Finish,
+}
+
+/// A stream; dropping it stops reading, while what was written is still sent.
+pub struct Stream {
+    more: Sender<()>,
+    jobs: Sender<Job>,
+    _reader: smol::Task<()>,
+}
+
+impl Stream {
+    /// Drives a connection that was accepted: it is read once, then upon [`Stream::read_more`].
+    pub fn accepted(
+        executor: &LocalExecutor<'_>,
+        id: StreamId,
+        stream: Async<TcpStream>,
+        told: Sender<Input>,
+    ) -> Stream {
+        let (more, wanted) = async_channel::unbounded();
+        let (jobs, todo) = async_channel::unbounded();
+        let stream = Rc::new(stream);
+        let writing = (Rc::clone(&stream), told.clone());
+        executor.spawn(async move { write(id, &writing.0, &todo, &writing.1).await }).detach();
+        let reader = executor.spawn(async move { read(id, &stream, &wanted, &told).await });
+        Stream { more, jobs, _reader: reader }
+    }
+
+    /// Makes a connection and drives it.
+    pub fn connect(
+        executor: &Rc<LocalExecutor<'static>>,
+        id: StreamId,
+        to: SocketAddrV4,
+        told: Sender<Input>,
+    ) -> Stream {
+        let (more, wanted) = async_channel::unbounded();
+        let (jobs, todo) = async_channel::unbounded();
+        let spawner = Rc::clone(executor);
+        let reader = executor.spawn(async move {
+            match within(CONNECT_MS, Async::<TcpStream>::connect(to)).await {
+                Ok(stream) => {
+                    let stream = Rc::new(stream);
+                    if told.send(Input::Connected(id)).await.is_err() {
+                        return;
+                    }
+                    let writing = (Rc::clone(&stream), told.clone());
+                    spawner
+                        .spawn(async move { write(id, &writing.0, &todo, &writing.1).await })
+                        .detach();
+                    read(id, &stream, &wanted, &told).await;
+                }
+                Err(error) => {
+                    let _ = told.send(Input::Closed(id, error)).await;
+                }
+            }
+        });
+        Stream { more, jobs, _reader: reader }
+    }
+
+    /// Reads once more.
+    pub fn read_more(&self) {
+        let _ = self.more.try_send(());
+    }
+
+    /// Writes after what was given before.
+    pub fn write(&self, bytes: Vec<u8>) {
+        let _ = self.jobs.try_send(Job::Write(bytes));
+    }
+
+    /// Sends FIN after all that was written.
+    pub fn finish(&self) {
+        let _ = self.jobs.try_send(Job::Finish);
+    }
+}
+
+/// Whether the driver, not the node, named this stream.
+pub fn name_accepted(n: u64) -> StreamId {
+    StreamId(ACCEPTED | n)
+}
+
+async fn within<T>(ms: u64, io: impl Future<Output = io::Result<T>>) -> Result<T, IoError> {
+    let late = async {
+        Timer::after(Duration::from_millis(ms)).await;
+        Err(io::Error::from_raw_os_error(nix::libc::ETIMEDOUT))
+    };
+    io.or(late).await.map_err(|e| IoError::from(&e))
+}
+
+async fn read(
+    id: StreamId,
+    stream: &Async<TcpStream>,
+    wanted: &Receiver<()>,
+    told: &Sender<Input>,
+) {
+    let mut stream = stream;
+    loop {
+        // memory for the piece is taken only once there is one
+        let input = match stream.readable().await {
+            Ok(()) => {
+                let mut bytes = vec![0; CHUNK];
+                match stream.read(&mut bytes).await {
+                    Ok(0) => Input::End(id),
+                    Ok(n) => {
+                        bytes.truncate(n);
+                        Input::Bytes(id, bytes)
+                    }
+                    Err(error) => Input::Closed(id, IoError::from(&error)),
+                }
+            }
+            Err(error) => Input::Closed(id, IoError::from(&error)),
+        };
+        let last = !matches!(input, Input::Bytes(..));
+        if told.send(input).await.is_err() || last || wanted.recv().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn write(
+    id: StreamId,
+    stream: &Async<TcpStream>,
+    todo: &Receiver<Job>,
+    told: &Sender<Input>,
+) {
+    let mut writer = stream;
+    while let Ok(job) = todo.recv().await {
+        match job {
+            Job::Finish => {
+                let _ = stream.get_ref().shutdown(std::net::Shutdown::Write);
+            }
+            Job::Write(bytes) => {
+                let input = match within(STALL_MS, writer.write_all(&bytes)).await {
+                    Ok(()) => Input::Wrote(id),
+                    Err(error) if error.kind == Trouble::TimedOut => {
+                        let text = format!("it takes nothing for {} seconds", STALL_MS / 1_000);
+                        Input::Closed(id, IoError::new(Trouble::TimedOut, text))
+                    }
+                    Err(error) => Input::Closed(id, error),
+                };
+                if told.send(input).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Answers to WHO and to the JOIN of a newcomer: late, few, small, and never off the link.
+//!
+//! A WHO is a broadcast that everyone answers, so each answer waits a random moment, goes by
+//! unicast, and is bounded per source and in all: a forged WHO must not make us a weapon
+//! (DESIGN section 9).
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use super::super::encode;
+use super::super::forms::{self, ListForm, Transport};
+use super::super::said::{Entry, ListSeparator, ListWord};
+use super::{Heard, Machine, UserId};
+use crate::model::{Millis, Net, StreamId};
+
+/// Datagrams to one source in one window.
+pub const MAX_ANSWERS: u32 = 3;
+/// That window.
+pub const ANSWER_WINDOW_MS: Millis = 5_000;
+/// Bytes of answers to everyone in a second.
+pub const MAX_ANSWER_BYTES: u32 = 64 * 1024;
+/// Sources whose window is remembered; beyond, newcomers wait for a window to end.
+pub const MAX_SOURCES: usize = 1_024;
+/// Answers waiting for their moment.
+pub const MAX_WAITING: usize = 256;
+/// The list that a JSON WHO is answered with (captures/slcp-002-lucaatm-main-json).
+const JSON_LIST: ListForm = ListForm {
+    word: ListWord::KnownUsers,
+    separator: ListSeparator::Json,
+    newline: false,
+    over: Transport::Udp,
+};
+/// An answer leaves after a random time up to this.
+const JITTER_MS: Millis = 400;
+
+/// An answer whose moment has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Who asked.
+    pub from: SocketAddrV4,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A WHO: who is here?
+    Who { json: bool, reply_port: Option<u16> },
+    /// A newcomer, to be told of us: its chat address.
+    Newcomer(SocketAddrV4),
+}
+
+#[derive(Default)]
+pub(super) struct Answers {
+    waiting: VecDeque<(Millis, Due)>,
+    sources: HashMap<Ipv4Addr, (Millis, u32)>,
+    second: Millis,
+    bytes: u32,
+}
+
+impl Answers {
+    pub(super) fn wake_at(&self) -> Option<Millis> {
+        self.waiting.iter().map(|(at, _)| *at).min()
+    }
+
+    /// Whether one more datagram may go to this source now.
+    fn allow(&mut self, now: Millis, to: Ipv4Addr, bytes: usize) -> bool {
+        if now >= self.second + 1_000 {
+            (self.second, self.bytes) = (now, 0);
+        }
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if self.bytes.saturating_add(bytes) > MAX_ANSWER_BYTES {
+            return false;
+        }
+        if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&to) {
+            self.sources.retain(|_, (start, _)| *start + ANSWER_WINDOW_MS > now);
+            if self.sources.len() >= MAX_SOURCES {
+                return false;
+            }
+        }
+        let (start, sent) = self.sources.entry(to).or_insert((now, 0));
+        if *start + ANSWER_WINDOW_MS <= now {
+            (*start, *sent) = (now, 0);
+        }
+        if *sent >= MAX_ANSWERS {
+            return false;
+        }
+        *sent += 1;
+        self.bytes += bytes;
+        true
+    }
+}
+
+impl Machine {
+    pub(super) fn asked(
+        &mut self,
+        now: Millis,
+        from: SocketAddrV4,
+        json: bool,
+        reply_port: Option<u16>,
+    ) {
+        self.wait(now, Due { from, kind: Kind::Who { json, reply_port } });
+    }
+
+    /// Someone joined who was not known: it is told of us, by unicast.
+    pub fn welcome(&mut self, now: Millis, newcomer: SocketAddrV4) {
+        self.wait(now, Due { from: newcomer, kind: Kind::Newcomer(newcomer) });
+    }
+
+    fn wait(&mut self, now: Millis, due: Due) {
+        let asked_already = |(_, d): &(Millis, Due)| {
+            d.from.ip() == due.from.ip()
+                && std::mem::discriminant(&d.kind) == std::mem::discriminant(&due.kind)
+                && (!due.from.ip().is_loopback() || d.from == due.from)
+        };
+        if self.link_to(*due.from.ip(), 0).is_none()
+            || self.answers.waiting.len() >= MAX_WAITING
+            || self.answers.waiting.iter().any(asked_already)
+        {
+            return;
+        }
+        let at = now + self.rng.u64(10..=JITTER_MS);
+        self.answers.waiting.push_back((at, due));
+    }
+
+    pub(super) fn due_answers(&mut self, now: Millis) {
+        let (due, later) = std::mem::take(&mut self.answers.waiting)
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|(at, _)| *at <= now);
+        self.answers.waiting = later;
+        for (_, due) in due {
+            self.heard(Heard::Asked(due));
+        }
+    }
+
+    /// Sends an answer: our own users first, then `others`.
+    pub fn answer(&mut self, now: Millis, due: &Due, others: &[Entry]) {
+        let Some(speaker) = self.speaker() else { return };
+        let mut own = self.own_entries(*due.from.ip());
+        if own.is_empty() {
+            return;
+        }
+        match due.kind {
+            Kind::Newcomer(chat) => self.answer_newcomer(now, speaker, chat, &own),
+            Kind::Who { json, reply_port } => {
+                let shown = self.shown_address(*due.from.ip());
+                own.extend(others.iter().filter_map(|e| {
+                    let ip = if e.ip.is_loopback() { shown? } else { e.ip };
+                    Some(Entry { ip, ..e.clone() })
+                }));
+                self.answer_who(now, speaker, due.from, json, reply_port, &own);
+            }
+        }
+    }
+
+    fn answer_newcomer(&mut self, now: Millis, speaker: UserId, chat: SocketAddrV4, own: &[Entry]) {
+        let json = self.contacts.speaks_json(chat);
+        if json || self.contacts.listens_on_chat_port(chat) {
+            self.answer_who(now, speaker, chat, json, None, own);
+        }
+        let discovery = SocketAddrV4::new(*chat.ip(), self.setup.port);
+        for entry in own {
+            let join = encode::join(&entry.handle, entry.port);
+            if self.answers.allow(now, *chat.ip(), join.len()) {
+                self.send(speaker, discovery, join);
+            }
+        }
+    }
+
+    fn answer_who(
+        &mut self,
+        now: Millis,
+        speaker: UserId,
+        from: SocketAddrV4,
+        json: bool,
+        reply_port: Option<u16>,
+        entries: &[Entry],
+    ) {
+        // where the programs really listen for it (PROTOCOLS section 2, "WHO reply"): the port
+        // they asked from, the port they name, or their chat port
+        let mut places = vec![from];
+        let ip = *from.ip();
+        let chat: Option<SocketAddrV4> =
+            self.contacts.at(ip).find(|a| a.port() == from.port()).or_else(|| {
+                let mut all = self.contacts.at(ip);
+                all.next().filter(|_| all.next().is_none())
+            });
+        let form = chat.and_then(|a| self.contacts.form(a));
+        let list = match form {
+            Some(form) => &form.list,
+            None if json => &JSON_LIST,
+            None => &forms::default().list,
+        };
+        let lists = encode::lists(entries, list);
+        if let (Some(form), Some(chat)) = (form, chat) {
+            if form.answers.stream {
+                return self.stream_list(chat, lists);
+            }
+            places.retain(|_| form.answers.source);
+            let discovery = form.answers.discovery.then_some(self.setup.port);
+            let second = self.contacts.udp_port(chat).filter(|_| form.answers.udp_port);
+            let chat = form.answers.join_port.then_some(chat.port());
+            for port in [discovery, second, chat].into_iter().flatten() {
+                places.push(SocketAddrV4::new(ip, port));
+            }
+        } else {
+            places.extend(chat);
+        }
+        places.extend(reply_port.map(|p| SocketAddrV4::new(ip, p)));
+        let mut seen = Vec::new();
+        places.retain(|p| {
+            !seen.contains(p) && {
+                seen.push(*p);
+                true
+            }
+        });
+        for (n, place) in places.iter().enumerate() {
+            let most = if n == 0 { lists.len() } else { 1 };
+            for bytes in lists.iter().take(most) {
+                if self.answers.allow(now, ip, bytes.len()) {
+                    self.send(speaker, *place, bytes.clone());
+                }
+            }
+        }
+    }
+
+    /// Answers a WHO or WHOIS that came over TCP, on that stream.
+    pub(super) fn answer_on_stream(&mut self, stream: StreamId, asker: Ipv4Addr) {
+        let own = self.own_entries(asker);
+        for bytes in encode::lists(&own, &forms::default().list) {
+            self.net(Net::Write(stream, bytes));
+        }
+    }
+
+    /// Our joined users as someone at `asker` can reach them.
+    pub(super) fn own_entries(&self, asker: Ipv4Addr) -> Vec<Entry> {
+        let Some(ip) = self.shown_address(asker) else { return Vec::new() };
+        let joined = self.users.iter().filter(|(_, me)| me.joined);
+        joined
+            .filter_map(|(id, me)| {
+                let port = self.sockets.chat_port(*id)?;
+                Some(Entry { handle: me.handle.clone(), ip, port, away: me.away })
+            })
+            .collect()
+    }
+
+    /// Our address on the asker's link.
+    fn shown_address(&self, asker: Ipv4Addr) -> Option<Ipv4Addr> {
+        self.link_to(asker, 0).map(|l| l.address)
+    }
+}

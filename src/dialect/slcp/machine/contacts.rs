@@ -1,0 +1,139 @@
+//! What was learned of each peer's program, by its chat address: no one form suits all.
+
+use std::collections::HashMap;
+use std::net::SocketAddrV4;
+
+use super::super::forms::{self, Form, Transport};
+use super::super::said::ListSeparator;
+use super::super::seen::{self, Seen};
+use crate::model::limits::MAX_PEERS;
+
+#[derive(Default)]
+struct Contact {
+    seen: Seen,
+    /// Set by hand; stands above what was learned.
+    set: Option<&'static Form>,
+    /// UDP was refused at its chat port.
+    refused: bool,
+    /// Its JOIN came from its chat port, so something reads UDP there.
+    chat_udp: bool,
+    /// The second port of its JOIN (florandaa).
+    udp_port: Option<u16>,
+    /// Where it takes images, set by hand with its form (001).
+    image_port: Option<u16>,
+}
+
+#[derive(Default)]
+pub(super) struct Contacts {
+    by_addr: HashMap<SocketAddrV4, Contact>,
+}
+
+impl Contacts {
+    /// Notes something observed of the program at this chat address.
+    pub(super) fn note(&mut self, addr: SocketAddrV4, note: impl FnOnce(&mut Seen)) {
+        if let Some(contact) = self.entry(addr) {
+            note(&mut contact.seen);
+        }
+    }
+
+    /// It was heard by UDP from its very chat port.
+    pub(super) fn note_chat_udp(&mut self, addr: SocketAddrV4) {
+        if let Some(contact) = self.entry(addr) {
+            contact.chat_udp = true;
+        }
+    }
+
+    /// Its JOIN named a second port.
+    pub(super) fn note_udp_port(&mut self, addr: SocketAddrV4, port: u16) {
+        if let Some(contact) = self.entry(addr) {
+            contact.udp_port = Some(port);
+        }
+    }
+
+    pub(super) fn image_port(&self, addr: SocketAddrV4) -> Option<u16> {
+        self.by_addr.get(&addr)?.image_port
+    }
+
+    pub(super) fn udp_port(&self, addr: SocketAddrV4) -> Option<u16> {
+        self.by_addr.get(&addr)?.udp_port
+    }
+
+    fn entry(&mut self, addr: SocketAddrV4) -> Option<&mut Contact> {
+        if self.by_addr.len() >= MAX_PEERS && !self.by_addr.contains_key(&addr) {
+            return None;
+        }
+        Some(self.by_addr.entry(addr).or_default())
+    }
+
+    pub(super) fn forget(&mut self, addr: SocketAddrV4) {
+        self.by_addr.remove(&addr);
+    }
+
+    pub(super) fn set_form(&mut self, addr: SocketAddrV4, name: Option<&str>) -> bool {
+        let (form, port) = match name.map(|n| n.split_once(':').unwrap_or((n, ""))) {
+            Some((form, "")) => (Some(form), None),
+            Some((form, port)) => match port.parse() {
+                Ok(port) => (Some(form), Some(port)),
+                Err(_) => return false,
+            },
+            None => (None, None),
+        };
+        let set = match form.map(forms::by_name) {
+            Some(None) => return false,
+            Some(form) => form,
+            None => None,
+        };
+        if let Some(contact) = self.entry(addr) {
+            (contact.set, contact.image_port) = (set, port);
+            contact.refused = false;
+            if name.is_none() {
+                contact.seen = Seen::default();
+            }
+        }
+        true
+    }
+
+    /// The form set or learned.
+    pub(super) fn form(&self, addr: SocketAddrV4) -> Option<&'static Form> {
+        let contact = self.by_addr.get(&addr)?;
+        contact.set.or_else(|| seen::settle(&contact.seen))
+    }
+
+    /// The form to send in.
+    pub(super) fn sending_form(&self, addr: SocketAddrV4) -> &'static Form {
+        self.form(addr).unwrap_or(forms::default())
+    }
+
+    /// Whether text goes over TCP: the form says so, or UDP was refused and it does not say no.
+    pub(super) fn uses_tcp(&self, addr: SocketAddrV4) -> bool {
+        match self.form(addr) {
+            Some(form) => form.transport == Transport::Tcp,
+            None => self.by_addr.get(&addr).is_some_and(|c| c.refused),
+        }
+    }
+
+    /// UDP was refused at this chat port. `true`: TCP is worth a try, the form was only guessed.
+    pub(super) fn refused(&mut self, addr: SocketAddrV4) -> bool {
+        if self.form(addr).is_some() {
+            return false;
+        }
+        match self.entry(addr) {
+            Some(contact) => !std::mem::replace(&mut contact.refused, true),
+            None => false,
+        }
+    }
+
+    /// Whether it says and reads JSON arrays only.
+    pub(super) fn speaks_json(&self, addr: SocketAddrV4) -> bool {
+        self.form(addr).is_some_and(|f| f.list.separator == ListSeparator::Json)
+    }
+
+    pub(super) fn listens_on_chat_port(&self, addr: SocketAddrV4) -> bool {
+        self.by_addr.get(&addr).is_some_and(|c| c.chat_udp)
+    }
+
+    /// The chat ports known at an address, for answers to programs that ask from another port.
+    pub(super) fn at(&self, ip: std::net::Ipv4Addr) -> impl Iterator<Item = SocketAddrV4> + '_ {
+        self.by_addr.keys().filter(move |a| *a.ip() == ip).copied()
+    }
+}

@@ -1,0 +1,576 @@
+//! The SLCP machine: sockets, announcements, what was heard, what is being sent.
+//!
+//! It owns what is SLCP's alone: ports, forms of peers' programs, streams, half-come images. Who
+//! is a peer, who is blocked, what is kept is the node's business: the machine tells it
+//! [`Heard`] and does what it is told. Everything leaves through [`Machine::poll`].
+
+mod answers;
+mod contacts;
+mod images;
+mod inbound;
+mod outgoing;
+mod sockets;
+mod streams;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use super::encode;
+use super::said::Entry;
+use super::seen::Seen;
+use crate::model::{Handle, IoError, Link, Millis, Net, Trouble};
+
+pub use crate::model::UserId;
+
+use answers::Answers;
+use contacts::Contacts;
+use images::Images;
+pub use inbound::Arrived;
+use sockets::Sockets;
+use streams::Streams;
+
+/// How the machine is set up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setup {
+    /// Discovery port ("whoisport").
+    pub port: u16,
+    /// Broadcast addresses beside those of the links.
+    pub broadcast: Vec<Ipv4Addr>,
+    /// Time between announcements.
+    pub announce: Millis,
+    /// UDP port for images of 002's NO_IPC branch; 0 for none.
+    pub image_port: u16,
+    /// Chat ports: even ones from here to there.
+    pub ports: (u16, u16),
+}
+
+/// A local user as SLCP shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Me {
+    /// Its handle.
+    pub handle: Handle,
+    /// Whether it is in the chat.
+    pub joined: bool,
+    /// Whether it is away.
+    pub away: bool,
+    /// The chat port it must have, if any.
+    pub wanted_port: Option<u16>,
+    /// A port of its own for images (program 001).
+    pub image_port: Option<u16>,
+}
+
+/// Names one image on its way in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImageKey(pub u64);
+
+/// Someone to write to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Addressee {
+    /// Its handle.
+    pub handle: Handle,
+    /// Its chat address.
+    pub addr: SocketAddrV4,
+}
+
+/// What the wire meant, in the model's words.
+#[derive(Debug, PartialEq)]
+pub enum Heard {
+    /// Someone said of itself that it is here (JOIN, or its own entry in its own list).
+    Here {
+        /// Its handle.
+        handle: Handle,
+        /// Its chat address.
+        addr: SocketAddrV4,
+        /// The interface it was heard on.
+        link: u32,
+        /// Whether it is away, where the form says so.
+        away: Option<bool>,
+        /// A JOIN (which may rename) rather than a list entry (which may not).
+        join: bool,
+    },
+    /// Someone listed somebody else. A hint, to be verified.
+    Listed {
+        /// The one listed.
+        handle: Handle,
+        /// Its chat address.
+        addr: SocketAddrV4,
+        /// Whether it is away.
+        away: bool,
+        /// The interface the list came in on.
+        link: u32,
+    },
+    /// Someone left, says this address.
+    Left {
+        /// Who.
+        handle: Handle,
+        /// Said from.
+        from: SocketAddrV4,
+    },
+    /// Someone is away or back, says this address.
+    Away {
+        /// Who.
+        handle: Handle,
+        /// Said from.
+        from: SocketAddrV4,
+        /// Away or back.
+        away: bool,
+    },
+    /// An answer is due: call [`Machine::answer`] with who is known.
+    Asked(answers::Due),
+    /// A text.
+    Text(TextHeard),
+    /// An image begins. Answer with [`Machine::image_stored`] after each piece, or
+    /// [`Machine::image_refused`].
+    ImageBegins(ImageHeard),
+    /// A piece of it.
+    ImageBytes(ImageKey, Vec<u8>),
+    /// It is whole, or will not be.
+    ImageEnds(ImageKey, Result<(), IoError>),
+    /// What was sent under this tag left the machine.
+    Sent(u64),
+    /// What was sent under this tag will not arrive.
+    NotSent(u64, IoError),
+    /// The next bytes of the image under this tag are wanted: [`Machine::image_bytes`].
+    WantBytes(u64),
+    /// A local user's port is open, or none could be had.
+    Port(UserId, Result<u16, IoError>),
+    /// The discovery port is open, or not.
+    Discovery(Result<(), IoError>),
+    /// Bytes that mean nothing, or a port beside the main ones that could not be had: one line.
+    Complaint {
+        /// Who sent them; unspecified where it is our own trouble.
+        from: Ipv4Addr,
+        /// What is wrong.
+        text: String,
+    },
+}
+
+/// A text that came in.
+#[derive(Debug, PartialEq)]
+pub struct TextHeard {
+    /// The sender's handle, where the form carries it.
+    pub from: Option<Handle>,
+    /// Where it came from.
+    pub source: SocketAddrV4,
+    /// Whether `source`'s port may be the sender's chat port (UDP forms).
+    pub chat_port: bool,
+    /// For whom.
+    pub to: UserId,
+    /// The text.
+    pub text: String,
+    /// Marked as an automatic answer.
+    pub autoreply: bool,
+    /// What it tells of the sender's program, once the node knows who that is.
+    pub lesson: Lesson,
+}
+
+/// An image that begins to come in.
+#[derive(Debug, PartialEq)]
+pub struct ImageHeard {
+    /// Its name from now on.
+    pub key: ImageKey,
+    /// The sender's handle, where the form carries it.
+    pub from: Option<Handle>,
+    /// Where it comes from.
+    pub source: SocketAddrV4,
+    /// Whether `source`'s port may be the sender's chat port (UDP forms).
+    pub chat_port: bool,
+    /// For whom.
+    pub to: UserId,
+    /// Bytes in all, where the form says so.
+    pub size: Option<u64>,
+    /// What it tells of the sender's program.
+    pub lesson: Lesson,
+}
+
+/// What one message tells of its sender's program: for [`Machine::learn`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lesson(pub(super) Seen);
+
+/// What comes out.
+#[derive(Debug, PartialEq)]
+pub enum Out {
+    /// For the network.
+    Net(Net),
+    /// For the node.
+    Heard(Heard),
+}
+
+/// Sends to an address that may still come back as unreachable.
+const MAX_RECENT: usize = 256;
+/// How long an ICMP error may take to concern a send.
+const RECENT_MS: Millis = 3_000;
+/// After coming up, announcements are repeated so soon: one lost datagram must not hide us.
+const REPEAT_MS: [Millis; 2] = [1_000, 3_000];
+/// Changes of interfaces are gathered this long before they are announced.
+const SETTLE_MS: Millis = 150;
+
+struct Recent {
+    at: Millis,
+    to: SocketAddrV4,
+    user: UserId,
+    handle: Handle,
+    tag: u64,
+    text: String,
+}
+
+/// See the module.
+pub struct Machine {
+    setup: Setup,
+    links: Vec<Link>,
+    users: BTreeMap<UserId, Me>,
+    sockets: Sockets,
+    contacts: Contacts,
+    answers: Answers,
+    streams: Streams,
+    images: Images,
+    recent: VecDeque<Recent>,
+    /// When to announce, soonest first.
+    announce_at: Vec<Millis>,
+    out: VecDeque<Out>,
+    rng: fastrand::Rng,
+}
+
+impl Machine {
+    /// A machine without users; the discovery port is opened at once.
+    pub fn new(setup: Setup, seed: u64) -> Machine {
+        let mut machine = Machine {
+            sockets: Sockets::default(),
+            links: Vec::new(),
+            users: BTreeMap::new(),
+            contacts: Contacts::default(),
+            answers: Answers::default(),
+            streams: Streams::default(),
+            images: Images::default(),
+            recent: VecDeque::new(),
+            announce_at: Vec::new(),
+            out: VecDeque::new(),
+            rng: fastrand::Rng::with_seed(seed),
+            setup,
+        };
+        machine.open_shared();
+        machine
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Out> {
+        self.out.pop_front()
+    }
+
+    /// When [`Machine::tick`] wants to be called.
+    pub fn wake_at(&self) -> Option<Millis> {
+        [
+            self.announce_at.iter().copied().min(),
+            self.answers.wake_at(),
+            self.streams.wake_at(),
+            self.images.wake_at(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Time passed.
+    pub fn tick(&mut self, now: Millis) {
+        if self.announce_at.iter().any(|at| *at <= now) {
+            self.announce_at.retain(|at| *at > now);
+            self.announce(now);
+        }
+        self.due_answers(now);
+        self.tick_streams(now);
+        self.tick_images(now);
+        while self.recent.front().is_some_and(|r| r.at + RECENT_MS < now) {
+            self.recent.pop_front();
+        }
+    }
+
+    /// The usable addresses, whole. What is new is announced to.
+    pub fn set_links(&mut self, now: Millis, links: Vec<Link>) {
+        let new = links.iter().any(|link| !self.links.contains(link));
+        self.links = links;
+        if new {
+            self.announce_soon(now, SETTLE_MS);
+        }
+    }
+
+    /// Settings that may change while running.
+    pub fn set_live(&mut self, broadcast: Vec<Ipv4Addr>, announce: Millis) {
+        self.setup.broadcast = broadcast;
+        self.setup.announce = announce;
+    }
+
+    /// A local user, new or changed. A changed handle, presence or joining is told to the LAN;
+    /// `known` are those who get a LEAVE of their own.
+    pub fn set_user(&mut self, now: Millis, id: UserId, me: Me, known: &[SocketAddrV4]) {
+        let old = self.users.insert(id, me.clone());
+        let Some(old) = old else {
+            self.open_user(id);
+            return;
+        };
+        if old.joined && !me.joined {
+            self.say_leave(id, &old.handle, known);
+            return;
+        }
+        if !me.joined {
+            return;
+        }
+        if !old.joined {
+            self.announce_soon(now, 0);
+        } else if old.handle != me.handle {
+            self.say_join(id);
+            self.say_leave(id, &old.handle, known);
+        }
+        if old.away != me.away || (!old.joined && me.away) {
+            let said = if me.away { encode::away(&me.handle) } else { encode::back(&me.handle) };
+            self.broadcast(id, &said);
+        }
+    }
+
+    /// A local user less.
+    pub fn remove_user(&mut self, id: UserId, known: &[SocketAddrV4]) {
+        if let Some(me) = self.users.remove(&id) {
+            if me.joined {
+                self.say_leave(id, &me.handle, known);
+            }
+        }
+        self.close_user(id);
+    }
+
+    /// Asks everyone who is here.
+    pub fn ask_all(&mut self) {
+        if let Some(id) = self.speaker() {
+            let handle = self.users[&id].handle.clone();
+            self.broadcast(id, &encode::who());
+            self.broadcast(id, &encode::json_who(&handle));
+        }
+    }
+
+    /// Asks one peer whether it is there: at its host's discovery port, and at its chat port
+    /// where its program listens for that.
+    pub fn ask_one(&mut self, to: SocketAddrV4) {
+        let Some(id) = self.speaker() else { return };
+        let json = self.contacts.speaks_json(to);
+        let said = if json { encode::json_who(&self.users[&id].handle) } else { encode::who() };
+        self.send(id, SocketAddrV4::new(*to.ip(), self.setup.port), said.clone());
+        if self.contacts.listens_on_chat_port(to) {
+            self.send(id, to, said);
+        }
+    }
+
+    /// Sends a text; its fate comes as [`Heard::Sent`] or [`Heard::NotSent`] under `tag`.
+    ///
+    /// # Errors
+    /// The text does not fit the form, even in parts: how many bytes do.
+    pub fn send_text(
+        &mut self,
+        now: Millis,
+        tag: u64,
+        user: UserId,
+        to: &Addressee,
+        text: &str,
+    ) -> Result<(), encode::TooLong> {
+        let Some(me) = self.users.get(&user) else { return Ok(()) };
+        let form = self.contacts.sending_form(to.addr);
+        let parts = encode::texts(form, &me.handle, &to.handle, text)?;
+        if self.contacts.uses_tcp(to.addr) {
+            self.stream_text(tag, to.addr, parts);
+            return Ok(());
+        }
+        for part in parts {
+            self.send(user, to.addr, part);
+        }
+        if self.recent.len() >= MAX_RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Recent {
+            at: now,
+            to: to.addr,
+            user,
+            handle: to.handle.clone(),
+            tag,
+            text: text.to_owned(),
+        });
+        self.heard(Heard::Sent(tag));
+        Ok(())
+    }
+
+    /// Whether a text fits the form of an addressee.
+    ///
+    /// # Errors
+    /// It does not: how many bytes about would.
+    pub fn fits(&self, user: UserId, to: &Addressee, text: &str) -> Result<(), encode::TooLong> {
+        let Some(me) = self.users.get(&user) else { return Ok(()) };
+        let form = self.contacts.sending_form(to.addr);
+        encode::texts(form, &me.handle, &to.handle, text).map(|_| ())
+    }
+
+    /// A peer's message told something of its program.
+    pub fn learn(&mut self, addr: SocketAddrV4, lesson: Lesson) {
+        self.contacts.note(addr, |seen| seen.add(lesson.0));
+    }
+
+    /// Whether something reads UDP at this chat address.
+    pub fn listens_on_chat_port(&self, addr: SocketAddrV4) -> bool {
+        self.contacts.listens_on_chat_port(addr)
+    }
+
+    /// A datagram will not arrive. A peer whose form we only guessed is tried over TCP
+    /// (PROTOCOLS section 3); otherwise what was sent there lately failed.
+    pub fn unreachable(&mut self, now: Millis, to: SocketAddrV4, error: &IoError) {
+        let (lost, kept): (VecDeque<Recent>, _) = std::mem::take(&mut self.recent)
+            .into_iter()
+            .partition(|r| r.to == to && r.at + RECENT_MS >= now);
+        self.recent = kept;
+        let retry = error.kind == Trouble::Refused && self.contacts.refused(to);
+        if !retry {
+            self.image_unreachable(to, error);
+        }
+        for r in lost {
+            if !retry {
+                self.heard(Heard::NotSent(r.tag, error.clone()));
+                continue;
+            }
+            let addressee = Addressee { handle: r.handle, addr: to };
+            // it fitted before, and the form's text is the same
+            let _ = self.send_text(now, r.tag, r.user, &addressee, &r.text);
+        }
+    }
+
+    /// Forgets what was learned of a peer that left the roster.
+    pub fn forget(&mut self, addr: SocketAddrV4) {
+        self.contacts.forget(addr);
+    }
+
+    /// Sets, or with `None` unlearns, the form of a peer's program by its name in `forms`.
+    /// `false`: no such form.
+    pub fn set_form(&mut self, addr: SocketAddrV4, name: Option<&str>) -> bool {
+        self.contacts.set_form(addr, name)
+    }
+
+    /// The form's name, where it was learned or set.
+    pub fn form_name(&self, addr: SocketAddrV4) -> Option<&'static str> {
+        self.contacts.form(addr).map(|f| f.name)
+    }
+
+    /// Whether an address is one of this machine's own.
+    pub fn is_own_address(&self, ip: Ipv4Addr) -> bool {
+        ip.is_loopback() || self.links.iter().any(|link| link.address == ip)
+    }
+
+    /// Says goodbye for every user.
+    pub fn goodbye(&mut self, known: &[SocketAddrV4]) {
+        for id in self.users.keys().copied().collect::<Vec<_>>() {
+            let me = &self.users[&id];
+            if me.joined {
+                let handle = me.handle.clone();
+                self.say_leave(id, &handle, known);
+            }
+        }
+    }
+
+    /// The port of a local user, once it is open.
+    pub fn port(&self, id: UserId) -> Option<u16> {
+        self.sockets.chat_port(id)
+    }
+
+    fn heard(&mut self, heard: Heard) {
+        self.out.push_back(Out::Heard(heard));
+    }
+
+    fn net(&mut self, net: Net) {
+        self.out.push_back(Out::Net(net));
+    }
+
+    /// The first joined user with an open port, else the first with a port: it asks and answers.
+    fn speaker(&self) -> Option<UserId> {
+        let ready = |id: &&UserId| self.sockets.chat_port(**id).is_some();
+        let joined = self.users.iter().filter(|(_, me)| me.joined).map(|(id, _)| id).find(ready);
+        joined.or_else(|| self.users.keys().find(ready)).copied()
+    }
+
+    fn send(&mut self, from: UserId, to: SocketAddrV4, bytes: Vec<u8>) {
+        if let Some(socket) = self.sockets.chat_socket(from) {
+            self.net(Net::Send { socket, to, bytes });
+        }
+    }
+
+    fn broadcast_addresses(&self) -> Vec<(Ipv4Addr, Option<Ipv4Addr>)> {
+        let mut found: Vec<(Ipv4Addr, Option<Ipv4Addr>)> = Vec::new();
+        let links = self.links.iter().filter_map(|l| Some((l.broadcast?, Some(l.address))));
+        let asked = self.setup.broadcast.iter().map(|b| (*b, None));
+        for (to, ours) in links.chain(asked) {
+            if !found.iter().any(|(b, _)| *b == to) {
+                found.push((to, ours));
+            }
+        }
+        found
+    }
+
+    fn broadcast(&mut self, from: UserId, bytes: &[u8]) {
+        for (to, _) in self.broadcast_addresses() {
+            self.send(from, SocketAddrV4::new(to, self.setup.port), bytes.to_vec());
+        }
+    }
+
+    fn announce_soon(&mut self, now: Millis, after: Millis) {
+        self.announce_at.clear();
+        self.announce_at.push(now + after);
+        self.announce_at.extend(REPEAT_MS.map(|ms| now + after + ms));
+    }
+
+    /// JOIN of every joined user, and a WHO while we are new; then the next in about a period.
+    fn announce(&mut self, now: Millis) {
+        let early = !self.announce_at.is_empty();
+        for id in self.users.keys().copied().collect::<Vec<_>>() {
+            if self.users[&id].joined {
+                self.say_join(id);
+            }
+        }
+        if early {
+            self.ask_all();
+        } else {
+            let tenth = self.setup.announce / 10;
+            let next = self.setup.announce - tenth + self.rng.u64(0..=2 * tenth);
+            self.announce_at.push(now + next);
+        }
+    }
+
+    fn say_join(&mut self, id: UserId) {
+        let Some(port) = self.sockets.chat_port(id) else { return };
+        let me = self.users[&id].clone();
+        for (to, ours) in self.broadcast_addresses() {
+            let to = SocketAddrV4::new(to, self.setup.port);
+            self.send(id, to, encode::join(&me.handle, port));
+            if let Some(ours) = ours {
+                self.send(id, to, encode::json_join(&me.handle, ours, port));
+            }
+        }
+        if me.away {
+            self.broadcast(id, &encode::away(&me.handle));
+        }
+    }
+
+    fn say_leave(&mut self, id: UserId, handle: &Handle, known: &[SocketAddrV4]) {
+        let said = encode::leave(handle);
+        self.broadcast(id, &said);
+        for to in known {
+            self.send(id, *to, said.clone());
+        }
+    }
+
+    fn is_ours(&self) -> impl Fn(&str) -> bool + use<> {
+        let keys: Vec<String> =
+            self.users.values().filter(|me| me.joined).map(|me| me.handle.key()).collect();
+        move |word: &str| keys.contains(&word.to_lowercase())
+    }
+
+    fn user_called(&self, handle: &Handle) -> Option<UserId> {
+        self.users.iter().find(|(_, me)| me.handle.is(handle.as_str())).map(|(id, _)| *id)
+    }
+
+    /// The link an address lies on, the one it was heard on first.
+    fn link_to(&self, ip: Ipv4Addr, heard_on: u32) -> Option<&Link> {
+        let reaching = || self.links.iter().filter(|l| l.reaches(ip));
+        reaching().find(|l| l.index == heard_on).or_else(|| reaching().next())
+    }
+}

@@ -1,0 +1,166 @@
+//! The node's own users: the box's first, others from the config, guests added at run time.
+
+use std::collections::BTreeMap;
+
+use crate::config;
+use crate::model::answer::UserView;
+use crate::model::limits::MAX_USERS;
+use crate::model::{Handle, Millis, Refusal, UserId};
+
+/// A local user.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Its handle.
+    pub handle: Handle,
+    /// Whether it is in the chat.
+    pub joined: bool,
+    /// Whether it is away.
+    pub away: bool,
+    /// What is answered while it is away; empty for nothing.
+    pub autoreply: String,
+    /// What is answered this time instead, as given with AWAY.
+    pub away_text: Option<String>,
+    /// The port it must have, if any.
+    pub wanted_port: Option<u16>,
+    /// A port of its own for images (program 001).
+    pub image_port: Option<u16>,
+    /// Added at run time.
+    pub guest: bool,
+    /// Its chat port, once open.
+    pub port: Option<u16>,
+}
+
+impl User {
+    /// As its settings have it.
+    pub fn from_settings(settings: &config::User, handle: Handle) -> User {
+        User {
+            handle,
+            joined: false,
+            away: settings.inactive,
+            autoreply: settings.autoreply.clone(),
+            away_text: None,
+            wanted_port: settings.port,
+            image_port: settings.image_port,
+            guest: false,
+            port: None,
+        }
+    }
+
+    /// What is answered for it now, if anything.
+    pub fn answers(&self) -> Option<&str> {
+        let text = self.away_text.as_deref().unwrap_or(&self.autoreply);
+        (self.away && !text.is_empty()).then_some(text)
+    }
+
+    /// As people and programs see it.
+    pub fn view(&self) -> UserView {
+        UserView {
+            handle: self.handle.clone(),
+            port: self.port,
+            joined: self.joined,
+            away: self.away,
+            autoreply: self.autoreply.clone(),
+            guest: self.guest,
+        }
+    }
+}
+
+/// The table of local users.
+#[derive(Default)]
+pub struct Users {
+    by_id: BTreeMap<UserId, User>,
+    next: u32,
+}
+
+impl Users {
+    /// Adds one.
+    ///
+    /// # Errors
+    /// The table is full.
+    pub fn add(&mut self, user: User) -> Result<UserId, Refusal> {
+        if self.by_id.len() >= MAX_USERS {
+            return Err(Refusal::TooMany { what: "local users".into(), limit: MAX_USERS as u64 });
+        }
+        let id = UserId(self.next);
+        self.next += 1;
+        self.by_id.insert(id, user);
+        Ok(id)
+    }
+
+    /// Removes one.
+    pub fn remove(&mut self, id: UserId) -> Option<User> {
+        self.by_id.remove(&id)
+    }
+
+    /// One by id.
+    pub fn get(&self, id: UserId) -> Option<&User> {
+        self.by_id.get(&id)
+    }
+
+    /// One by id, to change.
+    pub fn get_mut(&mut self, id: UserId) -> Option<&mut User> {
+        self.by_id.get_mut(&id)
+    }
+
+    /// All, the first first.
+    pub fn iter(&self) -> impl Iterator<Item = (UserId, &User)> {
+        self.by_id.iter().map(|(id, user)| (*id, user))
+    }
+
+    /// All ids.
+    pub fn ids(&self) -> Vec<UserId> {
+        self.by_id.keys().copied().collect()
+    }
+
+    /// The one of this handle.
+    pub fn called(&self, handle: &str) -> Option<UserId> {
+        self.iter().find(|(_, u)| u.handle.is(handle)).map(|(id, _)| id)
+    }
+
+    /// Who acts: the one named, else the first.
+    ///
+    /// # Errors
+    /// Nobody here bears that handle.
+    pub fn acting(&self, named: Option<&str>) -> Result<UserId, Refusal> {
+        match named {
+            Some(handle) => {
+                self.called(handle).ok_or_else(|| Refusal::NoSuchUser { handle: handle.to_owned() })
+            }
+            None => self
+                .by_id
+                .keys()
+                .next()
+                .copied()
+                .ok_or_else(|| Refusal::Failed { reason: "this node has no user".into() }),
+        }
+    }
+}
+
+/// Who was answered automatically, and when: once per peer and period, so that two boxes whose
+/// people are away do not talk for ever.
+#[derive(Default)]
+pub struct Answered {
+    last: BTreeMap<(UserId, crate::model::PeerId), Millis>,
+}
+
+/// An autoreply goes to one peer once in so long.
+pub const AUTOREPLY_MS: Millis = 10 * 60 * 1_000;
+/// Peers whose last autoreply is remembered.
+const MAX_ANSWERED: usize = 1_024;
+
+impl Answered {
+    /// Whether this peer may be answered now; if so, it is noted.
+    pub fn allow(&mut self, now: Millis, user: UserId, peer: crate::model::PeerId) -> bool {
+        self.last.retain(|_, at| *at + AUTOREPLY_MS > now);
+        if self.last.contains_key(&(user, peer)) || self.last.len() >= MAX_ANSWERED {
+            return false;
+        }
+        self.last.insert((user, peer), now);
+        true
+    }
+
+    /// The user came back: the next absence answers anew.
+    pub fn back(&mut self, user: UserId) {
+        self.last.retain(|(u, _), _| *u != user);
+    }
+}

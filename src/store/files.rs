@@ -1,0 +1,382 @@
+//! The one storage thread: received and sent image files, so that no slow disk holds up the loop.
+//!
+//! A received file is a hidden `.part` in the image folder until all of it is on the disk; then
+//! it gets its name, never replacing another. It is locked while it is written, so that what a
+//! dead run left is told from what another instance is writing, and removed. Files are handled
+//! relative to a descriptor of their folder, under names of safe characters only.
+//!
+//! The node has at most one operation per file under way, so answers wait unbounded but few.
+
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use async_channel::Sender;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, FcntlArg, Flock, FlockArg, OFlag, fcntl, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+
+use super::picture;
+use crate::model::limits::{CHUNK, MAX_TRANSFERS};
+use crate::model::{IoError, Trouble};
+use crate::node::io::{FileDone, FileId, FileOp};
+
+/// Files open at once: one per transfer, and as many waiting for one.
+pub const MAX_OPEN: usize = 2 * MAX_TRANSFERS;
+/// Operations that wait for the thread: each open file's, and room for new ones.
+pub const QUEUE: usize = 2 * MAX_OPEN;
+/// Longest stem that `Create` takes; with number and extension it stays below NAME_MAX.
+pub const MAX_STEM: usize = 128;
+/// Names tried for one file: `stem`, `stem-2` … `stem-999`.
+pub const MAX_NAMES: u32 = 999;
+/// The thread's stack, in bytes; its deepest call is the image header's parser.
+pub const STACK: usize = 128 * 1024;
+
+const PART_HEAD: &str = ".klatsch-";
+const PART_TAIL: &str = ".part";
+
+/// What is told about a file.
+pub type Told = (FileId, Result<FileDone, IoError>);
+
+/// The loop's end of the storage thread. Dropping it ends the thread, unfinished files removed.
+pub struct Files {
+    jobs: Option<SyncSender<Job>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+enum Job {
+    Op(FileId, FileOp),
+    Adopt(FileId, OwnedFd),
+    Folder(PathBuf),
+}
+
+impl Files {
+    /// Starts the thread. `folder` is where received images go; it is made when first needed.
+    /// `told` should be unbounded: the thread waits for room in it.
+    pub fn start(folder: PathBuf, told: Sender<Told>) -> Result<Files, IoError> {
+        let (jobs, todo) = sync_channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("klatsch-files".into())
+            .stack_size(STACK)
+            .spawn(move || run(Desk::new(folder), &todo, &told))?;
+        Ok(Files { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    /// Hands an operation over. The error is the operation's own outcome, to be told like an
+    /// answer; `Discard` and `Close` are never refused.
+    pub fn submit(&self, file: FileId, op: FileOp) -> Result<(), IoError> {
+        let must = matches!(op, FileOp::Discard | FileOp::Close);
+        self.hand(Job::Op(file, op), must)
+    }
+
+    /// Hands over a descriptor that came with a call; answered as `Open` is.
+    pub fn adopt(&self, file: FileId, fd: OwnedFd) -> Result<(), IoError> {
+        self.hand(Job::Adopt(file, fd), false)
+    }
+
+    /// From now on received images go to another folder; what is under way ends where it began.
+    pub fn folder(&self, folder: PathBuf) -> Result<(), IoError> {
+        self.hand(Job::Folder(folder), true)
+    }
+
+    fn hand(&self, job: Job, must: bool) -> Result<(), IoError> {
+        let gone = || IoError::new(Trouble::Other, "the storage thread has ended");
+        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
+        match jobs.try_send(job) {
+            Ok(()) => Ok(()),
+            // The thread never waits for the loop, so room comes.
+            Err(TrySendError::Full(job)) if must => jobs.send(job).map_err(|_| gone()),
+            Err(TrySendError::Full(_)) => {
+                Err(IoError::new(Trouble::Exhausted, "too many file operations at once"))
+            }
+            Err(TrySendError::Disconnected(_)) => Err(gone()),
+        }
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there was printed; there is nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(mut desk: Desk, todo: &Receiver<Job>, told: &Sender<Told>) {
+    desk.sweep();
+    while let Ok(job) = todo.recv() {
+        let (file, outcome) = match job {
+            Job::Op(file, op) => (file, desk.perform(file, op)),
+            Job::Adopt(file, fd) => (file, Some(desk.adopt(file, fd))),
+            Job::Folder(folder) => {
+                desk.folder = folder;
+                desk.sweep();
+                continue;
+            }
+        };
+        if let Some(outcome) = outcome {
+            if told.send_blocking((file, outcome)).is_err() {
+                break;
+            }
+        }
+    }
+}
+
+/// The folder, open: names in it cannot be led elsewhere by renaming a part of its path.
+struct Folder {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// A file that is being received. Dropped unfinished, it is removed.
+struct Part {
+    folder: Rc<Folder>,
+    file: Flock<File>,
+    name: String,
+    stem: String,
+    kept: bool,
+}
+
+enum Item {
+    Part(Part),
+    Source(File),
+}
+
+struct Desk {
+    folder: PathBuf,
+    items: BTreeMap<FileId, Item>,
+}
+
+impl Desk {
+    fn new(folder: PathBuf) -> Desk {
+        Desk { folder, items: BTreeMap::new() }
+    }
+
+    /// Performs an operation; `None` where it has no answer. A file whose operation fails is
+    /// gone: a part is removed at once, which also gives a full disk its room back.
+    fn perform(&mut self, file: FileId, op: FileOp) -> Option<Result<FileDone, IoError>> {
+        let outcome = match op {
+            FileOp::Create { stem } => self.create(file, stem),
+            FileOp::Append(bytes) => self.append(file, &bytes),
+            FileOp::Finish => match self.items.remove(&file) {
+                Some(Item::Part(part)) => part.finish(),
+                _ => Err(unknown()),
+            },
+            FileOp::Open { path } => self.open(file, Path::new(&path)),
+            FileOp::Read { offset } => self.read(file, offset),
+            FileOp::Discard | FileOp::Close => {
+                self.items.remove(&file);
+                return None;
+            }
+        };
+        if outcome.is_err() {
+            self.items.remove(&file);
+        }
+        Some(outcome)
+    }
+
+    fn create(&mut self, file: FileId, stem: String) -> Result<FileDone, IoError> {
+        self.room(file)?;
+        check_stem(&stem)?;
+        let folder = Rc::new(open_folder(&self.folder)?);
+        let part = Part::create(folder, stem)?;
+        self.items.insert(file, Item::Part(part));
+        Ok(FileDone::Created)
+    }
+
+    fn append(&mut self, file: FileId, bytes: &[u8]) -> Result<FileDone, IoError> {
+        let Some(Item::Part(part)) = self.items.get_mut(&file) else { return Err(unknown()) };
+        part.file.write_all(bytes)?;
+        Ok(FileDone::Appended)
+    }
+
+    fn open(&mut self, file: FileId, path: &Path) -> Result<FileDone, IoError> {
+        if !path.is_absolute() {
+            return Err(IoError::new(Trouble::Missing, "the path is not absolute"));
+        }
+        // Before opening: that alone does something to some devices, and waits on a pipe.
+        regular(&std::fs::metadata(path)?)?;
+        let flags = nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
+        let opened = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        self.take(file, opened)
+    }
+
+    fn adopt(&mut self, file: FileId, fd: OwnedFd) -> Result<FileDone, IoError> {
+        let mode = OFlag::from_bits_truncate(fcntl(fd.as_fd(), FcntlArg::F_GETFL)?);
+        if mode & OFlag::O_ACCMODE == OFlag::O_WRONLY || mode.contains(OFlag::O_PATH) {
+            return Err(IoError::new(Trouble::Denied, "is not open for reading"));
+        }
+        self.take(file, File::from(fd))
+    }
+
+    fn take(&mut self, id: FileId, file: File) -> Result<FileDone, IoError> {
+        self.room(id)?;
+        let metadata = file.metadata()?;
+        regular(&metadata)?;
+        let picture = picture::recognise(&file);
+        self.items.insert(id, Item::Source(file));
+        Ok(FileDone::Opened { size: metadata.len(), picture })
+    }
+
+    fn read(&mut self, file: FileId, offset: u64) -> Result<FileDone, IoError> {
+        let Some(Item::Source(source)) = self.items.get(&file) else { return Err(unknown()) };
+        let mut bytes = vec![0; CHUNK];
+        let mut got = 0;
+        // By position: a descriptor that came with a call shares its own with the caller.
+        while got < CHUNK {
+            match source.read_at(&mut bytes[got..], offset + got as u64) {
+                Ok(0) => break,
+                Ok(n) => got += n,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        bytes.truncate(got);
+        Ok(FileDone::Read(bytes))
+    }
+
+    fn room(&self, file: FileId) -> Result<(), IoError> {
+        if self.items.contains_key(&file) {
+            return Err(IoError::new(Trouble::Other, "that file is open already"));
+        }
+        if self.items.len() >= MAX_OPEN {
+            return Err(IoError::new(Trouble::Exhausted, "too many files open at once"));
+        }
+        Ok(())
+    }
+
+    /// Removes the parts that a dead run left. Best effort: they are only in the way.
+    fn sweep(&self) {
+        let Ok(entries) = std::fs::read_dir(&self.folder) else { return };
+        let Ok(folder) = open_folder(&self.folder) else { return };
+        for entry in entries.filter_map(Result::ok) {
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            if !name.starts_with(PART_HEAD) || !name.ends_with(PART_TAIL) {
+                continue;
+            }
+            let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+            let Ok(fd) = openat(&folder.fd, name, flags, Mode::empty()) else { continue };
+            if Flock::lock(File::from(fd), FlockArg::LockExclusiveNonblock).is_ok() {
+                let _ = unlinkat(&folder.fd, name, UnlinkatFlags::NoRemoveDir);
+            }
+        }
+    }
+}
+
+impl Part {
+    fn create(folder: Rc<Folder>, stem: String) -> Result<Part, IoError> {
+        let name = format!("{PART_HEAD}{:016x}{PART_TAIL}", fastrand::u64(..));
+        let flags =
+            OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(&folder.fd, name.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        let file = Flock::lock(File::from(fd), FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, errno)| IoError::from(errno))?;
+        Ok(Part { folder, file, name, stem, kept: false })
+    }
+
+    fn finish(mut self) -> Result<FileDone, IoError> {
+        self.file.sync_all()?;
+        let picture = picture::recognise(&self.file);
+        let extension = picture::extension(picture.format);
+        for n in 1..=MAX_NAMES {
+            let name = match n {
+                1 => format!("{}.{extension}", self.stem),
+                n => format!("{}-{n}.{extension}", self.stem),
+            };
+            match give_name(&self.folder.fd, &self.name, &name) {
+                Ok(()) => {
+                    self.kept = true;
+                    match nix::unistd::fsync(&self.folder.fd) {
+                        // Some file systems cannot sync a folder: fsync(2).
+                        Ok(()) | Err(Errno::EINVAL) => {}
+                        Err(errno) => return Err(errno.into()),
+                    }
+                    let path = self.folder.path.join(name).display().to_string();
+                    return Ok(FileDone::Finished { path, picture });
+                }
+                Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Err(IoError::new(Trouble::Exhausted, "every name for it is taken in the image folder"))
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.kept {
+            // What stays if this fails is swept at the next start.
+            let _ = unlinkat(&self.folder.fd, self.name.as_str(), UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}
+
+/// Renames without replacing; by link and unlink where the file system or the C library does not
+/// know renameat2(2) (musl's wrapper is not in nix).
+fn give_name(folder: &OwnedFd, part: &str, name: &str) -> Result<(), Errno> {
+    #[cfg(target_env = "gnu")]
+    {
+        use nix::fcntl::{RenameFlags, renameat2};
+        match renameat2(folder, part, folder, name, RenameFlags::RENAME_NOREPLACE) {
+            Err(Errno::EINVAL | Errno::ENOSYS) => {}
+            outcome => return outcome,
+        }
+    }
+    by_link(folder, part, name)
+}
+
+fn by_link(folder: &OwnedFd, part: &str, name: &str) -> Result<(), Errno> {
+    linkat(folder, part, folder, name, AtFlags::empty())?;
+    // The file has its name now; a part name that stays is swept at the next start.
+    let _ = unlinkat(folder, part, UnlinkatFlags::NoRemoveDir);
+    Ok(())
+}
+
+fn open_folder(path: &Path) -> Result<Folder, IoError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let flags = nix::libc::O_DIRECTORY;
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    Ok(Folder { fd: opened.into(), path: path.to_owned() })
+}
+
+fn check_stem(stem: &str) -> Result<(), IoError> {
+    let safe = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    let good = !stem.is_empty()
+        && stem.len() <= MAX_STEM
+        && stem.bytes().all(safe)
+        && !stem.starts_with('.');
+    if good { Ok(()) } else { Err(IoError::new(Trouble::Denied, "is no safe file name")) }
+}
+
+fn regular(metadata: &std::fs::Metadata) -> Result<(), IoError> {
+    let kind = metadata.file_type();
+    let what = if kind.is_file() {
+        return Ok(());
+    } else if kind.is_dir() {
+        "is a folder, not a file"
+    } else if kind.is_fifo() {
+        "is a pipe, not a file"
+    } else if kind.is_socket() {
+        "is a socket, not a file"
+    } else {
+        "is a device, not a file"
+    };
+    Err(IoError::new(Trouble::Other, what))
+}
+
+fn unknown() -> IoError {
+    IoError::new(Trouble::Other, "that file is not open")
+}
+
+#[cfg(test)]
+#[path = "files_tests.rs"]
+mod tests;

@@ -1,0 +1,261 @@
+//! Files received and sent, and every way that can go wrong, in folders of the test's own.
+
+use std::os::unix::fs::PermissionsExt;
+
+use async_channel::Receiver as Answers;
+
+use super::*;
+use crate::node::io::Picture;
+
+const GIF: &[u8] = b"GIF89a\x03\0\x02\0\0\0\0 and more";
+const ID: FileId = FileId(7);
+
+fn names(dir: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|n| n.into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn create(stem: &str) -> FileOp {
+    FileOp::Create { stem: stem.into() }
+}
+
+fn open(path: &Path) -> FileOp {
+    FileOp::Open { path: path.display().to_string() }
+}
+
+fn ok(outcome: Option<Result<FileDone, IoError>>) -> FileDone {
+    outcome.unwrap().unwrap()
+}
+
+fn err(outcome: Option<Result<FileDone, IoError>>) -> IoError {
+    outcome.unwrap().unwrap_err()
+}
+
+#[test]
+fn a_file_bears_its_name_only_when_it_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("state/images");
+    let mut desk = Desk::new(folder.clone());
+    for name in ["anna-1.gif", "anna-1-2.gif", "anna-1-3.gif"] {
+        assert_eq!(ok(desk.perform(ID, create("anna-1"))), FileDone::Created);
+        assert_eq!(ok(desk.perform(ID, FileOp::Append(GIF[..4].into()))), FileDone::Appended);
+        assert!(names(&folder).iter().any(|n| n.ends_with(PART_TAIL)));
+        assert!(!names(&folder).contains(&name.to_owned()));
+        assert_eq!(ok(desk.perform(ID, FileOp::Append(GIF[4..].into()))), FileDone::Appended);
+        let path = folder.join(name);
+        let picture = Picture { format: "gif", width: Some(3), height: Some(2) };
+        let done = FileDone::Finished { path: path.display().to_string(), picture };
+        assert_eq!(ok(desk.perform(ID, FileOp::Finish)), done);
+        assert_eq!(std::fs::read(&path).unwrap(), GIF);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(names(&folder), ["anna-1-2.gif", "anna-1-3.gif", "anna-1.gif"]);
+    assert_eq!(err(desk.perform(ID, FileOp::Finish)), unknown());
+}
+
+#[test]
+fn link_and_unlink_do_where_renameat2_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = open_folder(dir.path()).unwrap();
+    std::fs::write(dir.path().join("a"), "a").unwrap();
+    std::fs::write(dir.path().join("b"), "b").unwrap();
+    for give in [give_name, by_link] {
+        assert_eq!(give(&folder.fd, "a", "b"), Err(Errno::EEXIST));
+        assert_eq!(give(&folder.fd, "a", "c"), Ok(()));
+        assert_eq!(give(&folder.fd, "c", "a"), Ok(()));
+    }
+    assert_eq!(names(dir.path()), ["a", "b"]);
+}
+
+#[test]
+fn discarding_and_ending_leave_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = Desk::new(dir.path().into());
+    ok(desk.perform(ID, create("x")));
+    assert!(desk.perform(ID, FileOp::Discard).is_none());
+    assert!(desk.perform(ID, FileOp::Discard).is_none(), "twice is harmless");
+    ok(desk.perform(ID, create("y")));
+    drop(desk);
+    assert_eq!(names(dir.path()), [""; 0]);
+}
+
+#[test]
+fn a_full_disk_is_said_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = Desk::new(dir.path().into());
+    ok(desk.perform(ID, create("x")));
+    let Some(Item::Part(part)) = desk.items.get_mut(&ID) else { panic!("no part") };
+    // The same descriptor, but every write to it meets a full disk.
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    part.file = Flock::lock(full, FlockArg::LockSharedNonblock).unwrap();
+    let error = err(desk.perform(ID, FileOp::Append(GIF.into())));
+    assert_eq!(error, IoError::new(Trouble::Full, "the disk is full"));
+    assert_eq!(names(dir.path()), [""; 0]);
+    assert!(desk.items.is_empty());
+}
+
+#[test]
+fn a_stem_can_place_a_file_nowhere_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("images");
+    let mut desk = Desk::new(folder.clone());
+    let long = "x".repeat(MAX_STEM + 1);
+    for bad in ["", ".", "..", "../x", "a/b", "/etc/x", ".hidden", "a\0b", "ä", "a b", &long] {
+        assert_eq!(err(desk.perform(ID, create(bad))).kind, Trouble::Denied, "{bad:?}");
+    }
+    assert!(!folder.exists());
+    ok(desk.perform(ID, create(&long[1..])));
+    ok(desk.perform(ID, FileOp::Finish));
+    assert_eq!(names(&folder), [format!("{}.bin", &long[1..])]);
+}
+
+#[test]
+fn a_link_that_bears_the_name_is_not_written_through() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("images");
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("elsewhere"), folder.join("x.gif")).unwrap();
+    let mut desk = Desk::new(folder.clone());
+    ok(desk.perform(ID, create("x")));
+    ok(desk.perform(ID, FileOp::Append(GIF.into())));
+    ok(desk.perform(ID, FileOp::Finish));
+    assert!(!dir.path().join("elsewhere").exists());
+    assert_eq!(names(&folder), ["x-2.gif", "x.gif"]);
+}
+
+#[test]
+fn what_a_dead_run_left_is_swept_and_a_living_ones_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut other = Desk::new(dir.path().into());
+    ok(other.perform(ID, create("x")));
+    let living = names(dir.path());
+    let dead = dir.path().join(".klatsch-0123456789abcdef.part");
+    std::fs::write(&dead, "half").unwrap();
+    std::fs::write(dir.path().join("film.part"), "a browser's").unwrap();
+    Desk::new(dir.path().into()).sweep();
+    assert!(!dead.exists());
+    assert_eq!(names(dir.path()), [living[0].as_str(), "film.part"]);
+    Desk::new(dir.path().join("none")).sweep();
+    assert!(!dir.path().join("none").exists(), "sweeping makes no folder");
+}
+
+#[test]
+fn a_file_is_read_in_chunks_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("big");
+    std::fs::write(&path, vec![7; CHUNK + 1]).unwrap();
+    let mut desk = Desk::new(dir.path().into());
+    let picture = Picture { format: "unknown", width: None, height: None };
+    let opened = FileDone::Opened { size: CHUNK as u64 + 1, picture };
+    assert_eq!(ok(desk.perform(ID, open(&path))), opened);
+    for (offset, size) in [(0, CHUNK), (CHUNK as u64, 1), (CHUNK as u64 + 1, 0), (u64::MAX / 4, 0)]
+    {
+        let read = desk.perform(ID, FileOp::Read { offset });
+        assert_eq!(ok(read), FileDone::Read(vec![7; size]));
+    }
+    assert!(desk.perform(ID, FileOp::Close).is_none());
+    assert_eq!(err(desk.perform(ID, FileOp::Read { offset: 0 })), unknown());
+}
+
+#[test]
+fn only_regular_files_are_opened_and_nothing_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+    let mut desk = Desk::new(dir.path().into());
+    for (path, word) in [
+        (pipe.as_path(), "pipe"),
+        (dir.path(), "folder"),
+        (Path::new("/dev/zero"), "device"),
+        (&dir.path().join("none"), "no such file"),
+        (Path::new("relative"), "absolute"),
+    ] {
+        let error = err(desk.perform(ID, open(path)));
+        assert!(error.text.contains(word), "{error}");
+    }
+    assert!(desk.items.is_empty());
+}
+
+#[test]
+fn a_descriptor_is_read_from_its_start_and_must_be_readable() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.gif");
+    std::fs::write(&path, GIF).unwrap();
+    let mut desk = Desk::new(dir.path().into());
+    let mut file = File::open(&path).unwrap();
+    std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)).unwrap();
+    let picture = Picture { format: "gif", width: Some(3), height: Some(2) };
+    let opened = FileDone::Opened { size: GIF.len() as u64, picture };
+    assert_eq!(desk.adopt(ID, file.into()), Ok(opened));
+    assert_eq!(ok(desk.perform(ID, FileOp::Read { offset: 0 })), FileDone::Read(GIF.into()));
+    let write_only = OpenOptions::new().write(true).open(&path).unwrap();
+    assert_eq!(desk.adopt(FileId(8), write_only.into()).unwrap_err().kind, Trouble::Denied);
+    let (end, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    assert_eq!(desk.adopt(FileId(8), end.into()).unwrap_err().text, "is a socket, not a file");
+}
+
+#[test]
+fn one_file_past_the_limit_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = Desk::new(dir.path().into());
+    for n in 0..MAX_OPEN as u64 {
+        ok(desk.perform(FileId(n), create("x")));
+    }
+    assert_eq!(err(desk.perform(FileId(9_999), create("x"))).kind, Trouble::Exhausted);
+    assert_eq!(err(desk.perform(FileId(0), create("x"))).text, "that file is open already");
+    desk.perform(FileId(1), FileOp::Discard);
+    ok(desk.perform(FileId(9_999), create("x")));
+}
+
+#[test]
+fn names_run_out_after_the_last_one() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("x.bin"), "").unwrap();
+    for n in 2..=MAX_NAMES {
+        std::fs::write(dir.path().join(format!("x-{n}.bin")), "").unwrap();
+    }
+    let mut desk = Desk::new(dir.path().into());
+    ok(desk.perform(ID, create("x")));
+    assert_eq!(err(desk.perform(ID, FileOp::Finish)).kind, Trouble::Exhausted);
+    assert_eq!(names(dir.path()).len(), MAX_NAMES as usize);
+}
+
+#[test]
+fn the_thread_answers_in_order_and_follows_the_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let (told, answers): (_, Answers<Told>) = async_channel::unbounded();
+    let files = Files::start(dir.path().join("one"), told).unwrap();
+    files.submit(ID, create("x")).unwrap();
+    files.folder(dir.path().join("two")).unwrap();
+    files.submit(FileId(8), create("x")).unwrap();
+    for op in [FileOp::Append(GIF.into()), FileOp::Finish] {
+        files.submit(ID, op.clone()).unwrap();
+        files.submit(FileId(8), op).unwrap();
+    }
+    let all: Vec<Told> = (0..6).map(|_| answers.recv_blocking().unwrap()).collect();
+    assert_eq!(all[0], (ID, Ok(FileDone::Created)));
+    let finished = |told: &Told| match &told.1 {
+        Ok(FileDone::Finished { path, .. }) => path.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(finished(&all[4]), dir.path().join("one/x.gif").display().to_string());
+    assert_eq!(finished(&all[5]), dir.path().join("two/x.gif").display().to_string());
+    files.submit(ID, create("half")).unwrap();
+    drop(files);
+    assert_eq!(names(&dir.path().join("two")), ["x.gif"], "the half one is gone");
+}
+
+#[test]
+fn one_operation_past_the_queue_is_refused_not_waited_for() {
+    let (jobs, todo) = sync_channel(QUEUE);
+    let files = Files { jobs: Some(jobs), thread: None };
+    for _ in 0..QUEUE {
+        files.submit(ID, FileOp::Read { offset: 0 }).unwrap();
+    }
+    assert_eq!(files.submit(ID, FileOp::Read { offset: 0 }).unwrap_err().kind, Trouble::Exhausted);
+    drop(todo);
+    assert!(files.submit(ID, FileOp::Close).is_err());
+}
