@@ -15,7 +15,7 @@ pub use self::known::MAX_NAMES;
 use self::news::News;
 pub use self::news::{MAX_HELD, MAX_LINES_PER_SECOND, MAX_OUTPUT, MAX_SENT};
 use super::editor::{DEFAULT_WIDTH, Did, Editor, MAX_LINE, Screen};
-use super::render::{Paint, same};
+use super::render::{Paint, is_in, same};
 use crate::command::{Command, Typed, complete, parse};
 use crate::model::{Answer, Handle, Refusal, Status, Wall};
 
@@ -99,6 +99,7 @@ pub struct Session {
     /// The first start's dialogue: the handle that an empty line takes.
     offered: Option<String>,
     input: VecDeque<u8>,
+    plain: bool,
     asks: BTreeMap<u32, Asked>,
     tickets: u32,
     eof: bool,
@@ -124,6 +125,7 @@ impl Session {
             base: options.base,
             offered: None,
             input: VecDeque::new(),
+            plain: options.screen == Screen::Plain,
             asks: BTreeMap::new(),
             tickets: 0,
             eof: false,
@@ -224,7 +226,9 @@ impl Session {
     }
 
     fn work(&mut self) {
-        while !self.quitting && self.asks.len() < MAX_ASKS {
+        // A script's lines are answered in their order; a person need not wait.
+        let most = if self.plain { 1 } else { MAX_ASKS };
+        while !self.quitting && self.asks.len() < most {
             let did = match self.input.pop_front() {
                 Some(byte) => self.editor.feed(byte),
                 None if self.eof => {
@@ -395,7 +399,7 @@ impl Session {
         };
         if let Some(user) = mine {
             self.me = user.handle.to_string();
-            self.set_state(match (user.joined, user.away) {
+            self.set_state(match (is_in(user, status), user.away) {
                 (false, _) => " (left)",
                 (true, true) => " (away)",
                 (true, false) => "",

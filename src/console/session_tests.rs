@@ -302,7 +302,7 @@ fn who_status_config_and_help_are_readable() {
     assert!(rows.contains(&"grüße  online  192.168.1.7:5010  slcp    12:34".to_owned()));
     b.types("status\r");
     b.serve(Ok(Answer::Status(Box::new(status()))));
-    assert!(b.rows().contains(&"up for      1 days 01:01".to_owned()), "{:#?}", b.rows());
+    assert!(b.rows().contains(&"up for      1 d 01:01".to_owned()), "{:#?}", b.rows());
     b.types("config bell ON\r");
     assert_eq!(
         b.serve(Ok(Answer::Config(vec![setting("bell", "ON")]))),
@@ -426,22 +426,24 @@ fn one_entry_past_the_sent_is_forgotten() {
 }
 
 #[test]
-fn a_pipe_ends_when_its_commands_are_answered() {
+fn a_pipe_is_answered_in_order_and_ends_after_its_last_answer() {
     let options = SessionOptions { screen: Screen::Plain, ..SessionOptions::default() };
     let mut session = Session::new(options);
-    session.start();
-    session.feed(b"MSG bob hi\nWHO");
+    session.feed(b"MSG bob hi\nfoo\nWHO");
     session.end_of_input();
-    let asked: Vec<_> = std::iter::from_fn(|| session.next_ask()).collect();
-    assert_eq!(asked.len(), 2, "{asked:?}");
-    assert!(!session.ended());
-    let sent = vec![receipt(1, "bob", Delivery::Sent, None)];
-    session.answer(asked[0].0, Ok(Answer::Sent(sent)));
-    assert!(!session.ended());
-    session.answer(asked[1].0, Ok(Answer::Who(Vec::new())));
+    for answer in
+        [Answer::Sent(vec![receipt(1, "bob", Delivery::Sent, None)]), Answer::Who(Vec::new())]
+    {
+        assert!(!session.ended());
+        let (ticket, ..) = session.next_ask().expect("a command");
+        assert_eq!(session.next_ask(), None);
+        session.answer(ticket, Ok(answer));
+    }
     assert!(session.ended());
     let said = String::from_utf8(session.take_output()).expect("text");
-    assert!(said.starts_with("→ bob: sent\nnobody else is here"), "{said:?}");
+    let order = ["→ bob: sent", "no command foo", "nobody else is here"];
+    let places: Vec<_> = order.iter().map(|text| said.find(text)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{said:?}");
 }
 
 #[test]
