@@ -5,10 +5,9 @@
 //! the width of a character is wrong for one row only. The last column is never written: what a
 //! terminal does after it differs between all of them.
 
-use unicode_width::UnicodeWidthChar;
-
 use super::history::History;
 use super::keys::{Key, Keys};
+use super::row::{Row, cells};
 use crate::model::text::harmless;
 
 /// Longest line, in bytes. A message of eight SLCP parts fits.
@@ -70,23 +69,10 @@ pub struct Editor {
     killed: String,
     tabbed: bool,
     out: Vec<u8>,
-    /// The row on the screen, if it is what [`Editor::row`] would draw.
+    /// The row on the screen, if it is what would be drawn.
     drawn: Option<Row>,
     /// Cells of the last row that was drawn and not yet erased.
     shown: usize,
-}
-
-/// A row as drawn.
-struct Row {
-    text: String,
-    cells: usize,
-    /// The cursor's column, and the text up to it.
-    column: usize,
-    before: usize,
-    /// Columns the cursor may reach before the row must scroll.
-    end: usize,
-    /// All of the line is on it.
-    whole: bool,
 }
 
 impl Editor {
@@ -419,7 +405,7 @@ impl Editor {
         if self.screen == Screen::Plain || self.drawn.is_some() {
             return;
         }
-        let row = self.row();
+        let row = Row::lay(&self.prompt, &self.line, self.cursor, &mut self.scroll, self.width);
         self.out.push(b'\r');
         self.out.extend_from_slice(row.text.as_bytes());
         if self.screen == Screen::Ansi {
@@ -436,63 +422,6 @@ impl Editor {
         self.shown = row.cells;
         self.drawn = Some(row);
     }
-
-    /// Lays the row out, and scrolls it so that the cursor is on it.
-    fn row(&mut self) -> Row {
-        let room = self.width - 1;
-        // A prompt that leaves no room to type in is cut at its front.
-        let mut prompt = self.prompt.as_str();
-        while width(prompt) > room / 2 {
-            prompt = &prompt[prompt.chars().next().map_or(0, char::len_utf8)..];
-        }
-        let area = room - width(prompt) - 1; // the last column says that there is more
-        if width(&self.line) <= area {
-            self.scroll = 0;
-        } else if !self.line.is_char_boundary(self.scroll)
-            || self.cursor <= self.scroll
-            || width(&self.line[self.scroll..self.cursor]) + usize::from(self.scroll > 0) > area
-        {
-            // Two thirds of the row before the cursor, so that it scrolls now and then only.
-            let mut used = 0;
-            let keep = self.line[..self.cursor].char_indices().rev().take_while(|(_, c)| {
-                used += cells(*c);
-                used <= area * 2 / 3
-            });
-            self.scroll = keep.last().map_or(self.cursor, |(i, _)| i);
-        }
-        let mut text = prompt.to_owned();
-        let mut at = width(prompt);
-        if self.scroll > 0 {
-            text.push('<');
-            at += 1;
-        }
-        let end = width(prompt) + area;
-        let (mut column, mut before) = (at, text.len());
-        let mut whole = self.scroll == 0;
-        for (i, c) in self.line[self.scroll..].char_indices() {
-            if at + cells(c) > end {
-                whole = false;
-                text.extend(std::iter::repeat_n(' ', end - at).chain(['>']));
-                at = end + 1;
-                break;
-            }
-            text.push(c);
-            at += cells(c);
-            if self.scroll + i + c.len_utf8() <= self.cursor {
-                (column, before) = (at, text.len());
-            }
-        }
-        Row { text, cells: at, column, before, end, whole }
-    }
-}
-
-fn cells(c: char) -> usize {
-    c.width().unwrap_or(0)
-}
-
-/// Columns that a text without control characters takes.
-pub fn width(text: &str) -> usize {
-    text.chars().map(cells).sum()
 }
 
 #[cfg(test)]

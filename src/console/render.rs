@@ -1,7 +1,7 @@
 //! Words for people: every line the console prints, from the model's values. Whatever a peer
 //! could have chosen goes through [`harmless`]; colour is the only escape sequence made here.
 
-use super::editor::width;
+use super::row::width;
 use crate::command::{ROWS, Row};
 use crate::model::answer::UserView;
 use crate::model::text::harmless;
@@ -169,7 +169,7 @@ impl Paint {
     /// The answer to CONFIG.
     pub fn settings(&self, settings: &[SettingView]) -> String {
         let row = |s: &SettingView| {
-            let restart = if s.live { "" } else { " (from the next start on)" };
+            let restart = if s.live { "" } else { " (from the next start)" };
             let help = format!("{}{restart}", harmless(&s.help));
             [harmless(&s.key), shown(&harmless(&s.value)), help]
         };
@@ -216,7 +216,10 @@ impl Paint {
                 "klatsch",
                 format!("{}, instance {}, {}, pid {}", s.version, s.instance, s.mode, s.pid),
             ),
-            row("up for", format!("{d} days {h:02}:{m:02}")),
+            row(
+                "up for",
+                format!("{}{h:02}:{m:02}", if d > 0 { format!("{d} d ") } else { String::new() }),
+            ),
             row("people here", s.peers.to_string()),
             row("network", or(links.collect::<Vec<_>>().join("; "), "none: waiting for one")),
             row("speaks", or(dialects.collect::<Vec<_>>().join("; "), "nothing: see CONFIG")),
@@ -238,7 +241,7 @@ impl Paint {
             Some(u) => {
                 let first = s.users.first().is_some_and(|f| f.handle == u.handle);
                 let rank = if first { "this node's first user" } else { "a user of this node" };
-                let state = match (u.joined, u.away) {
+                let state = match (is_in(u, s), u.away) {
                     (false, _) => ", not in the chat: JOIN enters",
                     (true, true) => ", away",
                     _ => "",
@@ -284,6 +287,11 @@ impl Paint {
             }
         }
     }
+}
+
+/// Whether a user is in the chat, or about to be: a node joins within its first seconds.
+pub fn is_in(user: &UserView, status: &Status) -> bool {
+    user.joined || status.uptime < 5
 }
 
 /// Whether two handles name the same person.

@@ -1,8 +1,10 @@
 //! A person's session with a node: lines to commands, answers and events to words. Pure: the
 //! driver brings bytes, events, answers and `now`, and fetches output and commands.
 //!
-//! What happens by itself (events) is in `news`, what Tab needs in `known`.
+//! What happens by itself (events) is in `news`, what an answer says in `done`, what Tab needs in
+//! `known`.
 
+mod done;
 mod known;
 mod news;
 
@@ -13,7 +15,7 @@ pub use self::known::MAX_NAMES;
 use self::news::News;
 pub use self::news::{MAX_HELD, MAX_LINES_PER_SECOND, MAX_OUTPUT, MAX_SENT};
 use super::editor::{DEFAULT_WIDTH, Did, Editor, MAX_LINE, Screen};
-use super::render::{Paint, same};
+use super::render::{Paint, is_in, same};
 use crate::command::{Command, Typed, complete, parse};
 use crate::model::{Answer, Handle, Refusal, Status, Wall};
 
@@ -97,6 +99,7 @@ pub struct Session {
     /// The first start's dialogue: the handle that an empty line takes.
     offered: Option<String>,
     input: VecDeque<u8>,
+    plain: bool,
     asks: BTreeMap<u32, Asked>,
     tickets: u32,
     eof: bool,
@@ -122,6 +125,7 @@ impl Session {
             base: options.base,
             offered: None,
             input: VecDeque::new(),
+            plain: options.screen == Screen::Plain,
             asks: BTreeMap::new(),
             tickets: 0,
             eof: false,
@@ -222,7 +226,9 @@ impl Session {
     }
 
     fn work(&mut self) {
-        while !self.quitting && self.asks.len() < MAX_ASKS {
+        // A script's lines are answered in their order; a person need not wait.
+        let most = if self.plain { 1 } else { MAX_ASKS };
+        while !self.quitting && self.asks.len() < most {
             let did = match self.input.pop_front() {
                 Some(byte) => self.editor.feed(byte),
                 None if self.eof => {
@@ -368,85 +374,6 @@ impl Session {
         }
     }
 
-    fn done(&mut self, command: Command, answer: Answer) {
-        let text = match (command, answer) {
-            (_, Answer::Who(peers)) => {
-                self.known.roster(&peers);
-                self.paint.who(&peers)
-            }
-            (_, Answer::Status(status)) => {
-                self.learn(&status);
-                self.paint.status(&status, &self.me)
-            }
-            (_, Answer::Sent(receipts)) => {
-                self.news.sent(&receipts);
-                self.paint.receipts(&receipts)
-            }
-            (Command::Config { value: None, .. }, Answer::Config(settings)) => {
-                self.known.settings(&settings);
-                self.paint.settings(&settings)
-            }
-            (Command::Config { key: Some(key), value: Some(value) }, answer) => {
-                let (mut value, mut later) = (value, "");
-                if let Answer::Config(settings) = answer {
-                    if let Some(setting) = settings.into_iter().find(|s| s.key == key) {
-                        later = if setting.live { "" } else { " from the next start on" };
-                        value = setting.value;
-                    }
-                }
-                self.known.set(&key, &value);
-                self.news.set(&key, &value);
-                self.news.expect(&key);
-                format!("{key} is {value}{later}")
-            }
-            (Command::SetHandle { .. }, Answer::Handle(handle)) => {
-                self.called(handle.as_str());
-                self.news.expect("handle");
-                format!("you are now {handle}")
-            }
-            (Command::Join {}, answer) => {
-                if let Answer::Handle(handle) = answer {
-                    self.called(handle.as_str());
-                }
-                self.set_state("");
-                format!("you are in the chat as {}", self.me)
-            }
-            (Command::Leave {}, _) => {
-                self.set_state(" (left)");
-                "you left the chat: JOIN enters again".into()
-            }
-            (Command::SetPresence { away: true, .. }, _) => {
-                self.set_state(" (away)");
-                self.news.expect("inactive");
-                "you are away: BACK ends it".into()
-            }
-            (Command::SetPresence { away: false, .. }, _) => {
-                self.set_state("");
-                self.news.expect("inactive");
-                "you are back".into()
-            }
-            (Command::SetAutoreply { text }, _) => {
-                self.news.expect("autoreply");
-                match text.as_str() {
-                    "" => "nothing is answered while you are away".into(),
-                    text => format!("while you are away this is answered: {text}"),
-                }
-            }
-            (Command::Block { handle }, _) => {
-                format!("{handle} is blocked: UNBLOCK {handle} hears them again")
-            }
-            (Command::Unblock { handle }, _) => format!("{handle} is heard again"),
-            (Command::SetForm { handle, form: Some(form) }, _) => {
-                format!("{handle} is spoken to in the form {form}")
-            }
-            (Command::SetForm { handle, form: None }, _) => {
-                format!("the form of {handle} will be learned by listening")
-            }
-            _ => "done".into(),
-        };
-        self.editor.above(&text);
-    }
-
     fn speak_for(&mut self, whom: Option<String>, status: &Status) {
         let Some(whom) = whom else {
             self.learn(status);
@@ -472,7 +399,7 @@ impl Session {
         };
         if let Some(user) = mine {
             self.me = user.handle.to_string();
-            self.set_state(match (user.joined, user.away) {
+            self.set_state(match (is_in(user, status), user.away) {
                 (false, _) => " (left)",
                 (true, true) => " (away)",
                 (true, false) => "",

@@ -189,7 +189,10 @@ enum Woke {
 pub async fn run<W: Way>(way: &W, terminal: Terminal, options: Options) -> io::Result<Ended> {
     let Terminal { mut input, output, screen } = terminal;
     let mut raw = match (&input, screen) {
-        (Some(input), Screen::Ansi | Screen::Dumb) => Some(Raw::new(input.fd())?),
+        (Some(input), Screen::Ansi | Screen::Dumb) => match Raw::new(input.fd()) {
+            Err(e) if gone(&e) => return Ok(Ended::HungUp),
+            raw => Some(raw?),
+        },
         _ => None,
     };
     let signals = Signals::new(raw.is_some())?;
@@ -216,6 +219,7 @@ pub async fn run<W: Way>(way: &W, terminal: Terminal, options: Options) -> io::R
             waiting = session.take_output();
         }
         if session.ended() {
+            waiting.extend(session.take_output());
             break Ended::Quit;
         }
 

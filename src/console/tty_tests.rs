@@ -137,14 +137,16 @@ fn a_terminal_is_raw_meanwhile_and_as_it_was_afterwards() {
             let n = master.read(&mut chunk).expect("read");
             said.extend_from_slice(&chunk[..n]);
         }
-        (said, master)
+        master // stays open until the console has ended
     });
     let puppet = Puppet::default();
     let ended = runs(&puppet, terminal, options(Eof::Ends));
-    let (_said, _master) = typist.join().expect("the typist");
+    let after = tcgetattr(&copy).expect("attributes");
+    drop(copy); // the typist's read ends, whatever was said
+    typist.join().expect("the typist");
     assert_eq!(ended, Some(Ended::Quit));
     assert_eq!(puppet.typed(), [Command::Block { handle: "m".into() }]);
-    assert_eq!(tcgetattr(&copy).expect("attributes"), before);
+    assert_eq!(after, before);
 }
 
 #[test]

@@ -1,0 +1,87 @@
+//! What a person is told when a command of theirs was carried out.
+
+use super::Session;
+use crate::command::Command;
+use crate::model::Answer;
+
+impl Session {
+    /// Says it, and remembers what it changes for this console.
+    pub(super) fn done(&mut self, command: Command, answer: Answer) {
+        let text = match (command, answer) {
+            (_, Answer::Who(peers)) => {
+                self.known.roster(&peers);
+                self.paint.who(&peers)
+            }
+            (_, Answer::Status(status)) => {
+                self.learn(&status);
+                self.paint.status(&status, &self.me)
+            }
+            (_, Answer::Sent(receipts)) => {
+                self.news.sent(&receipts);
+                self.paint.receipts(&receipts)
+            }
+            (Command::Config { value: None, .. }, Answer::Config(settings)) => {
+                self.known.settings(&settings);
+                self.paint.settings(&settings)
+            }
+            (Command::Config { key: Some(key), value: Some(value) }, answer) => {
+                let (mut value, mut later) = (value, "");
+                if let Answer::Config(settings) = answer {
+                    if let Some(setting) = settings.into_iter().find(|s| s.key == key) {
+                        later = if setting.live { "" } else { " from the next start on" };
+                        value = setting.value;
+                    }
+                }
+                self.known.set(&key, &value);
+                self.news.set(&key, &value);
+                self.news.expect(&key);
+                format!("{key} is {value}{later}")
+            }
+            (Command::SetHandle { .. }, Answer::Handle(handle)) => {
+                self.called(handle.as_str());
+                self.news.expect("handle");
+                format!("you are now {handle}")
+            }
+            (Command::Join {}, answer) => {
+                if let Answer::Handle(handle) = answer {
+                    self.called(handle.as_str());
+                }
+                self.set_state("");
+                format!("you are in the chat as {}", self.me)
+            }
+            (Command::Leave {}, _) => {
+                self.set_state(" (left)");
+                "you left the chat: JOIN enters again".into()
+            }
+            (Command::SetPresence { away: true, .. }, _) => {
+                self.set_state(" (away)");
+                self.news.expect("inactive");
+                "you are away: BACK ends it".into()
+            }
+            (Command::SetPresence { away: false, .. }, _) => {
+                self.set_state("");
+                self.news.expect("inactive");
+                "you are back".into()
+            }
+            (Command::SetAutoreply { text }, _) => {
+                self.news.expect("autoreply");
+                match text.as_str() {
+                    "" => "nothing is answered while you are away".into(),
+                    text => format!("while you are away this is answered: {text}"),
+                }
+            }
+            (Command::Block { handle }, _) => {
+                format!("{handle} is blocked: UNBLOCK {handle} hears them again")
+            }
+            (Command::Unblock { handle }, _) => format!("{handle} is heard again"),
+            (Command::SetForm { handle, form: Some(form) }, _) => {
+                format!("{handle} is spoken to in the form {form}")
+            }
+            (Command::SetForm { handle, form: None }, _) => {
+                format!("the form of {handle} will be learned by listening")
+            }
+            _ => "done".into(),
+        };
+        self.editor.above(&text);
+    }
+}
