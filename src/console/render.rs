@@ -80,11 +80,11 @@ impl Paint {
                 };
                 star(format!("{} is here ({place})", harmless(handle)))
             }
-            What::PeerLeft { handle, reason, .. } if reason.is_empty() => {
+            What::PeerLeft { handle, reason, .. } if matches!(&**reason, "" | "left") => {
                 star(format!("{} left", harmless(handle)))
             }
             What::PeerLeft { handle, reason, .. } => {
-                star(format!("{} left: {}", harmless(handle), harmless(reason)))
+                star(format!("{} is gone: {}", harmless(handle), harmless(reason)))
             }
             What::PeerAway { handle, .. } => star(format!("{} is away", harmless(handle))),
             What::PeerBack { handle, .. } => star(format!("{} is back", harmless(handle))),
@@ -169,11 +169,14 @@ impl Paint {
     /// The answer to CONFIG.
     pub fn settings(&self, settings: &[SettingView]) -> String {
         let row = |s: &SettingView| {
-            let restart = if s.live { "" } else { " (from the next start)" };
-            let help = format!("{}{restart}", harmless(&s.help));
-            [harmless(&s.key), shown(&harmless(&s.value)), help]
+            let key = format!("{}{}", harmless(&s.key), if s.live { "" } else { "*" });
+            [key, shown(&harmless(&s.value)), harmless(&s.help)]
         };
-        capped(table(&settings.iter().map(row).collect::<Vec<_>>()), "settings")
+        let mut rows = table(&settings.iter().map(row).collect::<Vec<_>>());
+        if settings.iter().any(|s| !s.live) {
+            rows.push("* is set in the file and holds from the next start".into());
+        }
+        capped(rows, "settings")
     }
 
     /// The answer to USER.
@@ -250,8 +253,15 @@ impl Paint {
             }
             None => "there is no such user here: USER lists them".into(),
         };
-        let links = s.links.iter().map(|l| format!("{} ({})", l.address, l.name));
-        let at = or(links.collect::<Vec<_>>().join(", "), "no network yet");
+        // the LAN's address says more than loopback's; one row has room for two
+        let mut links: Vec<_> = s.links.iter().collect();
+        links.sort_by_key(|l| l.address.starts_with("127."));
+        let more = links.len().saturating_sub(2);
+        let links = links.iter().take(2).map(|l| format!("{} ({})", l.address, l.name));
+        let mut at = or(links.collect::<Vec<_>>().join(", "), "no network yet");
+        if more > 0 {
+            at += &format!(" and {more} more");
+        }
         let port = match user.and_then(|u| u.port) {
             Some(port) => format!(" port {port}"),
             None => ", no port could be had: STATUS".into(),
@@ -262,9 +272,7 @@ impl Paint {
             .filter(|d| d.on)
             .map(|d| format!(", {} discovery on {}", d.name.name().to_uppercase(), d.port))
             .collect();
-        let socket = or(s.socket.clone(), "none");
-        let listens =
-            harmless(&format!("listening on {at}{port}{discovery}; control socket {socket}"));
+        let listens = harmless(&format!("listening on {at}{port}{discovery}"));
         let type_this = "type WHO to see who is here, MSG handle text to write, HELP for more";
         format!("klatsch {version}{instance}: {who}\n{listens}\n{type_this}")
     }

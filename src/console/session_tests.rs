@@ -174,8 +174,7 @@ fn fate(n: u64, to: &str, state: Delivery, reason: Option<&str>) -> What {
 fn the_greeting_is_three_lines_and_a_prompt() {
     let b = Bench::new();
     assert_eq!(b.rows()[0], "klatsch 0.1.0: you are anna (this node's first user)");
-    let at =
-        "listening on 192.168.1.5 (eth0) port 5010, SLCP discovery on 4000; control socket /run";
+    let at = "listening on 192.168.1.5 (eth0) port 5010, SLCP discovery on 4000";
     assert!(format!("{}{}", b.rows()[1], b.rows()[2]).starts_with(at), "{:?}", b.rows());
     assert!(b.rows().iter().any(|r| r.starts_with("type WHO")));
     assert_eq!(b.rows().last().map(String::as_str), Some("anna>"));

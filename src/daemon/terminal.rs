@@ -6,6 +6,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::process::ExitCode;
 
 use crate::console::{Ended, Eof, Options, Terminal, tty};
+use crate::dialect::slcp;
 use crate::hub::Way;
 
 /// How the console is opened.
@@ -29,6 +30,7 @@ pub(super) async fn chat<W: Way>(way: &W, chat: Chat) -> Result<ExitCode, String
     let mut options = Options::from_env();
     options.session.user = chat.acting;
     options.ask_handle = chat.ask_handle;
+    options.session.forms = slcp::FORMS.iter().map(|form| form.name.to_owned()).collect();
     // `klatsch < /dev/null &` is a node; `echo WHO | klatsch` is a question
     if chat.own && is_void() {
         options.eof = Eof::Ignored;
