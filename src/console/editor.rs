@@ -138,7 +138,7 @@ impl Editor {
         }
     }
 
-    /// The line up to the cursor, as [`crate::command::complete`] takes it.
+    /// The line up to the cursor, as [`crate::command::complete()`] takes it.
     pub fn begun(&self) -> &str {
         &self.line[..self.cursor]
     }
