@@ -138,11 +138,9 @@ impl Node {
         user.joined = true;
         let handle = user.handle.clone();
         self.tell_slcp_of(now, id);
-        if self.roster.called(handle.as_str()).any(super::roster::Peer::is_here) {
-            let namesakes: Vec<PeerId> =
-                self.roster.called(handle.as_str()).map(|p| p.id).collect();
-            namesakes.into_iter().for_each(|peer| self.warn_taken(now, peer));
-        }
+        let namesakes = self.roster.called(handle.as_str()).filter(|p| p.is_here());
+        let namesakes: Vec<PeerId> = namesakes.map(|p| p.id).collect();
+        namesakes.into_iter().for_each(|peer| self.warn_taken(now, peer));
         Ok(Answer::Handle(handle))
     }
 
@@ -284,6 +282,7 @@ impl Node {
         }
         self.claim_until = None;
         if let Some(user) = self.users.get_mut(id) {
+            user.auto = false;
             user.handle = handle.clone();
         }
         self.tell_slcp_of(now, id);
@@ -325,7 +324,7 @@ impl Node {
 
     fn block(&mut self, name: &str) -> Answered {
         let handle = self.handle_meant(name)?;
-        if self.kept.blocked.len() >= MAX_BLOCKED {
+        if self.kept.blocked.len() >= MAX_BLOCKED && !self.is_blocked(handle.as_str()) {
             let limit = MAX_BLOCKED as u64;
             return Err(Refusal::TooMany { what: "blocked handles".into(), limit });
         }
@@ -373,7 +372,7 @@ impl Node {
         }
         let settings = config::User::default();
         let mut user = User::from_settings(&settings, handle.clone());
-        (user.joined, user.guest) = (true, true);
+        (user.joined, user.guest, user.auto) = (true, true, false);
         let id = self.users.add(user)?;
         self.tell_slcp_of(now, id);
         Ok(Answer::Handle(handle))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 
-use super::roster::Route;
+use super::roster::{By, Route};
 use super::{Lesson, Node};
 use crate::dialect::slcp::machine::{Addressee, TextHeard};
 use crate::model::limits::{MAX_HANDLE, MAX_PENDING, SLCP_LINE, SLCP_PARTS};
@@ -97,7 +97,11 @@ impl Node {
 
     /// Answers for a user who is away: once per peer and period, never an autoreply.
     pub(super) fn autoreply(&mut self, now: Now, user: UserId, to: PeerId, reply: Option<String>) {
-        if let Some(reply) = reply.filter(|_| self.answered.allow(now.mono, user, to)) {
+        let ip = self.roster.get(to).map(|p| *p.route().addr.ip());
+        let (Some(reply), Some(ip)) = (reply, ip) else { return };
+        let mut allowed = false;
+        self.slcp_do(|m| allowed = m.may_autoreply(now.mono, ip, reply.len()));
+        if allowed && self.answered.allow(now.mono, user, to) {
             // it is at most MAX_AUTOREPLY bytes, so it always fits
             let _ = self.text_out(now, user, &[Target::Peer(to)], None, &reply, true);
         }
@@ -128,7 +132,7 @@ impl Node {
         let port = if chat_port { source.port() } else { 0 };
         let addr = SocketAddrV4::new(*source.ip(), port);
         let route = Route { dialect: Dialect::Slcp, addr, link: 0 };
-        let id = self.roster.hear(now, &handle, route, None, false);
+        let id = self.roster.hear(now, &handle, route, None, By::Text);
         self.tell_changes(now); // who it is, before what it said
         self.slcp_do(|m| m.ask_one(addr));
         id
@@ -158,16 +162,21 @@ impl Node {
             let what = self.outgoing(entry, conversation, &from, None, text, autoreply);
             self.tell(now, Some(from.clone()), what);
         }
-        let mut tags = Vec::new();
-        for target in targets {
-            if conversation.is_none() {
-                let what = self.outgoing(entry, None, &from, Some(*target), text, autoreply);
-                self.tell(now, Some(from.clone()), what);
+        let mut receipts = Vec::new();
+        // what was handed to the network makes room in the table for the next
+        for targets in targets.chunks(MAX_PENDING / 4) {
+            let mut tags = Vec::new();
+            for target in targets {
+                if conversation.is_none() {
+                    let what = self.outgoing(entry, None, &from, Some(*target), text, autoreply);
+                    self.tell(now, Some(from.clone()), what);
+                }
+                tags.push(self.text_to(now, user, entry, *target, text, autoreply));
             }
-            tags.push(self.text_to(now, user, entry, *target, text, autoreply));
+            self.settle(now);
+            receipts.extend(tags.into_iter().filter_map(|tag| self.receipt(tag)));
         }
-        self.settle(now);
-        Ok(tags.into_iter().filter_map(|tag| self.receipt(tag)).collect())
+        Ok(receipts)
     }
 
     fn outgoing(

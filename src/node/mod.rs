@@ -24,7 +24,7 @@ use crate::model::{
 
 use delivery::Deliveries;
 use io::{Action, Input, Ticket};
-use roster::{Change, Roster, Route};
+use roster::{By, Change, Roster, Route};
 use transfer::Transfers;
 use users::{Answered, User, Users};
 
@@ -34,6 +34,12 @@ pub const CLAIM_MS: Millis = 1_000;
 pub const MAX_COMPLAINTS: u32 = 5;
 /// That window.
 const COMPLAINT_WINDOW_MS: Millis = 10_000;
+/// A handle that we made gives way within this time to one of a smaller address …
+const YIELD_MS: Millis = 500;
+/// … and after this time to any other.
+const YIELD_LATE_MS: Millis = 3_000;
+/// Answers to one question that was put to all.
+const MANY_ANSWERS: usize = 24;
 /// Others that an answer to WHO names; above, each is named with falling probability.
 const FULL_ANSWER: usize = 16;
 /// Peers that get a LEAVE of their own beside the broadcast.
@@ -79,11 +85,32 @@ pub struct Node {
     answered: Answered,
     /// Until when the LAN is listened to before a handle is chosen.
     claim_until: Option<Millis>,
+    /// When a handle that we made and somebody else bears gives way.
+    yield_at: Option<Millis>,
+    /// `settle` is at work: what it brings up is carried out by it, not by another within it.
+    settling: bool,
     warned_taken: HashMap<PeerId, ()>,
     complaints: Complaints,
     entries: u64,
     actions: VecDeque<Action>,
     rng: fastrand::Rng,
+}
+
+/// How large the node's tables are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Peers, those gone included.
+    pub peers: usize,
+    /// Deliveries remembered.
+    pub pending: usize,
+    /// Transfers under way.
+    pub transfers: usize,
+    /// Peers whose handle was said to be taken.
+    pub warned: usize,
+    /// Peers that were answered automatically.
+    pub answered: usize,
+    /// SLCP's tables.
+    pub machine: Option<machine::Sizes>,
 }
 
 #[derive(Default)]
@@ -126,6 +153,8 @@ impl Node {
             transfers: Transfers::default(),
             answered: Answered::default(),
             claim_until: None,
+            yield_at: None,
+            settling: false,
             warned_taken: HashMap::new(),
             complaints: Complaints::default(),
             entries: 0,
@@ -178,10 +207,23 @@ impl Node {
 
     /// When `Tick` is wanted.
     pub fn wake_at(&self) -> Option<Millis> {
-        [self.slcp.as_ref().and_then(Machine::wake_at), self.roster.wake_at(), self.claim_until]
+        let machine = self.slcp.as_ref().and_then(Machine::wake_at);
+        [machine, self.roster.wake_at(), self.claim_until, self.yield_at]
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// How large the tables are that strangers can fill.
+    pub fn sizes(&self) -> Sizes {
+        Sizes {
+            peers: self.roster.all().count(),
+            pending: self.deliveries.pending.len(),
+            transfers: self.transfers.count(),
+            warned: self.warned_taken.len(),
+            answered: self.answered.len(),
+            machine: self.slcp.as_ref().map(Machine::sizes),
+        }
     }
 
     /// What was set at run time.
@@ -204,7 +246,8 @@ impl Node {
             let mut user = User::from_settings(settings, handle);
             user.joined = join && named;
             if n == 0 && join && !named {
-                self.claim_until = Some(now.mono + CLAIM_MS);
+                // those who start together do not choose together
+                self.claim_until = Some(now.mono + CLAIM_MS + self.rng.u64(0..CLAIM_MS / 2));
             }
             match self.users.add(user) {
                 Ok(id) => self.tell_slcp_of(now, id),
@@ -244,17 +287,57 @@ impl Node {
             self.claim_until = None;
             self.join_with_free_handle(now);
         }
+        if self.yield_at.is_some_and(|at| at <= now.mono) {
+            self.yield_at = None;
+            self.give_way(now);
+        }
     }
 
     fn join_with_free_handle(&mut self, now: Now) {
-        let Ok(id) = self.users.acting(None) else { return };
-        let fallback = self.fallback.clone();
-        let handle = self.free_handle_for(&fallback, Some(id));
-        if let Some(user) = self.users.get_mut(id) {
-            user.handle = handle;
-            user.joined = true;
+        for id in self.users.ids() {
+            if !self.users.get(id).is_some_and(|u| u.auto && !u.joined) {
+                continue;
+            }
+            let fallback = self.fallback.clone();
+            let handle = self.free_handle_for(&fallback, Some(id));
+            if let Some(user) = self.users.get_mut(id) {
+                user.handle = handle;
+                user.joined = true;
+            }
+            self.tell_slcp_of(now, id);
         }
-        self.tell_slcp_of(now, id);
+    }
+
+    /// Somebody at `theirs` bears a handle that we made for a user of ours. The one with the
+    /// larger address gives way at once; the other only if that did not help, because a person
+    /// chose theirs.
+    fn plan_to_give_way(&mut self, now: Now, user: UserId, theirs: SocketAddrV4) {
+        let ours = self.slcp.as_ref().and_then(|m| m.shown_as(user, *theirs.ip()));
+        let wait = match ours {
+            Some(ours) if ours < theirs => YIELD_LATE_MS + self.rng.u64(0..YIELD_MS),
+            _ => self.rng.u64(1..YIELD_MS),
+        };
+        let at = now.mono + wait;
+        self.yield_at = Some(self.yield_at.map_or(at, |y| y.min(at)));
+    }
+
+    /// Takes a free handle for each user whose handle we made and somebody else bears still.
+    fn give_way(&mut self, now: Now) {
+        for id in self.users.ids() {
+            let Some(user) = self.users.get(id).filter(|u| u.auto && u.joined) else { continue };
+            let old = user.handle.clone();
+            if !self.roster.called(old.as_str()).any(roster::Peer::is_here) {
+                continue;
+            }
+            let fallback = self.fallback.clone();
+            let handle = self.free_handle_for(&fallback, Some(id));
+            if let Some(user) = self.users.get_mut(id) {
+                user.handle = handle.clone();
+            }
+            self.tell_slcp_of(now, id);
+            let what = What::Config { key: "handle".into(), value: handle.to_string() };
+            self.tell(now, Some(handle), what);
+        }
     }
 
     fn set_links(&mut self, now: Now, all: Vec<Link>) {
@@ -297,6 +380,14 @@ impl Node {
 
     /// Carries out all that the machines and the roster brought up.
     fn settle(&mut self, now: Now) {
+        if std::mem::replace(&mut self.settling, true) {
+            return;
+        }
+        self.settle_all(now);
+        self.settling = false;
+    }
+
+    fn settle_all(&mut self, now: Now) {
         loop {
             while let Some(out) = self.slcp.as_mut().and_then(Machine::poll) {
                 match out {
@@ -324,7 +415,8 @@ impl Node {
         match heard {
             Heard::Here { handle, addr, link, away, join } => {
                 let route = Route { dialect: Dialect::Slcp, addr, link };
-                let id = self.roster.hear(now, &handle, route, away, join);
+                let by = if join { By::Join } else { By::List };
+                let id = self.roster.hear(now, &handle, route, away, by);
                 self.restore_form(addr, &handle);
                 self.warn_taken(now, id);
             }
@@ -336,6 +428,9 @@ impl Node {
             Heard::Left { handle, from } => self.roster.leave(now.mono, &handle, from),
             Heard::Away { handle, from, away } => self.roster.away(now, &handle, from, away),
             Heard::Asked(due) => {
+                if due.asked_all() && !self.one_of_some() {
+                    return;
+                }
                 let others = self.known_entries();
                 self.slcp_do(|m| m.answer(now.mono, &due, &others));
             }
@@ -382,7 +477,8 @@ impl Node {
                     port: addr.port(),
                 };
                 self.tell(now, None, what);
-                if new {
+                // on a large LAN some tell a newcomer of themselves, the others' next JOIN does
+                if new && self.one_of_some() {
                     self.slcp_do(|m| m.welcome(now.mono, addr));
                 }
             }
@@ -419,6 +515,13 @@ impl Node {
             Change::Ask(addr) => self.slcp_do(|m| m.ask_one(addr)),
             Change::Forgot(addr) => self.slcp_do(|m| m.forget(addr)),
         }
+    }
+
+    /// Whether we are among those who answer what everyone was asked: so many answers do, and
+    /// traffic must not grow with the square of the nodes.
+    fn one_of_some(&mut self) -> bool {
+        let here = self.roster.here().count();
+        here <= MANY_ANSWERS || self.rng.usize(..here) < MANY_ANSWERS
     }
 
     /// Whom we name in an answer to WHO beside ourselves: those we heard themselves. On a large
@@ -460,6 +563,9 @@ impl Node {
             return;
         }
         let (handle, at) = (peer.handle.clone(), peer.route().addr);
+        if self.users.get(user).is_some_and(|u| u.auto) {
+            return self.plan_to_give_way(now, user, at);
+        }
         self.warned_taken.insert(id, ());
         let free = self.free_handle(&handle);
         let user = self.users.get(user).map(|u| u.handle.clone());

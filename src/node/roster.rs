@@ -22,6 +22,18 @@ const PROBES: u8 = 3;
 const MUTE_MS: Millis = 30 * 60 * 1_000;
 /// A peer that left is not brought back by others' lists for so long.
 const GRAVE_MS: Millis = 120_000;
+/// Peers asked in one sweep; the rest has its turn in the next. Whoever forges a thousand
+/// peers shall not make us shout.
+const MAX_PROBES: usize = 32;
+/// Sweeps are so far apart.
+const SWEEP_MS: Millis = 250;
+/// Someone heard twice, this far apart, is no flood's invention: it outlives one.
+const STEADY_MS: Millis = 500;
+/// Peers at one address beyond which lists add none: a host has so many users at most, and a
+/// forged list shall not make us ask one victim for ever.
+const MAX_HINTS_AT: usize = 64;
+/// So many go at once when the table is full, so that a flood costs little.
+const EVICT: usize = 64;
 /// Peers that are gone are forgotten after so long.
 const FORGET_MS: Millis = 24 * 60 * 60 * 1_000;
 
@@ -41,9 +53,23 @@ pub struct Peer {
     /// When it went.
     pub gone_at: Millis,
     joined_at: Millis,
+    first_heard: Option<Millis>,
+    /// Heard over some time, not once.
+    steady: bool,
     probes: u8,
     probe_at: Millis,
     answers: bool,
+}
+
+/// How somebody was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// A JOIN: it may rename.
+    Join,
+    /// Its own entry in its own list: it answers when asked.
+    List,
+    /// A text or an image.
+    Text,
 }
 
 /// One way to a peer.
@@ -100,6 +126,7 @@ pub enum Change {
 pub struct Roster {
     peers: BTreeMap<PeerId, Peer>,
     by_addr: HashMap<SocketAddrV4, PeerId>,
+    by_ip: BTreeSet<(Ipv4Addr, PeerId)>,
     by_key: BTreeSet<(Box<str>, PeerId)>,
     sweep_at: Option<Millis>,
     /// A peer silent for so long is asked; set from the announcement period.
@@ -155,20 +182,27 @@ impl Roster {
 
     /// All at an address, the one heard last first.
     pub fn at_ip(&self, ip: Ipv4Addr) -> Vec<&Peer> {
-        let mut found: Vec<&Peer> = self.here().filter(|p| p.has_ip(ip)).collect();
+        let mut found: Vec<&Peer> = self.known_at(ip).filter(|p| p.is_here()).collect();
         found.sort_by_key(|p| std::cmp::Reverse(p.heard.map(|(mono, _)| mono)));
         found
     }
 
-    /// Someone said of itself that it is here; `join` may rename.
+    fn known_at(&self, ip: Ipv4Addr) -> impl Iterator<Item = &Peer> {
+        let all = (ip, PeerId(0))..=(ip, PeerId(u64::MAX));
+        self.by_ip.range(all).filter_map(|(_, id)| self.peers.get(id))
+    }
+
+    /// Someone said of itself that it is here; a JOIN may rename.
     pub fn hear(
         &mut self,
         now: Now,
         handle: &Handle,
         route: Route,
         away: Option<bool>,
-        join: bool,
+        by: By,
     ) -> PeerId {
+        let join = by == By::Join;
+        self.adopt(handle, route);
         let twin = join.then(|| self.twin(now.mono, handle, route)).flatten();
         let known = self.by_addr.get(&route.addr).copied();
         let id = match (known, twin) {
@@ -190,7 +224,7 @@ impl Roster {
                 self.insert(now.mono, handle, route)
             }
         };
-        self.refresh(now, id, join, !join);
+        self.refresh(now, id, by);
         if let Some(away) = away {
             self.set_away(id, away);
         }
@@ -199,7 +233,7 @@ impl Roster {
 
     /// A peer said something, so it is here.
     pub fn spoke(&mut self, now: Now, id: PeerId) {
-        self.refresh(now, id, false, false);
+        self.refresh(now, id, By::Text);
     }
 
     /// Somebody listed somebody else: believed for now, and asked.
@@ -214,6 +248,9 @@ impl Roster {
             (peer.probes, peer.probe_at) = (0, now + jitter);
             self.changes.push(Change::Joined { id, new: false });
         } else {
+            if self.known_at(ip_of(route)).count() >= MAX_HINTS_AT {
+                return;
+            }
             // it moved within its host, or its list is stale: its own word will tell
             let ip = *route.addr.ip();
             if self.called(handle.as_str()).any(|p| p.has_ip(ip) && p.is_here()) {
@@ -242,7 +279,7 @@ impl Roster {
     /// An AWAY or BACK from this address.
     pub fn away(&mut self, now: Now, handle: &Handle, from: SocketAddrV4, away: bool) {
         for id in self.speakers(handle, from) {
-            self.refresh(now, id, false, false);
+            self.refresh(now, id, By::Text);
             self.set_away(id, away);
         }
     }
@@ -253,6 +290,9 @@ impl Roster {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if peer.routes.len() > 1 {
             peer.routes.retain(|r| r.addr != addr);
+            if !peer.has_ip(*addr.ip()) {
+                self.by_ip.remove(&(*addr.ip(), id));
+            }
             self.by_addr.remove(&addr);
             self.changes.push(Change::Forgot(addr));
         } else {
@@ -272,6 +312,7 @@ impl Roster {
         }
         let mut next = None;
         let (mut silent, mut forgotten) = (Vec::new(), Vec::new());
+        let mut asked = 0;
         for peer in self.peers.values_mut() {
             if !peer.is_here() {
                 if peer.gone_at + FORGET_MS <= now {
@@ -288,7 +329,10 @@ impl Roster {
                         silent.push(peer.id);
                         continue;
                     }
+                } else if asked >= MAX_PROBES {
+                    peer.probe_at = now + SWEEP_MS;
                 } else {
+                    asked += 1;
                     peer.probes += 1;
                     peer.probe_at = now + PROBE_MS;
                     self.changes.push(Change::Ask(peer.route().addr));
@@ -296,7 +340,7 @@ impl Roster {
             }
             next = Some(next.map_or(peer.probe_at, |n: Millis| n.min(peer.probe_at)));
         }
-        self.sweep_at = next;
+        self.sweep_at = next.map(|next| next.max(now + SWEEP_MS));
         for id in silent {
             self.go(now, id, "not heard of any more");
         }
@@ -306,14 +350,16 @@ impl Roster {
     }
 
     /// Notes a word of the peer itself: a JOIN, an answer to a WHO, or another.
-    fn refresh(&mut self, now: Now, id: PeerId, join: bool, answer: bool) {
+    fn refresh(&mut self, now: Now, id: PeerId, by: By) {
         let silent = self.silent;
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let new = peer.heard.is_none();
-        peer.answers |= answer;
+        peer.answers |= by == By::List;
+        let first = *peer.first_heard.get_or_insert(now.mono);
+        peer.steady |= now.mono >= first + STEADY_MS;
         peer.heard = Some((now.mono, now.wall));
         (peer.probes, peer.probe_at) = (0, now.mono + silent);
-        if join {
+        if by == By::Join {
             peer.joined_at = now.mono;
         }
         if !peer.is_here() {
@@ -356,7 +402,10 @@ impl Roster {
     fn probe_namesakes(&mut self, now: Millis, handle: &Handle, route: Route) {
         let ids: Vec<PeerId> = self
             .called(handle.as_str())
-            .filter(|p| p.is_here() && p.routes.iter().any(|r| r.link == route.link))
+            .filter(|p| {
+                let here = |r: &Route| r.link == route.link || r.link == 0 || route.link == 0;
+                p.is_here() && p.routes.iter().any(here)
+            })
             .map(|p| p.id)
             .collect();
         for id in ids {
@@ -370,7 +419,8 @@ impl Roster {
 
     fn maybe_rename(&mut self, id: PeerId, handle: &Handle, join: bool) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        if peer.handle == *handle || (!join && peer.heard.is_some()) {
+        // a list may not, unless what we know is over: its JOIN may have been lost
+        if peer.handle == *handle || (!join && peer.heard.is_some() && peer.is_here()) {
             return;
         }
         let old = std::mem::replace(&mut peer.handle, handle.clone());
@@ -387,6 +437,7 @@ impl Roster {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if peer.routes.len() < MAX_ROUTES && !peer.routes.iter().any(|r| r.addr == route.addr) {
             peer.routes.push(route);
+            self.by_ip.insert((*route.addr.ip(), id));
             self.by_addr.insert(route.addr, id);
         }
     }
@@ -433,22 +484,47 @@ impl Roster {
             heard: None,
             gone_at: now,
             joined_at: 0,
+            first_heard: None,
+            steady: false,
             probes: 0,
             probe_at: now,
             answers: false,
         };
         self.peers.insert(id, peer);
-        self.by_addr.insert(route.addr, id);
+        self.by_ip.insert((*route.addr.ip(), id));
+        if route.addr.port() != 0 {
+            self.by_addr.insert(route.addr, id);
+        }
         self.by_key.insert((handle.key().into(), id));
         id
     }
 
-    /// What is least worth goes first: whom nobody but a list knows, who is gone, who was not
-    /// heard for longest.
+    /// What is least worth goes first: whom nobody but a list knows, who is gone, who was heard
+    /// but once, who was not heard for longest.
     fn evict(&mut self) {
-        let worth = |p: &Peer| (p.heard.is_some(), p.is_here(), p.heard.map(|(mono, _)| mono));
-        if let Some(id) = self.peers.values().min_by_key(|p| worth(p)).map(|p| p.id) {
+        let worth = |p: &Peer| {
+            (p.heard.is_some(), p.is_here(), p.steady, p.heard.map(|(mono, _)| mono), p.id)
+        };
+        let mut all: Vec<_> = self.peers.values().map(worth).collect();
+        let many = EVICT.min(all.len().saturating_sub(1));
+        all.select_nth_unstable(many);
+        for (.., id) in all.drain(..many.max(1)) {
             self.remove(id, "forgotten: too many peers");
+        }
+    }
+
+    /// Somebody of whom only a text was heard, from we know not which port, says where it
+    /// listens: it is the same one.
+    fn adopt(&mut self, handle: &Handle, route: Route) {
+        let ip = *route.addr.ip();
+        if route.addr.port() == 0 || self.by_addr.contains_key(&route.addr) {
+            return;
+        }
+        let portless = |p: &&Peer| p.handle.is(handle.as_str()) && p.route().addr.port() == 0;
+        let Some(id) = self.known_at(ip).find(portless).map(|p| p.id) else { return };
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.routes = vec![route];
+            self.by_addr.insert(route.addr, id);
         }
     }
 
@@ -458,13 +534,22 @@ impl Roster {
             self.changes.push(Change::Left(id, peer.handle.clone(), reason.into()));
         }
         if let Some(peer) = self.peers.remove(&id) {
+            for route in &peer.routes {
+                self.by_ip.remove(&(*route.addr.ip(), id));
+            }
             self.by_key.remove(&(peer.handle.key().into(), id));
             for route in peer.routes {
-                self.by_addr.remove(&route.addr);
+                if self.by_addr.get(&route.addr) == Some(&id) {
+                    self.by_addr.remove(&route.addr);
+                }
                 self.changes.push(Change::Forgot(route.addr));
             }
         }
     }
+}
+
+fn ip_of(route: Route) -> Ipv4Addr {
+    *route.addr.ip()
 }
 
 /// 48 bits of FNV-1a over dialect, handle and address: the same after a restart.

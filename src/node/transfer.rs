@@ -4,6 +4,7 @@
 //! a file only when its last piece is with the kernel. So a transfer holds one piece in memory.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::Ipv4Addr;
 
 use super::Node;
 use super::delivery::{Pending, Target, local_peer};
@@ -22,6 +23,8 @@ struct Incoming {
     file: FileId,
     entry: EntryId,
     peer: PeerId,
+    /// Where it comes from.
+    ip: Ipv4Addr,
     user: UserId,
     size: Option<u64>,
     got: u64,
@@ -68,7 +71,7 @@ pub(super) struct Transfers {
 }
 
 impl Transfers {
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.incoming.len() + self.outgoing.len() + self.opening.len()
     }
 
@@ -105,6 +108,7 @@ impl Node {
             file: self.transfers.new_file(),
             entry,
             peer,
+            ip: *heard.source.ip(),
             user: heard.to,
             size: heard.size,
             got: 0,
@@ -113,7 +117,7 @@ impl Node {
             ended: false,
             told: 0,
         };
-        if let Some(reason) = self.why_refuse(peer, heard.size) {
+        if let Some(reason) = self.why_refuse(incoming.ip, heard.size) {
             self.tell_incoming(now, &incoming, TransferState::Failed, Some(reason));
             return self.slcp_do(|m| m.image_refused(key));
         }
@@ -124,8 +128,8 @@ impl Node {
         self.file(file, FileOp::Create { stem });
     }
 
-    fn why_refuse(&self, peer: PeerId, size: Option<u64>) -> Option<String> {
-        let of_peer = self.transfers.incoming.values().filter(|i| i.peer == peer).count();
+    fn why_refuse(&self, ip: Ipv4Addr, size: Option<u64>) -> Option<String> {
+        let of_peer = self.transfers.incoming.values().filter(|i| i.ip == ip).count();
         let most = self.settings.max_image;
         match size {
             Some(0) => Some("it is announced with no bytes at all".into()),

@@ -26,6 +26,8 @@ pub struct User {
     pub image_port: Option<u16>,
     /// Added at run time.
     pub guest: bool,
+    /// Its handle was made by us, not by a person: it gives way where it is taken.
+    pub auto: bool,
     /// Its chat port, once open.
     pub port: Option<u16>,
 }
@@ -42,6 +44,7 @@ impl User {
             wanted_port: settings.port,
             image_port: settings.image_port,
             guest: false,
+            auto: settings.handle.is_none(),
             port: None,
         }
     }
@@ -146,17 +149,32 @@ pub struct Answered {
 /// An autoreply goes to one peer once in so long.
 pub const AUTOREPLY_MS: Millis = 10 * 60 * 1_000;
 /// Peers whose last autoreply is remembered.
-const MAX_ANSWERED: usize = 1_024;
+pub const MAX_ANSWERED: usize = 1_024;
 
 impl Answered {
     /// Whether this peer may be answered now; if so, it is noted.
     pub fn allow(&mut self, now: Millis, user: UserId, peer: crate::model::PeerId) -> bool {
         self.last.retain(|_, at| *at + AUTOREPLY_MS > now);
-        if self.last.contains_key(&(user, peer)) || self.last.len() >= MAX_ANSWERED {
+        if self.last.contains_key(&(user, peer)) {
             return false;
+        }
+        if self.last.len() >= MAX_ANSWERED {
+            // whoever fills the table shall not silence the user: the oldest goes
+            let oldest = self.last.iter().min_by_key(|(_, at)| **at).map(|(key, _)| *key);
+            oldest.map(|key| self.last.remove(&key));
         }
         self.last.insert((user, peer), now);
         true
+    }
+
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.last.len()
+    }
+
+    /// Whether nobody is.
+    pub fn is_empty(&self) -> bool {
+        self.last.is_empty()
     }
 
     /// The user came back: the next absence answers anew.

@@ -44,14 +44,28 @@ pub struct Due {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
     /// A WHO: who is here?
-    Who { json: bool, reply_port: Option<u16> },
+    Who { json: bool, reply_port: Option<u16>, all: bool },
     /// A newcomer, to be told of us: its chat address.
     Newcomer(SocketAddrV4),
+}
+
+impl Due {
+    /// Whether everyone was asked, so that others answer too.
+    pub fn asked_all(&self) -> bool {
+        matches!(self.kind, Kind::Who { all: true, .. })
+    }
 }
 
 #[derive(Default)]
 pub(super) struct Answers {
     waiting: VecDeque<(Millis, Due)>,
+    answers: Limiter,
+    autoreplies: Limiter,
+}
+
+/// Bounds what strangers can make us send: per source and in all.
+#[derive(Default)]
+struct Limiter {
     sources: HashMap<Ipv4Addr, (Millis, u32)>,
     second: Millis,
     bytes: u32,
@@ -62,6 +76,16 @@ impl Answers {
         self.waiting.iter().map(|(at, _)| *at).min()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn sources(&self) -> usize {
+        self.answers.sources.len().max(self.autoreplies.sources.len())
+    }
+}
+
+impl Limiter {
     /// Whether one more datagram may go to this source now.
     pub(super) fn allow(&mut self, now: Millis, to: Ipv4Addr, bytes: usize) -> bool {
         if now >= self.second + 1_000 {
@@ -97,8 +121,9 @@ impl Machine {
         from: SocketAddrV4,
         json: bool,
         reply_port: Option<u16>,
+        all: bool,
     ) {
-        self.wait(now, Due { from, kind: Kind::Who { json, reply_port } });
+        self.wait(now, Due { from, kind: Kind::Who { json, reply_port, all } });
     }
 
     /// Someone joined who was not known: it is told of us, by unicast.
@@ -141,7 +166,7 @@ impl Machine {
         }
         match due.kind {
             Kind::Newcomer(chat) => self.answer_newcomer(now, speaker, chat, &own),
-            Kind::Who { json, reply_port } => {
+            Kind::Who { json, reply_port, .. } => {
                 let shown = self.shown_address(*due.from.ip());
                 own.extend(others.iter().filter_map(|e| {
                     let ip = if e.ip.is_loopback() { shown? } else { e.ip };
@@ -160,7 +185,7 @@ impl Machine {
         let discovery = SocketAddrV4::new(*chat.ip(), self.setup.port);
         for entry in own {
             let join = encode::join(&entry.handle, entry.port);
-            if self.answers.allow(now, *chat.ip(), join.len()) {
+            if self.may_answer(now, *chat.ip(), join.len()) {
                 self.send(speaker, discovery, join);
             }
         }
@@ -193,7 +218,7 @@ impl Machine {
         let lists = encode::lists(entries, list);
         if let (Some(form), Some(chat)) = (form, chat) {
             if form.answers.stream {
-                return self.stream_list(chat, lists);
+                return self.stream_list(now, chat, lists);
             }
             places.retain(|_| form.answers.source);
             let discovery = form.answers.discovery.then_some(self.setup.port);
@@ -216,7 +241,7 @@ impl Machine {
         for (n, place) in places.iter().enumerate() {
             let most = if n == 0 { lists.len() } else { 1 };
             for bytes in lists.iter().take(most) {
-                if self.answers.allow(now, ip, bytes.len()) {
+                if self.may_answer(now, ip, bytes.len()) {
                     self.send(speaker, *place, bytes.clone());
                 }
             }
@@ -224,11 +249,25 @@ impl Machine {
     }
 
     /// Answers a WHO or WHOIS that came over TCP, on that stream.
-    pub(super) fn answer_on_stream(&mut self, stream: StreamId, asker: Ipv4Addr) {
+    pub(super) fn answer_on_stream(&mut self, now: Millis, stream: StreamId, asker: Ipv4Addr) {
         let own = self.own_entries(asker);
         for bytes in encode::lists(&own, &forms::default().list) {
-            self.net(Net::Write(stream, bytes));
+            // who asks and does not read must not fill our memory
+            if self.may_answer(now, asker, bytes.len()) {
+                self.net(Net::Write(stream, bytes));
+            }
         }
+    }
+
+    /// Whether one more datagram (or line) of answers may go to this address now.
+    pub(super) fn may_answer(&mut self, now: Millis, to: Ipv4Addr, bytes: usize) -> bool {
+        self.answers.answers.allow(now, to, bytes)
+    }
+
+    /// Whether an automatic text may go to this address now: a forged text must not make us
+    /// send more than a forged WHO could.
+    pub fn may_autoreply(&mut self, now: Millis, to: Ipv4Addr, bytes: usize) -> bool {
+        self.answers.autoreplies.allow(now, to, bytes)
     }
 
     /// Our joined users as someone at `asker` can reach them.

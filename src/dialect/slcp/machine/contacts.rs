@@ -1,12 +1,16 @@
 //! What was learned of each peer's program, by its chat address: no one form suits all.
 
-use std::collections::HashMap;
-use std::net::SocketAddrV4;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::super::forms::{self, Form, Transport};
 use super::super::said::ListSeparator;
 use super::super::seen::{self, Seen};
 use crate::model::limits::MAX_PEERS;
+
+/// Programs remembered: one per route of the roster, and some room for one that is heard while
+/// another is being forgotten.
+pub const MAX_CONTACTS: usize = MAX_PEERS + 256;
 
 #[derive(Default)]
 struct Contact {
@@ -25,7 +29,8 @@ struct Contact {
 
 #[derive(Default)]
 pub(super) struct Contacts {
-    by_addr: HashMap<SocketAddrV4, Contact>,
+    /// In the order of addresses: all of one host stand together.
+    by_addr: BTreeMap<SocketAddrV4, Contact>,
 }
 
 impl Contacts {
@@ -39,7 +44,8 @@ impl Contacts {
     /// It was heard by UDP from its very chat port.
     pub(super) fn note_chat_udp(&mut self, addr: SocketAddrV4) {
         if let Some(contact) = self.entry(addr) {
-            contact.chat_udp = true;
+            // it reads there (again), so what was refused before is so no more
+            (contact.chat_udp, contact.refused) = (true, false);
         }
     }
 
@@ -59,10 +65,20 @@ impl Contacts {
     }
 
     fn entry(&mut self, addr: SocketAddrV4) -> Option<&mut Contact> {
-        if self.by_addr.len() >= MAX_PEERS && !self.by_addr.contains_key(&addr) {
+        if self.by_addr.len() >= MAX_CONTACTS && !self.by_addr.contains_key(&addr) {
             return None;
         }
         Some(self.by_addr.entry(addr).or_default())
+    }
+
+    /// Whether anything was noted of this chat address.
+    pub(super) fn knows(&self, addr: SocketAddrV4) -> bool {
+        self.by_addr.contains_key(&addr)
+    }
+
+    /// How many are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.by_addr.len()
     }
 
     pub(super) fn forget(&mut self, addr: SocketAddrV4) {
@@ -133,7 +149,8 @@ impl Contacts {
     }
 
     /// The chat ports known at an address, for answers to programs that ask from another port.
-    pub(super) fn at(&self, ip: std::net::Ipv4Addr) -> impl Iterator<Item = SocketAddrV4> + '_ {
-        self.by_addr.keys().filter(move |a| *a.ip() == ip).copied()
+    pub(super) fn at(&self, ip: Ipv4Addr) -> impl Iterator<Item = SocketAddrV4> + '_ {
+        let all = SocketAddrV4::new(ip, 0)..=SocketAddrV4::new(ip, u16::MAX);
+        self.by_addr.range(all).map(|(addr, _)| *addr)
     }
 }

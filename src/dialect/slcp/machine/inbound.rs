@@ -28,8 +28,9 @@ impl Machine {
     /// A datagram came in on one of our sockets.
     pub fn datagram(&mut self, now: Millis, arrived: Arrived) {
         let Some(role) = self.sockets.role(arrived.socket) else { return };
-        if self.is_own_address(*arrived.from.ip()) && self.sockets.is_own_port(arrived.from.port())
-        {
+        let own = self.is_own_address(*arrived.from.ip())
+            || self.former.iter().any(|(ip, until)| ip == arrived.from.ip() && now < *until);
+        if own && self.sockets.is_own_port(arrived.from.port()) {
             return; // our own broadcast came back
         }
         if self.link_to(*arrived.from.ip(), arrived.link).is_none() {
@@ -51,7 +52,8 @@ impl Machine {
                 if !relayed {
                     self.note_datagram(from, &said);
                 }
-                self.said_by(now, said, from, arrived.link, role, relayed);
+                let all = arrived.to.is_some_and(|to| self.is_broadcast(to));
+                self.said_by(now, said, from, arrived.link, role, (relayed, all));
             }
             Err(error) => self.heard(Heard::Complaint {
                 from: *from.ip(),
@@ -63,7 +65,8 @@ impl Machine {
     /// Everyone on this machine is 127.0.0.1, whichever of its addresses was used: one program,
     /// one peer, and it stays reachable when an interface goes.
     pub(super) fn canonical(&self, addr: SocketAddrV4) -> SocketAddrV4 {
-        let own = self.is_own_address(*addr.ip());
+        // without the loopback (`interfaces` may leave it out) nobody could be reached there
+        let own = self.is_own_address(*addr.ip()) && self.link_to(Ipv4Addr::LOCALHOST, 0).is_some();
         SocketAddrV4::new(if own { Ipv4Addr::LOCALHOST } else { *addr.ip() }, addr.port())
     }
 
@@ -143,7 +146,7 @@ impl Machine {
         link: u32,
         role: Role,
     ) {
-        self.said_by(now, said, from, link, role, false);
+        self.said_by(now, said, from, link, role, (false, false));
     }
 
     fn said_by(
@@ -153,7 +156,7 @@ impl Machine {
         from: SocketAddrV4,
         link: u32,
         role: Role,
-        relayed: bool,
+        (relayed, all): (bool, bool),
     ) {
         match said {
             Said::Join { handle, port, .. } => {
@@ -173,7 +176,7 @@ impl Machine {
             Said::Back { handle } => {
                 self.heard(Heard::Away { handle, from, away: false });
             }
-            Said::Who { reply_port, json, .. } => self.asked(now, from, json, reply_port),
+            Said::Who { reply_port, json, .. } => self.asked(now, from, json, reply_port, all),
             Said::Whois { wanted, .. } => self.asked_whois(now, &wanted, from),
             said @ Said::Text { .. } => self.text_said(said, from, role),
             Said::Image(head) => self.image_head_by_udp(now, head, from, role),
@@ -206,7 +209,8 @@ impl Machine {
         away: Option<bool>,
         join: bool,
     ) {
-        if self.reachable(*addr.ip()) && addr.port() != 0 {
+        let ours = self.is_own_address(*addr.ip()) && self.sockets.is_own_port(addr.port());
+        if self.reachable(*addr.ip()) && addr.port() != 0 && !ours {
             self.heard(Heard::Here { handle, addr, link, away, join });
         }
     }
@@ -222,7 +226,7 @@ impl Machine {
             // whoever lists loopback addresses speaks of its own host
             let ip = if entry.ip.is_loopback() { *from.ip() } else { entry.ip };
             let addr = self.canonical(SocketAddrV4::new(ip, entry.port));
-            if addr.ip().is_loopback() && self.sockets.is_own_port(addr.port()) {
+            if self.is_own_address(*addr.ip()) && self.sockets.is_own_port(addr.port()) {
                 continue; // one of us
             }
             if own == Some(addr) {
@@ -239,7 +243,7 @@ impl Machine {
         let found = own.into_iter().find(|e| e.handle.is(wanted.as_str()));
         if let (Some(entry), Some(speaker)) = (found, self.speaker()) {
             let iam = encode::iam(&entry.handle, entry.ip, entry.port);
-            if self.answers.allow(now, *from.ip(), iam.len()) {
+            if self.may_answer(now, *from.ip(), iam.len()) {
                 self.send(speaker, from, iam);
             }
         }
@@ -253,6 +257,7 @@ impl Machine {
             Role::ChatUdp(user) | Role::Tcp(user, _) => Some(user),
             Role::Discovery | Role::ImageUdp => None,
         };
+        let by_port = by_port.filter(|user| self.users.contains_key(user));
         by_name.or(by_port).or_else(|| self.users.keys().next().copied())
     }
 }

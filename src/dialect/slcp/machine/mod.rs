@@ -4,11 +4,11 @@
 //! is a peer, who is blocked, what is kept is the node's business: the machine tells it
 //! [`Heard`] and does what it is told. Everything leaves through [`Machine::poll`].
 
-mod answers;
+pub mod answers;
 mod contacts;
-mod images;
+pub mod images;
 mod inbound;
-mod outgoing;
+pub mod outgoing;
 mod sockets;
 mod streams;
 
@@ -187,6 +187,19 @@ pub struct ImageHeard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lesson(pub(super) Seen);
 
+/// How large the machine's tables are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Programs remembered.
+    pub contacts: usize,
+    /// Streams open.
+    pub streams: usize,
+    /// Answers that wait for their moment.
+    pub answers: usize,
+    /// Sources whose answers are counted.
+    pub sources: usize,
+}
+
 /// What comes out.
 #[derive(Debug, PartialEq)]
 pub enum Out {
@@ -204,6 +217,11 @@ const RECENT_MS: Millis = 3_000;
 const REPEAT_MS: [Millis; 2] = [1_000, 3_000];
 /// Changes of interfaces are gathered this long before they are announced.
 const SETTLE_MS: Millis = 150;
+
+/// An address that was ours counts as ours so long after it went.
+const FORMER_MS: Millis = 5_000;
+/// Announcements that say BACK again.
+const BACK_REPEATS: u8 = 3;
 
 struct Recent {
     at: Millis,
@@ -225,6 +243,11 @@ pub struct Machine {
     streams: Streams,
     images: Images,
     recent: VecDeque<Recent>,
+    /// Addresses that were ours until a moment ago: what we said from there may still come back.
+    former: Vec<(Ipv4Addr, Millis)>,
+    /// Users who came back lately, and in how many announcements that is still said: a lost
+    /// BACK must not leave them away for ever.
+    back: BTreeMap<UserId, u8>,
     /// When to announce, soonest first.
     announce_at: Vec<Millis>,
     out: VecDeque<Out>,
@@ -243,6 +266,8 @@ impl Machine {
             streams: Streams::default(),
             images: Images::default(),
             recent: VecDeque::new(),
+            former: Vec::new(),
+            back: BTreeMap::new(),
             announce_at: Vec::new(),
             out: VecDeque::new(),
             rng: fastrand::Rng::with_seed(seed),
@@ -287,6 +312,9 @@ impl Machine {
     /// The usable addresses, whole. What is new is announced to.
     pub fn set_links(&mut self, now: Millis, links: Vec<Link>) {
         let new = links.iter().any(|link| !self.links.contains(link));
+        self.former.retain(|(_, until)| now < *until);
+        let gone = |l: &&Link| !links.iter().any(|n| n.address == l.address);
+        self.former.extend(self.links.iter().filter(gone).map(|l| (l.address, now + FORMER_MS)));
         self.links = links;
         if new {
             self.announce_soon(now, SETTLE_MS);
@@ -307,6 +335,14 @@ impl Machine {
             self.open_user(id);
             return;
         };
+        if !self.sockets.has_user(id) {
+            self.open_user(id); // none could be had before: perhaps now
+        }
+        if me.away {
+            self.back.remove(&id);
+        } else if old.away {
+            self.back.insert(id, BACK_REPEATS);
+        }
         if old.joined && !me.joined {
             self.say_leave(id, &old.handle, known);
             return;
@@ -329,6 +365,7 @@ impl Machine {
 
     /// A local user less.
     pub fn remove_user(&mut self, id: UserId, known: &[SocketAddrV4]) {
+        self.back.remove(&id);
         if let Some(me) = self.users.remove(&id) {
             if me.joined {
                 self.say_leave(id, &me.handle, known);
@@ -370,9 +407,16 @@ impl Machine {
         to: &Addressee,
         text: &str,
     ) -> Result<(), encode::TooLong> {
-        let Some(me) = self.users.get(&user) else { return Ok(()) };
+        let Some(me) = self.users.get(&user) else {
+            self.no_port(tag);
+            return Ok(());
+        };
         let form = self.contacts.sending_form(to.addr);
         let parts = encode::texts(form, &me.handle, &to.handle, text)?;
+        if self.sockets.chat_socket(user).is_none() {
+            self.no_port(tag);
+            return Ok(());
+        }
         if self.contacts.uses_tcp(to.addr) {
             self.stream_text(tag, to.addr, parts);
             return Ok(());
@@ -437,6 +481,16 @@ impl Machine {
         }
     }
 
+    /// How large the tables are that strangers can fill.
+    pub fn sizes(&self) -> Sizes {
+        Sizes {
+            contacts: self.contacts.len(),
+            streams: self.streams.open.len(),
+            answers: self.answers.len(),
+            sources: self.answers.sources(),
+        }
+    }
+
     /// Forgets what was learned of a peer that left the roster.
     pub fn forget(&mut self, addr: SocketAddrV4) {
         self.contacts.forget(addr);
@@ -458,6 +512,13 @@ impl Machine {
         ip.is_loopback() || self.links.iter().any(|link| link.address == ip)
     }
 
+    /// Where someone at `asker` reaches a user of ours, in the same terms as its own address.
+    pub fn shown_as(&self, user: UserId, asker: Ipv4Addr) -> Option<SocketAddrV4> {
+        let ip = self.link_to(asker, 0)?.address;
+        let ip = if asker.is_loopback() { Ipv4Addr::LOCALHOST } else { ip };
+        Some(SocketAddrV4::new(ip, self.sockets.chat_port(user)?))
+    }
+
     /// Says goodbye for every user.
     pub fn goodbye(&mut self, known: &[SocketAddrV4]) {
         for id in self.users.keys().copied().collect::<Vec<_>>() {
@@ -472,6 +533,12 @@ impl Machine {
     /// The port of a local user, once it is open.
     pub fn port(&self, id: UserId) -> Option<u16> {
         self.sockets.chat_port(id)
+    }
+
+    /// What was to be sent under this tag cannot leave: its user has no port.
+    fn no_port(&mut self, tag: u64) {
+        let text = "no chat port is open for it: see STATUS";
+        self.heard(Heard::NotSent(tag, IoError::new(Trouble::Other, text)));
     }
 
     fn heard(&mut self, heard: Heard) {
@@ -548,6 +615,12 @@ impl Machine {
         }
         if me.away {
             self.broadcast(id, &encode::away(&me.handle));
+        } else if let Some(left) = self.back.get_mut(&id) {
+            *left -= 1;
+            if *left == 0 {
+                self.back.remove(&id);
+            }
+            self.broadcast(id, &encode::back(&me.handle));
         }
     }
 

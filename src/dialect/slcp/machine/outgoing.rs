@@ -77,7 +77,10 @@ impl Machine {
         size: u64,
         format: &str,
     ) {
-        let Some(me) = self.users.get(&user) else { return };
+        let Some(me) = self.users.get(&user) else { return self.no_port(tag) };
+        if self.sockets.chat_socket(user).is_none() {
+            return self.no_port(tag);
+        }
         let form = self.contacts.sending_form(to.addr);
         let back = self.sockets.chat_port(user).map_or(0, |p| p.saturating_add(1));
         let plan = plan::image_plan(form, &me.handle, &to.handle, size, format, back);
@@ -133,8 +136,11 @@ impl Machine {
     }
 
     /// The bytes that were wanted.
-    pub fn image_bytes(&mut self, now: Millis, tag: u64, bytes: Vec<u8>) {
+    pub fn image_bytes(&mut self, now: Millis, tag: u64, mut bytes: Vec<u8>) {
+        // a file that grew meanwhile: only what was announced is sent
+        let take = |left: u64| usize::try_from(left).unwrap_or(usize::MAX);
         if let Some(by) = self.images.datagrams.get_mut(&tag) {
+            bytes.truncate(take(by.left));
             by.left -= (bytes.len() as u64).min(by.left);
             by.buffer.extend(bytes);
             (by.wanting, by.at) = (false, now);
@@ -142,7 +148,8 @@ impl Machine {
         }
         let Some(stream) = self.stream_of(tag) else { return };
         let Some(Stream::Image(out)) = self.streams.open.get_mut(&stream) else { return };
-        out.left -= (bytes.len() as u64).min(out.left);
+        bytes.truncate(take(out.left));
+        out.left -= bytes.len() as u64;
         (out.stage, out.at) = (Stage::Body, now + STALL_MS);
         let bytes = match out.plan.body {
             Body::Raw => bytes,
@@ -315,6 +322,16 @@ impl Machine {
             let tag = self.images.offered.swap_remove(at).tag;
             let error = IoError::new(Trouble::TimedOut, "it did not come to fetch the image");
             self.heard(Heard::NotSent(tag, error));
+        }
+    }
+
+    /// Ends what a user who is no more was sending by datagrams.
+    pub(super) fn abort_datagrams_of(&mut self, user: UserId) {
+        let of: Vec<u64> =
+            self.images.datagrams.iter().filter(|(_, d)| d.user == user).map(|(t, _)| *t).collect();
+        for tag in of {
+            self.images.datagrams.remove(&tag);
+            self.no_port(tag);
         }
     }
 

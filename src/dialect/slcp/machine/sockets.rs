@@ -50,6 +50,11 @@ impl Sockets {
         self.users.get(&user).filter(|p| p.udp_open && p.tcp_open).map(|p| p.port)
     }
 
+    /// Whether a user has a port or is still looking for one.
+    pub(super) fn has_user(&self, user: UserId) -> bool {
+        self.users.contains_key(&user)
+    }
+
     pub(super) fn chat_socket(&self, user: UserId) -> Option<SocketId> {
         self.users.get(&user).filter(|p| p.udp_open).map(|p| p.udp)
     }
@@ -139,6 +144,7 @@ impl Machine {
             self.net(Net::Unbind(socket));
         }
         self.sockets.users.remove(&id);
+        self.close_streams_of(id);
     }
 
     /// A `Bind` succeeded.

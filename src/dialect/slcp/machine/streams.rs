@@ -10,7 +10,7 @@ use super::super::seen::Origin;
 use super::super::stream::{PortKind, Reader, StreamSaid};
 use super::outgoing::Outgoing;
 use super::sockets::Role;
-use super::{Heard, ImageKey, Machine};
+use super::{Heard, ImageKey, Machine, UserId};
 use crate::model::limits::{MAX_STREAMS, MAX_STREAMS_PER_SOURCE, STALL_MS};
 use crate::model::net::ACCEPTED;
 use crate::model::{IoError, Millis, Net, SocketId, StreamId, Trouble};
@@ -41,7 +41,11 @@ pub(super) struct Inbound {
     pub(super) from: SocketAddrV4,
     pub(super) role: Role,
     reader: Reader,
+    /// The image whose bytes come now.
     pub(super) image: Option<ImageKey>,
+    /// The image whose bytes were given out last: reading goes on when they are stored. It
+    /// outlives `image`, else a stream whose image came in one piece would never be read again.
+    waits: Option<ImageKey>,
     last: Millis,
     idle: bool,
 }
@@ -71,7 +75,7 @@ impl Streams {
 
     fn with_image(&self, key: ImageKey) -> Option<StreamId> {
         let has = |stream: &Stream| match stream {
-            Stream::In(s) => s.image == Some(key),
+            Stream::In(s) => s.image == Some(key) || s.waits == Some(key),
             Stream::Fetch { key: k, .. } => *k == key,
             _ => false,
         };
@@ -108,8 +112,15 @@ impl Machine {
         if self.serve_offered_image(now, stream, from, kind == PortKind::ImagePlus1) {
             return;
         }
-        let inbound =
-            Inbound { from, role, reader: Reader::new(kind), image: None, last: now, idle: false };
+        let inbound = Inbound {
+            from,
+            role,
+            reader: Reader::new(kind),
+            image: None,
+            waits: None,
+            last: now,
+            idle: false,
+        };
         self.streams.open.insert(stream, Stream::In(inbound));
     }
 
@@ -253,9 +264,10 @@ impl Machine {
         self.open_out(Some(tag), to, parts.into(), together);
     }
 
-    pub(super) fn stream_list(&mut self, to: SocketAddrV4, parts: Vec<Vec<u8>>) {
+    pub(super) fn stream_list(&mut self, now: Millis, to: SocketAddrV4, parts: Vec<Vec<u8>>) {
         let busy = |s: &Stream| matches!(s, Stream::Out { tag: None, to: t, .. } if *t == to);
-        if !self.streams.open.values().any(busy) {
+        let size = parts.iter().map(Vec::len).sum();
+        if !self.streams.open.values().any(busy) && self.may_answer(now, *to.ip(), size) {
             self.open_out(None, to, parts.into_iter().take(1).collect(), true);
         }
     }
@@ -290,6 +302,7 @@ impl Machine {
                 }
                 StreamSaid::ImageBytes(bytes) => {
                     if let Some(key) = image {
+                        self.wait_for(stream, key);
                         self.heard(Heard::ImageBytes(key, bytes));
                         waits = true;
                     }
@@ -323,14 +336,14 @@ impl Machine {
         role: Role,
     ) {
         match said {
-            Said::Who { .. } => self.answer_on_stream(stream, *from.ip()),
+            Said::Who { .. } => self.answer_on_stream(now, stream, *from.ip()),
             Said::Whois { wanted, .. } => {
                 let own = self.own_entries(*from.ip());
                 if let Some(entry) = own.into_iter().find(|e| e.handle.is(wanted.as_str())) {
-                    self.net(Net::Write(
-                        stream,
-                        super::super::encode::iam(&entry.handle, entry.ip, entry.port),
-                    ));
+                    let iam = super::super::encode::iam(&entry.handle, entry.ip, entry.port);
+                    if self.may_answer(now, *from.ip(), iam.len()) {
+                        self.net(Net::Write(stream, iam));
+                    }
                 }
             }
             Said::List { ref entries, .. } => {
@@ -338,12 +351,20 @@ impl Machine {
                     *self.canonical(SocketAddrV4::new(e.ip, e.port)).ip() == *from.ip()
                 };
                 let own = entries.iter().find(here).map(|e| SocketAddrV4::new(*from.ip(), e.port));
-                if let Some(own) = own {
+                // of somebody nobody knows nothing is noted: it would never be forgotten
+                if let Some(own) = own.filter(|own| self.contacts.knows(*own)) {
                     self.contacts.note(own, |s| s.note(&said, Transport::Tcp, Origin::Other));
                 }
                 self.said(now, said, from, 0, role);
             }
             said => self.said(now, said, from, 0, role),
+        }
+    }
+
+    /// Reading of a stream waits until this image's bytes are stored.
+    pub(super) fn wait_for(&mut self, stream: StreamId, key: ImageKey) {
+        if let Some(Stream::In(inbound)) = self.streams.open.get_mut(&stream) {
+            inbound.waits = Some(key);
         }
     }
 
@@ -357,19 +378,60 @@ impl Machine {
 
     /// What was given out of an image is stored: more may come.
     pub fn image_stored(&mut self, key: ImageKey) {
-        if let Some(stream) = self.streams.with_image(key).or(self.images.stream_of(key)) {
-            self.net(Net::ReadMore(stream));
+        self.read_on(key);
+    }
+
+    /// Reads the stream on that waited for this image's bytes to be stored.
+    fn read_on(&mut self, key: ImageKey) {
+        let stream = self.streams.with_image(key).or(self.images.stream_of(key));
+        let Some(stream) = stream else { return };
+        match self.streams.open.get_mut(&stream) {
+            Some(Stream::In(inbound)) => {
+                if inbound.waits.take().is_some() {
+                    self.net(Net::ReadMore(stream));
+                }
+            }
+            Some(_) => self.net(Net::ReadMore(stream)),
+            None => {}
         }
     }
 
     /// The image is not wanted, or cannot be kept.
     pub fn image_refused(&mut self, key: ImageKey) {
         let stream = self.streams.with_image(key).or(self.images.stream_of(key));
+        let over = stream.is_some_and(|stream| match self.streams.open.get(&stream) {
+            Some(Stream::In(inbound)) => inbound.image != Some(key) && !self.images.has(key),
+            _ => false,
+        });
+        if over {
+            // all of it came already: what follows on the stream is still wanted
+            return self.read_on(key);
+        }
         self.images.drop_key(key);
         if let Some(stream) = stream {
             self.streams.open.remove(&stream);
             self.net(Net::Close(stream));
         }
+    }
+
+    /// Ends what comes in for a user who is no more.
+    pub(super) fn close_streams_of(&mut self, user: UserId) {
+        let of = |s: &Stream| match s {
+            Stream::In(s) => matches!(s.role, Role::Tcp(u, _) if u == user),
+            _ => false,
+        };
+        let ids: Vec<StreamId> =
+            self.streams.open.iter().filter(|(_, s)| of(s)).map(|(id, _)| *id).collect();
+        let error = || IoError::new(Trouble::Reset, "its receiver left this node");
+        for id in ids {
+            self.image_ended(id, Err(error()));
+            self.streams.open.remove(&id);
+            self.net(Net::Close(id));
+        }
+        for key in self.images.drop_user(user) {
+            self.heard(Heard::ImageEnds(key, Err(error())));
+        }
+        self.abort_datagrams_of(user);
     }
 
     pub(super) fn tick_streams(&mut self, now: Millis) {
