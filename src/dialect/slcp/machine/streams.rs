@@ -385,14 +385,13 @@ impl Machine {
     fn read_on(&mut self, key: ImageKey) {
         let stream = self.streams.with_image(key).or(self.images.stream_of(key));
         let Some(stream) = stream else { return };
-        match self.streams.open.get_mut(&stream) {
-            Some(Stream::In(inbound)) => {
-                if inbound.waits.take().is_some() {
-                    self.net(Net::ReadMore(stream));
-                }
-            }
-            Some(_) => self.net(Net::ReadMore(stream)),
-            None => {}
+        let goes_on = match self.streams.open.get_mut(&stream) {
+            Some(Stream::In(inbound)) => inbound.waits.take().is_some(),
+            Some(_) => true,
+            None => false,
+        };
+        if goes_on {
+            self.net(Net::ReadMore(stream));
         }
     }
 
