@@ -88,3 +88,16 @@ fn a_box_with_two_interfaces_is_one_peer() {
         world.meet(&nodes, 0);
     });
 }
+
+#[test]
+fn several_nodes_of_one_host_started_at_once_are_each_answered() {
+    seeds(|world| {
+        let mut nodes = crowd(world, 3);
+        world.meet(&nodes, 2_000);
+        let shared = world.host(&[0]);
+        for i in 0..4 {
+            nodes.push(world.node(shared, settings(Some(&format!("shared{i}")))));
+        }
+        println!("4 at once on one host: {} ms", world.meet(&nodes, 2_000));
+    });
+}
