@@ -238,12 +238,12 @@ impl Node {
     }
 
     fn tick(&mut self, now: Now) {
-        self.slcp_do(|m| m.tick(now.mono));
-        self.roster.sweep(now.mono);
         if self.claim_until.is_some_and(|at| at <= now.mono) {
             self.claim_until = None;
             self.join_with_free_handle(now);
         }
+        self.slcp_do(|m| m.tick(now.mono));
+        self.roster.sweep(now.mono);
     }
 
     fn join_with_free_handle(&mut self, now: Now) {

@@ -45,7 +45,7 @@ fn a_late_joiner_is_seen_and_sees_all_within_two_seconds() {
 #[test]
 fn thirty_percent_loss_delays_and_does_not_part() {
     seeds(|world| {
-        world.lans[0] = Lan { loss: 0.3, duplication: 0.1, delay: (0, 400) };
+        world.lans[0] = Lan { loss: 0.3, duplication: 0.1, delay: (0, 400), reorder: true };
         let nodes = crowd(world, 20);
         println!("20 nodes, 30 % loss: {} ms", world.meet(&nodes, 150_000));
     });

@@ -29,13 +29,15 @@ pub const MAX_TICKS: u64 = 6_000;
 pub struct Lan {
     pub loss: f64,
     pub duplication: f64,
-    /// Least and most delay; a wide span reorders.
+    /// Least and most delay.
     pub delay: (Millis, Millis),
+    /// What was sent later may come first.
+    pub reorder: bool,
 }
 
 impl Default for Lan {
     fn default() -> Lan {
-        Lan { loss: 0.0, duplication: 0.0, delay: (0, 2) }
+        Lan { loss: 0.0, duplication: 0.0, delay: (0, 2), reorder: false }
     }
 }
 
@@ -140,6 +142,8 @@ pub struct World {
     queue: BTreeMap<(Millis, u64), Ev>,
     wakes: BTreeSet<(Millis, usize)>,
     seq: u64,
+    /// When the last datagram from one host to another arrives.
+    last_at: HashMap<(usize, usize), Millis>,
 }
 
 pub fn io_error(kind: Trouble) -> IoError {
@@ -185,6 +189,7 @@ impl World {
             queue: BTreeMap::new(),
             wakes: BTreeSet::new(),
             seq: 0,
+            last_at: HashMap::new(),
         }
     }
 
@@ -499,14 +504,19 @@ impl World {
     }
 
     fn over_lan(&mut self, lan: usize, packet: &Rc<Packet>, host: usize, index: u32) {
-        let Lan { loss, duplication, delay } = self.lans[lan];
+        let Lan { loss, duplication, delay, reorder } = self.lans[lan];
         let copies = if duplication > 0.0 && self.rng.f64() < duplication { 2 } else { 1 };
         for _ in 0..copies {
             if loss > 0.0 && self.rng.f64() < loss {
                 continue;
             }
-            let after = self.rng.u64(delay.0..=delay.1);
-            self.later(after, Ev::Udp(Rc::clone(packet), host, index));
+            let mut at = self.now + self.rng.u64(delay.0..=delay.1);
+            if !reorder {
+                let last = self.last_at.entry((packet.origin_host, host)).or_default();
+                at = at.max(*last);
+                *last = at;
+            }
+            self.later(at - self.now, Ev::Udp(Rc::clone(packet), host, index));
         }
     }
 
