@@ -97,10 +97,10 @@ impl Node {
 
     /// Answers for a user who is away: once per peer and period, never an autoreply.
     pub(super) fn autoreply(&mut self, now: Now, user: UserId, to: PeerId, reply: Option<String>) {
-        let ip = self.roster.get(to).map(|p| *p.route().addr.ip());
-        let (Some(reply), Some(ip)) = (reply, ip) else { return };
+        let addr = self.roster.get(to).map(|p| p.route().addr);
+        let (Some(reply), Some(addr)) = (reply, addr) else { return };
         let mut allowed = false;
-        self.slcp_do(|m| allowed = m.may_autoreply(now.mono, ip, reply.len()));
+        self.slcp_do(|m| allowed = m.may_autoreply(now.mono, addr, reply.len()));
         if allowed && self.answered.allow(now.mono, user, to) {
             // it is at most MAX_AUTOREPLY bytes, so it always fits
             let _ = self.text_out(now, user, &[Target::Peer(to)], None, &reply, true);

@@ -281,8 +281,6 @@ impl Node {
     }
 
     fn tick(&mut self, now: Now) {
-        self.slcp_do(|m| m.tick(now.mono));
-        self.roster.sweep(now.mono);
         if self.claim_until.is_some_and(|at| at <= now.mono) {
             self.claim_until = None;
             self.join_with_free_handle(now);
@@ -291,6 +289,8 @@ impl Node {
             self.yield_at = None;
             self.give_way(now);
         }
+        self.slcp_do(|m| m.tick(now.mono));
+        self.roster.sweep(now.mono);
     }
 
     fn join_with_free_handle(&mut self, now: Now) {

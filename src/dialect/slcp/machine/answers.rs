@@ -13,14 +13,16 @@ use super::super::said::{Entry, ListSeparator, ListWord};
 use super::{Heard, Machine, UserId};
 use crate::model::{Millis, Net, StreamId};
 
-/// Datagrams to one source in one window.
+/// Datagrams to one program (an address and a port) in one window.
 pub const MAX_ANSWERS: u32 = 3;
+/// Datagrams to one other host in one window: several programs may run there.
+pub const MAX_ANSWERS_PER_HOST: u32 = 12;
 /// That window.
 pub const ANSWER_WINDOW_MS: Millis = 5_000;
 /// Bytes of answers to everyone in a second.
 pub const MAX_ANSWER_BYTES: u32 = 64 * 1024;
 /// Sources whose window is remembered; beyond, newcomers wait for a window to end.
-pub const MAX_SOURCES: usize = 1_024;
+pub const MAX_SOURCES: usize = 2_048;
 /// Answers waiting for their moment.
 pub const MAX_WAITING: usize = 256;
 /// The list that a JSON WHO is answered with (captures/slcp-002-lucaatm-main-json).
@@ -66,7 +68,8 @@ pub(super) struct Answers {
 /// Bounds what strangers can make us send: per source and in all.
 #[derive(Default)]
 struct Limiter {
-    sources: HashMap<Ipv4Addr, (Millis, u32)>,
+    /// By program, and by host under port 0: when its window began, datagrams since.
+    sources: HashMap<SocketAddrV4, (Millis, u32)>,
     second: Millis,
     bytes: u32,
 }
@@ -86,8 +89,8 @@ impl Answers {
 }
 
 impl Limiter {
-    /// Whether one more datagram may go to this source now.
-    pub(super) fn allow(&mut self, now: Millis, to: Ipv4Addr, bytes: usize) -> bool {
+    /// Whether one more datagram may go to this program now.
+    fn allow(&mut self, now: Millis, to: SocketAddrV4, bytes: usize) -> bool {
         if now >= self.second + 1_000 {
             (self.second, self.bytes) = (now, 0);
         }
@@ -95,20 +98,27 @@ impl Limiter {
         if self.bytes.saturating_add(bytes) > MAX_ANSWER_BYTES {
             return false;
         }
-        if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&to) {
+        let host = SocketAddrV4::new(*to.ip(), 0);
+        let host_limit = if to.ip().is_loopback() { u32::MAX } else { MAX_ANSWERS_PER_HOST };
+        let limits = [(host, host_limit), (to, MAX_ANSWERS)];
+        if self.sources.len() + limits.len() > MAX_SOURCES {
             self.sources.retain(|_, (start, _)| *start + ANSWER_WINDOW_MS > now);
-            if self.sources.len() >= MAX_SOURCES {
-                return false;
-            }
         }
-        let (start, sent) = self.sources.entry(to).or_insert((now, 0));
-        if *start + ANSWER_WINDOW_MS <= now {
-            (*start, *sent) = (now, 0);
-        }
-        if *sent >= MAX_ANSWERS {
+        let sent = |(key, most): (SocketAddrV4, u32)| match self.sources.get(&key) {
+            Some((start, _)) if *start + ANSWER_WINDOW_MS <= now => true,
+            Some((_, sent)) => *sent < most,
+            None => self.sources.len() + limits.len() <= MAX_SOURCES,
+        };
+        if !limits.into_iter().all(sent) {
             return false;
         }
-        *sent += 1;
+        for (key, _) in limits {
+            let (start, sent) = self.sources.entry(key).or_insert((now, 0));
+            if *start + ANSWER_WINDOW_MS <= now {
+                (*start, *sent) = (now, 0);
+            }
+            *sent += 1;
+        }
         self.bytes += bytes;
         true
     }
@@ -133,13 +143,15 @@ impl Machine {
 
     fn wait(&mut self, now: Millis, due: Due) {
         let asked_already = |(_, d): &(Millis, Due)| {
-            d.from.ip() == due.from.ip()
+            d.from == due.from
                 && std::mem::discriminant(&d.kind) == std::mem::discriminant(&due.kind)
-                && (!due.from.ip().is_loopback() || d.from == due.from)
         };
+        let waiting = &self.answers.waiting;
+        let of_host = waiting.iter().filter(|(_, d)| d.from.ip() == due.from.ip()).count();
         if self.link_to(*due.from.ip(), 0).is_none()
-            || self.answers.waiting.len() >= MAX_WAITING
-            || self.answers.waiting.iter().any(asked_already)
+            || waiting.len() >= MAX_WAITING
+            || of_host >= MAX_ANSWERS_PER_HOST as usize
+            || waiting.iter().any(asked_already)
         {
             return;
         }
@@ -185,7 +197,7 @@ impl Machine {
         let discovery = SocketAddrV4::new(*chat.ip(), self.setup.port);
         for entry in own {
             let join = encode::join(&entry.handle, entry.port);
-            if self.may_answer(now, *chat.ip(), join.len()) {
+            if self.may_answer(now, chat, join.len()) {
                 self.send(speaker, discovery, join);
             }
         }
@@ -241,7 +253,7 @@ impl Machine {
         for (n, place) in places.iter().enumerate() {
             let most = if n == 0 { lists.len() } else { 1 };
             for bytes in lists.iter().take(most) {
-                if self.may_answer(now, ip, bytes.len()) {
+                if self.may_answer(now, from, bytes.len()) {
                     self.send(speaker, *place, bytes.clone());
                 }
             }
@@ -249,8 +261,8 @@ impl Machine {
     }
 
     /// Answers a WHO or WHOIS that came over TCP, on that stream.
-    pub(super) fn answer_on_stream(&mut self, now: Millis, stream: StreamId, asker: Ipv4Addr) {
-        let own = self.own_entries(asker);
+    pub(super) fn answer_on_stream(&mut self, now: Millis, stream: StreamId, asker: SocketAddrV4) {
+        let own = self.own_entries(*asker.ip());
         for bytes in encode::lists(&own, &forms::default().list) {
             // who asks and does not read must not fill our memory
             if self.may_answer(now, asker, bytes.len()) {
@@ -260,13 +272,13 @@ impl Machine {
     }
 
     /// Whether one more datagram (or line) of answers may go to this address now.
-    pub(super) fn may_answer(&mut self, now: Millis, to: Ipv4Addr, bytes: usize) -> bool {
+    pub(super) fn may_answer(&mut self, now: Millis, to: SocketAddrV4, bytes: usize) -> bool {
         self.answers.answers.allow(now, to, bytes)
     }
 
     /// Whether an automatic text may go to this address now: a forged text must not make us
     /// send more than a forged WHO could.
-    pub fn may_autoreply(&mut self, now: Millis, to: Ipv4Addr, bytes: usize) -> bool {
+    pub fn may_autoreply(&mut self, now: Millis, to: SocketAddrV4, bytes: usize) -> bool {
         self.answers.autoreplies.allow(now, to, bytes)
     }
 

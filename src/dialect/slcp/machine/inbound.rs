@@ -243,7 +243,7 @@ impl Machine {
         let found = own.into_iter().find(|e| e.handle.is(wanted.as_str()));
         if let (Some(entry), Some(speaker)) = (found, self.speaker()) {
             let iam = encode::iam(&entry.handle, entry.ip, entry.port);
-            if self.may_answer(now, *from.ip(), iam.len()) {
+            if self.may_answer(now, from, iam.len()) {
                 self.send(speaker, from, iam);
             }
         }

@@ -267,7 +267,7 @@ impl Machine {
     pub(super) fn stream_list(&mut self, now: Millis, to: SocketAddrV4, parts: Vec<Vec<u8>>) {
         let busy = |s: &Stream| matches!(s, Stream::Out { tag: None, to: t, .. } if *t == to);
         let size = parts.iter().map(Vec::len).sum();
-        if !self.streams.open.values().any(busy) && self.may_answer(now, *to.ip(), size) {
+        if !self.streams.open.values().any(busy) && self.may_answer(now, to, size) {
             self.open_out(None, to, parts.into_iter().take(1).collect(), true);
         }
     }
@@ -336,12 +336,12 @@ impl Machine {
         role: Role,
     ) {
         match said {
-            Said::Who { .. } => self.answer_on_stream(now, stream, *from.ip()),
+            Said::Who { .. } => self.answer_on_stream(now, stream, from),
             Said::Whois { wanted, .. } => {
                 let own = self.own_entries(*from.ip());
                 if let Some(entry) = own.into_iter().find(|e| e.handle.is(wanted.as_str())) {
                     let iam = super::super::encode::iam(&entry.handle, entry.ip, entry.port);
-                    if self.may_answer(now, *from.ip(), iam.len()) {
+                    if self.may_answer(now, from, iam.len()) {
                         self.net(Net::Write(stream, iam));
                     }
                 }

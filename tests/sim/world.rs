@@ -1,0 +1,562 @@
+//! The virtual network: hosts on LANs, nodes on hosts, one queue of what will happen.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::rc::Rc;
+
+use klatsch::config::{Kept, Settings};
+use klatsch::model::{Answer, Refusal};
+use klatsch::model::{
+    Bind, Event, Handle, IoError, Link, Millis, Net, Now, SocketId, Status, StreamId, Trouble, Wall,
+};
+use klatsch::node::io::{Action, Input};
+use klatsch::node::{Birth, Node};
+
+use crate::disk::Disk;
+use crate::tcp::{Conn, Segment};
+
+/// The clock of the nodes stands here when the world begins.
+pub const START: Millis = 1_000_000;
+/// 2026-11-21, about.
+const WALL: u64 = 1_795_228_536_764;
+/// A send to an absent host comes back after so long: ARP gives up.
+const ARP_MS: Millis = 3_000;
+/// A node may be woken so often in one virtual minute beside what comes in.
+pub const MAX_TICKS: u64 = 6_000;
+
+/// How a LAN treats datagrams.
+#[derive(Clone, Copy, Debug)]
+pub struct Lan {
+    pub loss: f64,
+    pub duplication: f64,
+    /// Least and most delay.
+    pub delay: (Millis, Millis),
+    /// What was sent later may come first.
+    pub reorder: bool,
+}
+
+impl Default for Lan {
+    fn default() -> Lan {
+        Lan { loss: 0.0, duplication: 0.0, delay: (0, 2), reorder: false }
+    }
+}
+
+/// An interface of a host.
+#[derive(Clone, Debug)]
+pub struct Nic {
+    pub lan: usize,
+    pub index: u32,
+    pub ip: Ipv4Addr,
+}
+
+impl Nic {
+    fn link(&self) -> Link {
+        Link {
+            index: self.index,
+            name: format!("eth{}", self.index - 2),
+            address: self.ip,
+            prefix: 16,
+            broadcast: Some(self.broadcast()),
+        }
+    }
+
+    fn broadcast(&self) -> Ipv4Addr {
+        let [a, b, ..] = self.ip.octets();
+        Ipv4Addr::new(a, b, 255, 255)
+    }
+
+    fn reaches(&self, ip: Ipv4Addr) -> bool {
+        self.ip.octets()[..2] == ip.octets()[..2]
+    }
+}
+
+struct Udp {
+    node: usize,
+    socket: SocketId,
+    port: u16,
+    shared: bool,
+}
+
+/// A machine.
+pub struct Host {
+    pub nics: Vec<Nic>,
+    /// Hosts of another side are not reached (a partition).
+    pub side: u32,
+    pub up: bool,
+    udp: Vec<Udp>,
+    pub listeners: Vec<(usize, SocketId, u16)>,
+}
+
+/// A node, or what is left of one.
+pub struct Slot {
+    pub node: Option<Node>,
+    pub host: usize,
+    pub told: Vec<(Millis, Event)>,
+    pub disk: Disk,
+    pub wall_offset: i64,
+    /// Ticks in the current minute, and the most in any.
+    ticks: (Millis, u64),
+    pub answers: HashMap<u64, Result<Answer, Refusal>>,
+    pub streams: HashMap<StreamId, (usize, usize)>,
+    pub next_stream: u64,
+    wake: Option<Millis>,
+}
+
+pub enum Ev {
+    Udp(Rc<Packet>, usize, u32),
+    Input(usize, Box<Input>),
+    Segment(usize, usize, Segment),
+    Stalled(usize, usize, u64),
+}
+
+pub struct Packet {
+    origin: (usize, SocketId),
+    origin_host: usize,
+    from: SocketAddrV4,
+    to: SocketAddrV4,
+    broadcast: bool,
+    bytes: Vec<u8>,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Count {
+    /// Datagrams sent to a LAN, a broadcast counted once.
+    pub datagrams: u64,
+    /// Of these, broadcasts.
+    pub broadcasts: u64,
+    /// Datagrams that reached a host over a LAN.
+    pub received: u64,
+}
+
+pub struct World {
+    pub rng: fastrand::Rng,
+    pub now: Millis,
+    pub lans: Vec<Lan>,
+    pub hosts: Vec<Host>,
+    pub slots: Vec<Slot>,
+    pub conns: Vec<Conn>,
+    pub count: Count,
+    /// While a partition lasts, its unicasts vanish rather than come back as unreachable.
+    pub silent_cut: bool,
+    queue: BTreeMap<(Millis, u64), Ev>,
+    wakes: BTreeSet<(Millis, usize)>,
+    seq: u64,
+    /// When the last datagram from one host to another arrives.
+    last_at: HashMap<(usize, usize), Millis>,
+}
+
+pub fn io_error(kind: Trouble) -> IoError {
+    IoError::new(kind, format!("{kind:?}"))
+}
+
+/// What a node is born with; `None` for the handle makes it choose one by itself.
+pub fn settings(handle: Option<&str>) -> Settings {
+    let mut settings = Settings::default();
+    settings.users[0].handle = handle.map(|h| Handle::try_from(h).unwrap());
+    settings
+}
+
+fn about() -> Status {
+    Status {
+        version: "sim".into(),
+        instance: "default".into(),
+        mode: "daemon".into(),
+        epoch: String::new(),
+        pid: 1,
+        uptime: 0,
+        users: Vec::new(),
+        dialects: Vec::new(),
+        links: Vec::new(),
+        peers: 0,
+        socket: String::new(),
+        state: String::new(),
+        imagepath: String::new(),
+    }
+}
+
+impl World {
+    pub fn new(seed: u64) -> World {
+        World {
+            rng: fastrand::Rng::with_seed(seed),
+            now: START,
+            lans: vec![Lan::default()],
+            hosts: Vec::new(),
+            slots: Vec::new(),
+            conns: Vec::new(),
+            count: Count::default(),
+            silent_cut: false,
+            queue: BTreeMap::new(),
+            wakes: BTreeSet::new(),
+            seq: 0,
+            last_at: HashMap::new(),
+        }
+    }
+
+    /// A machine with an interface on each of these LANs.
+    pub fn host(&mut self, lans: &[usize]) -> usize {
+        let n = self.hosts.len();
+        let nics = lans.iter().enumerate().map(|(i, lan)| Nic {
+            lan: *lan,
+            index: u32::try_from(i).unwrap() + 2,
+            ip: address(*lan, n),
+        });
+        let nics = nics.collect();
+        let host = Host { nics, side: 0, up: true, udp: Vec::new(), listeners: Vec::new() };
+        self.hosts.push(host);
+        n
+    }
+
+    /// A node on a host, started now.
+    pub fn node(&mut self, host: usize, settings: Settings) -> usize {
+        let n = self.slots.len();
+        let disk = Disk::new(settings.imagepath.display().to_string());
+        let mut slot = Slot {
+            node: None,
+            host,
+            told: Vec::new(),
+            disk,
+            wall_offset: 0,
+            ticks: (0, 0),
+            answers: HashMap::new(),
+            streams: HashMap::new(),
+            next_stream: 0,
+            wake: None,
+        };
+        let birth = Birth {
+            settings,
+            kept: Kept::default(),
+            epoch: self.rng.u64(..),
+            seed: self.rng.u64(..),
+            fallback: Handle::nearest("box"),
+            join: true,
+            about: about(),
+        };
+        let now = Now { mono: self.now, wall: Wall(WALL + self.now) };
+        slot.node = Some(Node::new(now, birth));
+        self.slots.push(slot);
+        self.feed(n, Input::Links(self.links(host)));
+        n
+    }
+
+    /// A node of this handle on a new host of LAN 0.
+    pub fn single(&mut self, handle: &str) -> usize {
+        let host = self.host(&[0]);
+        self.node(host, settings(Some(handle)))
+    }
+
+    pub fn links(&self, host: usize) -> Vec<Link> {
+        let lo = Link {
+            index: 1,
+            name: "lo".into(),
+            address: Ipv4Addr::LOCALHOST,
+            prefix: 8,
+            broadcast: Some(Ipv4Addr::new(127, 255, 255, 255)),
+        };
+        std::iter::once(lo).chain(self.hosts[host].nics.iter().map(Nic::link)).collect()
+    }
+
+    /// The host's interfaces changed: its nodes are told.
+    pub fn renumber(&mut self, host: usize, nics: Vec<Nic>) {
+        self.hosts[host].nics = nics;
+        for n in 0..self.slots.len() {
+            if self.slots[n].host == host {
+                self.feed(n, Input::Links(self.links(host)));
+            }
+        }
+    }
+
+    /// The process ends without a word.
+    pub fn crash(&mut self, n: usize) {
+        let host = self.slots[n].host;
+        self.slots[n].node = None;
+        self.hosts[host].udp.retain(|u| u.node != n);
+        self.hosts[host].listeners.retain(|l| l.0 != n);
+        let streams: Vec<StreamId> = self.slots[n].streams.keys().copied().collect();
+        for stream in streams {
+            self.tcp_close(n, stream);
+        }
+        self.set_wake(n, None);
+    }
+
+    /// The process ends with a goodbye.
+    pub fn quit(&mut self, n: usize) {
+        self.feed(n, Input::Goodbye);
+        self.crash(n);
+    }
+
+    pub fn later(&mut self, after: Millis, ev: Ev) {
+        self.seq += 1;
+        self.queue.insert((self.now + after, self.seq), ev);
+    }
+
+    pub fn give(&mut self, after: Millis, n: usize, input: Input) {
+        self.later(after, Ev::Input(n, Box::new(input)));
+    }
+
+    /// Lets virtual time pass.
+    pub fn run(&mut self, ms: Millis) {
+        let until = self.now + ms;
+        loop {
+            let wake = self.wakes.first().copied();
+            let next = self.queue.first_key_value().map(|(key, _)| *key);
+            match (wake, next) {
+                (Some((at, n)), next) if at <= until && next.is_none_or(|(t, _)| at <= t) => {
+                    self.now = self.now.max(at);
+                    self.tick(n);
+                }
+                (_, Some((at, _))) if at <= until => {
+                    self.now = self.now.max(at);
+                    if let Some((_, ev)) = self.queue.pop_first() {
+                        self.happen(ev);
+                    }
+                }
+                _ => break,
+            }
+        }
+        self.now = until;
+    }
+
+    fn tick(&mut self, n: usize) {
+        let minute = self.now / 60_000;
+        let ticks = &mut self.slots[n].ticks;
+        *ticks = if ticks.0 == minute { (minute, ticks.1 + 1) } else { (minute, 1) };
+        assert!(ticks.1 <= MAX_TICKS, "node {n} was woken {} times in one minute", ticks.1);
+        self.feed(n, Input::Tick);
+        let wake = self.slots[n].wake;
+        let now = self.now;
+        assert!(
+            wake.is_none_or(|at| at > now),
+            "node {n} wants to be woken at {wake:?}, it is {now} already: a busy loop"
+        );
+    }
+
+    /// The most often that a node was woken in the current minute.
+    pub fn ticks(&self, n: usize) -> u64 {
+        self.slots[n].ticks.1
+    }
+
+    fn set_wake(&mut self, n: usize, wake: Option<Millis>) {
+        if let Some(at) = self.slots[n].wake.take() {
+            self.wakes.remove(&(at, n));
+        }
+        self.slots[n].wake = wake;
+        if let Some(at) = wake {
+            self.wakes.insert((at, n));
+        }
+    }
+
+    fn happen(&mut self, ev: Ev) {
+        match ev {
+            Ev::Udp(packet, host, link) => self.arrive(&packet, host, link),
+            Ev::Input(n, input) => self.feed(n, *input),
+            Ev::Segment(conn, end, segment) => self.segment(conn, end, segment),
+            Ev::Stalled(conn, end, written) => self.write_stalled(conn, end, written),
+        }
+    }
+
+    pub fn now_of(&self, n: usize) -> Now {
+        let wall = (WALL + self.now).saturating_add_signed(self.slots[n].wall_offset);
+        Now { mono: self.now, wall: Wall(wall) }
+    }
+
+    /// Feeds one input and performs all that comes of it.
+    pub fn feed(&mut self, n: usize, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let now = self.now_of(n);
+            let Some(node) = self.slots[n].node.as_mut() else { return };
+            node.handle(now, input);
+            while let Some(action) = self.slots[n].node.as_mut().and_then(Node::poll) {
+                self.act(n, action, &mut inputs);
+            }
+        }
+        let wake = self.slots[n].node.as_ref().and_then(Node::wake_at);
+        self.set_wake(n, wake);
+    }
+
+    fn act(&mut self, n: usize, action: Action, at_once: &mut VecDeque<Input>) {
+        match action {
+            Action::Net(Net::Bind(socket, bind)) => at_once.push_back(self.bind(n, socket, bind)),
+            Action::Net(Net::Unbind(socket)) => {
+                let host = &mut self.hosts[self.slots[n].host];
+                host.udp.retain(|u| (u.node, u.socket) != (n, socket));
+                host.listeners.retain(|l| (l.0, l.1) != (n, socket));
+            }
+            Action::Net(Net::Send { socket, to, bytes }) => {
+                if let Some(error) = self.send(n, socket, to, bytes) {
+                    at_once.push_back(Input::Unreachable { socket, to, error });
+                }
+            }
+            Action::Net(net) => self.tcp(n, net),
+            Action::File(file, op) => {
+                if let Some(result) = self.slots[n].disk.perform(file, op) {
+                    let after = self.rng.u64(0..3);
+                    self.give(after, n, Input::File(file, result));
+                }
+            }
+            Action::Answer(ticket, answer) => {
+                self.slots[n].answers.insert(ticket.0, answer);
+            }
+            Action::Tell(event) => {
+                let now = self.now;
+                self.slots[n].told.push((now, event));
+            }
+            Action::Keep(_) | Action::Show { .. } => {}
+        }
+    }
+
+    fn bind(&mut self, n: usize, socket: SocketId, bind: Bind) -> Input {
+        let host = &mut self.hosts[self.slots[n].host];
+        let (port, shared) = match bind {
+            Bind::SharedUdp(port) => (port, true),
+            Bind::Udp(port) => (port, false),
+            Bind::Tcp(port) => {
+                if host.listeners.iter().any(|l| l.2 == port) {
+                    return Input::BindFailed(socket, io_error(Trouble::InUse));
+                }
+                host.listeners.push((n, socket, port));
+                return Input::Bound(socket);
+            }
+        };
+        if host.udp.iter().any(|u| u.port == port && !(u.shared && shared)) {
+            return Input::BindFailed(socket, io_error(Trouble::InUse));
+        }
+        host.udp.push(Udp { node: n, socket, port, shared });
+        Input::Bound(socket)
+    }
+
+    /// Whether two hosts reach each other.
+    pub fn joined(&self, a: usize, b: usize) -> bool {
+        a == b || (self.hosts[a].up && self.hosts[b].up && self.hosts[a].side == self.hosts[b].side)
+    }
+
+    /// The host that bears an address which `from` can reach, and over which interfaces.
+    pub fn route(&self, from: usize, to: Ipv4Addr) -> Option<Route> {
+        let host = &self.hosts[from];
+        if to.is_loopback() || host.nics.iter().any(|nic| nic.ip == to) {
+            let src = if to.is_loopback() { Ipv4Addr::LOCALHOST } else { to };
+            return Some(Route { src, lan: None, there: Some((from, 1)) });
+        }
+        let nic = host.nics.iter().find(|nic| nic.reaches(to))?;
+        let there = self.hosts.iter().enumerate().find_map(|(h, other)| {
+            let over = other.nics.iter().find(|o| o.lan == nic.lan && o.ip == to)?;
+            Some((h, over.index))
+        });
+        Some(Route { src: nic.ip, lan: Some(nic.lan), there })
+    }
+
+    fn send(
+        &mut self,
+        n: usize,
+        socket: SocketId,
+        to: SocketAddrV4,
+        bytes: Vec<u8>,
+    ) -> Option<IoError> {
+        let home = self.slots[n].host;
+        let port = self.hosts[home].udp.iter().find(|u| (u.node, u.socket) == (n, socket))?.port;
+        if bytes.len() > klatsch::model::limits::DATAGRAM {
+            return Some(io_error(Trouble::TooLarge));
+        }
+        let packet = |src: Ipv4Addr, broadcast: bool, bytes: Vec<u8>| {
+            let from = SocketAddrV4::new(src, port);
+            let origin = (n, socket);
+            Rc::new(Packet { origin, origin_host: home, from, to, broadcast, bytes })
+        };
+        if *to.ip() == Ipv4Addr::new(127, 255, 255, 255) {
+            self.later(0, Ev::Udp(packet(Ipv4Addr::LOCALHOST, true, bytes), home, 1));
+            return None;
+        }
+        let nics = &self.hosts[home].nics;
+        let over = nics.iter().find(|nic| to.ip().is_broadcast() || nic.broadcast() == *to.ip());
+        if let Some(nic) = over.cloned() {
+            self.count.datagrams += 1;
+            self.count.broadcasts += 1;
+            let packet = packet(nic.ip, true, bytes);
+            for h in 0..self.hosts.len() {
+                let there = self.hosts[h].nics.iter().find(|o| o.lan == nic.lan);
+                let Some(index) = there.map(|o| o.index) else { continue };
+                if h == home {
+                    self.later(0, Ev::Udp(Rc::clone(&packet), h, nic.index));
+                } else if self.joined(home, h) {
+                    self.over_lan(nic.lan, &packet, h, index);
+                }
+            }
+            return None;
+        }
+        let Some(route) = self.route(home, *to.ip()) else {
+            return Some(io_error(Trouble::Unreachable));
+        };
+        let packet = packet(route.src, false, bytes);
+        match (route.lan, route.there) {
+            (None, _) => self.later(0, Ev::Udp(packet, home, 1)),
+            (Some(lan), Some((h, index))) if self.joined(home, h) => {
+                self.count.datagrams += 1;
+                self.over_lan(lan, &packet, h, index);
+            }
+            (Some(_), Some((h, _))) if self.silent_cut && self.hosts[h].up => {}
+            _ => {
+                let error = io_error(Trouble::Unreachable);
+                self.give(ARP_MS, n, Input::Unreachable { socket, to, error });
+            }
+        }
+        None
+    }
+
+    fn over_lan(&mut self, lan: usize, packet: &Rc<Packet>, host: usize, index: u32) {
+        let Lan { loss, duplication, delay, reorder } = self.lans[lan];
+        let copies = if duplication > 0.0 && self.rng.f64() < duplication { 2 } else { 1 };
+        for _ in 0..copies {
+            if loss > 0.0 && self.rng.f64() < loss {
+                continue;
+            }
+            let mut at = self.now + self.rng.u64(delay.0..=delay.1);
+            if !reorder {
+                let last = self.last_at.entry((packet.origin_host, host)).or_default();
+                at = at.max(*last);
+                *last = at;
+            }
+            self.later(at - self.now, Ev::Udp(Rc::clone(packet), host, index));
+        }
+    }
+
+    fn arrive(&mut self, packet: &Packet, host: usize, link: u32) {
+        if !self.hosts[host].up {
+            return;
+        }
+        if link != 1 && host != packet.origin_host {
+            self.count.received += 1;
+        }
+        let port = packet.to.port();
+        let open = self.hosts[host].udp.iter().filter(|u| u.port == port);
+        let mut sockets: Vec<(usize, SocketId)> = open.map(|u| (u.node, u.socket)).collect();
+        if !packet.broadcast && sockets.len() > 1 {
+            sockets.drain(..sockets.len() - 1); // the one bound last
+        }
+        if sockets.is_empty() && !packet.broadcast && self.joined(host, packet.origin_host) {
+            let (n, socket) = packet.origin;
+            let error = io_error(Trouble::Refused);
+            self.give(1, n, Input::Unreachable { socket, to: packet.to, error });
+        }
+        for (n, socket) in sockets {
+            let (from, to) = (packet.from, Some(*packet.to.ip()));
+            let bytes = packet.bytes.clone();
+            self.feed(n, Input::Datagram { socket, from, to, link, bytes });
+        }
+    }
+}
+
+/// How a packet goes.
+pub struct Route {
+    pub src: Ipv4Addr,
+    /// `None`: within the host.
+    pub lan: Option<usize>,
+    /// The host that bears the address, and the interface it comes in on.
+    pub there: Option<(usize, u32)>,
+}
+
+/// The address of the `n`th host on a LAN.
+pub fn address(lan: usize, n: usize) -> Ipv4Addr {
+    let byte = |n: usize| u8::try_from(n).unwrap();
+    Ipv4Addr::new(10, byte(lan), byte(1 + n / 200), byte(1 + n % 200))
+}
