@@ -417,6 +417,10 @@ impl Node {
                 let route = Route { dialect: Dialect::Slcp, addr, link };
                 let by = if join { By::Join } else { By::List };
                 let id = self.roster.hear(now, &handle, route, away, by);
+                // all known programs that JOIN from their chat port answer a WHO
+                if self.slcp.as_ref().is_some_and(|m| m.listens_on_chat_port(addr)) {
+                    self.roster.must_answer(id);
+                }
                 self.restore_form(addr, &handle);
                 self.warn_taken(now, id);
             }

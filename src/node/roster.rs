@@ -231,6 +231,13 @@ impl Roster {
         id
     }
 
+    /// Its program is one that answers a WHO: silence means that it is gone.
+    pub fn must_answer(&mut self, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.answers = true;
+        }
+    }
+
     /// A peer said something, so it is here.
     pub fn spoke(&mut self, now: Now, id: PeerId) {
         self.refresh(now, id, By::Text);

@@ -7,7 +7,7 @@ use super::super::said::{Entry, Said};
 use super::super::seen::{Origin, Seen};
 use super::super::{codec, encode};
 use super::sockets::Role;
-use super::{Heard, Lesson, Machine, TextHeard, UserId};
+use super::{ECHO_MS, FORMER_MS, Heard, Lesson, Machine, TextHeard, UserId};
 use crate::model::{Handle, Millis, SocketId};
 
 /// A datagram as it came.
@@ -29,7 +29,7 @@ impl Machine {
     pub fn datagram(&mut self, now: Millis, arrived: Arrived) {
         let Some(role) = self.sockets.role(arrived.socket) else { return };
         let own = self.is_own_address(*arrived.from.ip())
-            || self.former.iter().any(|(ip, until)| ip == arrived.from.ip() && now < *until);
+            || self.was_ours(now, *arrived.from.ip(), ECHO_MS);
         if own && self.sockets.is_own_port(arrived.from.port()) {
             return; // our own broadcast came back
         }
@@ -167,8 +167,8 @@ impl Machine {
                     self.here(handle, addr, link, None, true);
                 }
             }
-            Said::Iam(entry) => self.listed(vec![entry], from, link),
-            Said::List { entries, .. } => self.listed(entries, from, link),
+            Said::Iam(entry) => self.listed(now, vec![entry], from, link),
+            Said::List { entries, .. } => self.listed(now, entries, from, link),
             Said::Leave { handle } => self.heard(Heard::Left { handle, from }),
             Said::Away { handle } => {
                 self.heard(Heard::Away { handle, from, away: true });
@@ -220,13 +220,14 @@ impl Machine {
         self.link_to(ip, 0).is_some() && !self.is_broadcast(ip)
     }
 
-    fn listed(&mut self, entries: Vec<Entry>, from: SocketAddrV4, link: u32) {
+    fn listed(&mut self, now: Millis, entries: Vec<Entry>, from: SocketAddrV4, link: u32) {
         let own = self.own_entry(from, &entries);
         for entry in entries {
             // whoever lists loopback addresses speaks of its own host
             let ip = if entry.ip.is_loopback() { *from.ip() } else { entry.ip };
             let addr = self.canonical(SocketAddrV4::new(ip, entry.port));
-            if self.is_own_address(*addr.ip()) && self.sockets.is_own_port(addr.port()) {
+            let ours = self.is_own_address(*addr.ip()) || self.was_ours(now, *addr.ip(), FORMER_MS);
+            if ours && self.sockets.is_own_port(addr.port()) {
                 continue; // one of us
             }
             if own == Some(addr) {

@@ -218,8 +218,12 @@ const REPEAT_MS: [Millis; 2] = [1_000, 3_000];
 /// Changes of interfaces are gathered this long before they are announced.
 const SETTLE_MS: Millis = 150;
 
-/// An address that was ours counts as ours so long after it went.
-const FORMER_MS: Millis = 5_000;
+/// What we said from an address that was ours may come back so long after it went …
+const ECHO_MS: Millis = 5_000;
+/// … and others may list us there so long.
+const FORMER_MS: Millis = 5 * 60_000;
+/// Addresses remembered that were ours.
+const MAX_FORMER: usize = 16;
 /// Announcements that say BACK again.
 const BACK_REPEATS: u8 = 3;
 
@@ -312,9 +316,11 @@ impl Machine {
     /// The usable addresses, whole. What is new is announced to.
     pub fn set_links(&mut self, now: Millis, links: Vec<Link>) {
         let new = links.iter().any(|link| !self.links.contains(link));
-        self.former.retain(|(_, until)| now < *until);
+        self.former.retain(|(_, went)| now < went + FORMER_MS);
         let gone = |l: &&Link| !links.iter().any(|n| n.address == l.address);
-        self.former.extend(self.links.iter().filter(gone).map(|l| (l.address, now + FORMER_MS)));
+        self.former.extend(self.links.iter().filter(gone).map(|l| (l.address, now)));
+        let surplus = self.former.len().saturating_sub(MAX_FORMER);
+        self.former.drain(..surplus);
         self.links = links;
         if new {
             self.announce_soon(now, SETTLE_MS);
@@ -510,6 +516,11 @@ impl Machine {
     /// Whether an address is one of this machine's own.
     pub fn is_own_address(&self, ip: Ipv4Addr) -> bool {
         ip.is_loopback() || self.links.iter().any(|link| link.address == ip)
+    }
+
+    /// Whether an address was ours until a moment ago.
+    fn was_ours(&self, now: Millis, ip: Ipv4Addr, within: Millis) -> bool {
+        self.former.iter().any(|(former, went)| *former == ip && now < went + within)
     }
 
     /// Where someone at `asker` reaches a user of ours, in the same terms as its own address.
