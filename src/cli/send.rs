@@ -4,9 +4,8 @@
 //! `sent` can still fail for a moment: an ICMP error comes after the datagram has left.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt;
@@ -18,8 +17,9 @@ use crate::command::Command;
 use crate::control::Client;
 use crate::hub::Way;
 use crate::model::{
-    Answer, Delivery, EntryId, PeerId, Receipt, Refusal, TransferState, What, limits,
+    Answer, Delivery, EntryId, IoError, PeerId, Receipt, Refusal, TransferState, What, limits,
 };
+use crate::store::files::open_source;
 
 /// What is not known of a text by then is `queued`, in milliseconds.
 pub const WAIT_MS: u64 = 6_000;
@@ -50,13 +50,11 @@ pub(super) async fn image(
     to: Vec<String>,
     path: PathBuf,
 ) -> Result<Code, Refusal> {
-    let unreadable = |path: &Path, error: std::io::Error| Refusal::File {
-        path: path.display().to_string(),
-        reason: error.to_string(),
-    };
+    let unreadable =
+        |error: IoError| Refusal::File { path: path.display().to_string(), reason: error.text };
     // We open it: the node may run as another user, and in another folder.
-    let file = File::open(&path).map_err(|e| unreadable(&path, e))?;
-    let absolute = std::path::absolute(&path).map_err(|e| unreadable(&path, e))?;
+    let file = open_source(&path).map_err(unreadable)?;
+    let absolute = std::path::absolute(&path).map_err(|e| unreadable(e.into()))?;
     client.subscribe(None, None).await?;
     let path = absolute.to_string_lossy().into_owned();
     let command = Command::SendFile { to, path, descriptor: Some(0) };
