@@ -36,7 +36,7 @@ pub(super) async fn text(
     to: Vec<String>,
     text: String,
 ) -> Result<Code, Refusal> {
-    client.subscribe(None, None).await?;
+    listen(client).await?;
     let sent = client.ask(options.acting.clone(), Command::Send { to, text }, None).await?;
     let mut watch = Watch::new(sent);
     settle(client, &mut watch, Pace { wait: WAIT_MS, renewed: false, progress: false }).await;
@@ -55,7 +55,7 @@ pub(super) async fn image(
     // We open it: the node may run as another user, and in another folder.
     let file = open_source(&path).map_err(unreadable)?;
     let absolute = std::path::absolute(&path).map_err(|e| unreadable(e.into()))?;
-    client.subscribe(None, None).await?;
+    listen(client).await?;
     let path = absolute.to_string_lossy().into_owned();
     let command = Command::SendFile { to, path, descriptor: Some(0) };
     let sent = client.ask(options.acting.clone(), command, Some(file.into())).await?;
@@ -63,6 +63,17 @@ pub(super) async fn image(
     let progress = std::io::stderr().is_terminal();
     settle(client, &mut watch, Pace { wait: IMAGE_WAIT_MS, renewed: true, progress }).await;
     Ok(report(options, &watch))
+}
+
+/// Listens for what will become of it. A node whose streams are all taken still sends.
+async fn listen(client: &mut Client) -> Result<(), Refusal> {
+    match client.subscribe(None, None).await {
+        Err(Refusal::TooMany { .. }) => {
+            eprintln!("klatsch: too many others follow the node's events: sent without waiting");
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 fn report(options: &Options, watch: &Watch) -> Code {

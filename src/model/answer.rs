@@ -221,6 +221,7 @@ impl std::fmt::Display for Refusal {
                 write!(f, "{handle} is taken: {free} is free")
             }
             Refusal::BadValue { what, found, expected } => {
+                let found = if found.is_empty() { "nothing" } else { found };
                 write!(f, "{what}: found {found}, expected {expected}")
             }
             Refusal::TooLong { bytes, limit } => {
