@@ -102,7 +102,7 @@ pub enum Verb {
         /// The new one
         new: Option<String>,
     },
-    /// Set what is answered while you are away ('' for nothing)
+    /// Set what is answered while you are away (OFF for nothing)
     Autoreply {
         /// The words
         #[arg(required = true)]
@@ -133,7 +133,7 @@ pub enum Verb {
     Form {
         /// Whose
         handle: String,
-        /// The form; none: learn it again
+        /// The form; none, or AUTO: learn it again
         form: Option<String>,
     },
     /// Show the node at a glance

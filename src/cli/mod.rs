@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::command::{Command, LOBBY};
 use crate::control::Client;
 use crate::daemon::Start;
-use crate::daemon::place::{NoneToTry, Surroundings};
+use crate::daemon::place::Surroundings;
 use crate::hub::Way;
 use crate::model::{Answer, Refusal, Status, Wall};
 use args::{Line, Options, UserVerb, Verb};
@@ -84,7 +84,7 @@ async fn carry_out(options: &Options, verb: Verb) -> Code {
     let client = match sockets {
         Err(error) => {
             eprintln!("klatsch: {error}");
-            return if matches!(error, NoneToTry::Several(_)) { Code::Usage } else { Code::NoNode };
+            return Code::Usage;
         }
         Ok(sockets) => Client::connect_any(&sockets).await,
     };
@@ -130,13 +130,20 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
             show(options, &Answer::Handle(handle));
             return Ok(Code::Done);
         }
-        Verb::Autoreply { text } => Command::SetAutoreply { text: text.join(" ") },
+        Verb::Autoreply { text } => {
+            let text = text.join(" ");
+            let off = text.eq_ignore_ascii_case("off");
+            Command::SetAutoreply { text: if off { String::new() } else { text } }
+        }
         Verb::Join => Command::Join {},
         Verb::Leave => Command::Leave {},
         Verb::Block { handle } => Command::Block { handle },
         Verb::Unblock { handle } => Command::Unblock { handle },
         Verb::Config { key, value } => Command::Config { key, value },
-        Verb::Form { handle, form } => Command::SetForm { handle, form },
+        Verb::Form { handle, form } => {
+            let form = form.filter(|form| !form.eq_ignore_ascii_case("auto"));
+            Command::SetForm { handle, form }
+        }
         Verb::Status => Command::Status {},
         Verb::User { verb: UserVerb::Add { handle } } => Command::AddUser { handle },
         Verb::User { verb: UserVerb::Remove { handle } } => Command::RemoveUser { handle },

@@ -4,9 +4,8 @@
 //! `sent` can still fail for a moment: an ICMP error comes after the datagram has left.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt;
@@ -18,8 +17,9 @@ use crate::command::Command;
 use crate::control::Client;
 use crate::hub::Way;
 use crate::model::{
-    Answer, Delivery, EntryId, PeerId, Receipt, Refusal, TransferState, What, limits,
+    Answer, Delivery, EntryId, IoError, PeerId, Receipt, Refusal, TransferState, What, limits,
 };
+use crate::store::files::open_source;
 
 /// What is not known of a text by then is `queued`, in milliseconds.
 pub const WAIT_MS: u64 = 6_000;
@@ -36,7 +36,7 @@ pub(super) async fn text(
     to: Vec<String>,
     text: String,
 ) -> Result<Code, Refusal> {
-    client.subscribe(None, None).await?;
+    listen(client).await?;
     let sent = client.ask(options.acting.clone(), Command::Send { to, text }, None).await?;
     let mut watch = Watch::new(sent);
     settle(client, &mut watch, Pace { wait: WAIT_MS, renewed: false, progress: false }).await;
@@ -50,14 +50,12 @@ pub(super) async fn image(
     to: Vec<String>,
     path: PathBuf,
 ) -> Result<Code, Refusal> {
-    let unreadable = |path: &Path, error: std::io::Error| Refusal::File {
-        path: path.display().to_string(),
-        reason: error.to_string(),
-    };
+    let unreadable =
+        |error: IoError| Refusal::File { path: path.display().to_string(), reason: error.text };
     // We open it: the node may run as another user, and in another folder.
-    let file = File::open(&path).map_err(|e| unreadable(&path, e))?;
-    let absolute = std::path::absolute(&path).map_err(|e| unreadable(&path, e))?;
-    client.subscribe(None, None).await?;
+    let file = open_source(&path).map_err(unreadable)?;
+    let absolute = std::path::absolute(&path).map_err(|e| unreadable(e.into()))?;
+    listen(client).await?;
     let path = absolute.to_string_lossy().into_owned();
     let command = Command::SendFile { to, path, descriptor: Some(0) };
     let sent = client.ask(options.acting.clone(), command, Some(file.into())).await?;
@@ -65,6 +63,17 @@ pub(super) async fn image(
     let progress = std::io::stderr().is_terminal();
     settle(client, &mut watch, Pace { wait: IMAGE_WAIT_MS, renewed: true, progress }).await;
     Ok(report(options, &watch))
+}
+
+/// Listens for what will become of it. A node whose streams are all taken still sends.
+async fn listen(client: &mut Client) -> Result<(), Refusal> {
+    match client.subscribe(None, None).await {
+        Err(Refusal::TooMany { .. }) => {
+            eprintln!("klatsch: too many others follow the node's events: sent without waiting");
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 fn report(options: &Options, watch: &Watch) -> Code {

@@ -213,7 +213,7 @@ fn config(row: &'static Row, rest: &str) -> Result<Command, Mistake> {
         })?;
         return Ok(Command::SetPresence { away, text: None });
     }
-    let quoted_empty = rest.trim_end().ends_with("\"\"");
+    let quoted_empty = matches!(split_word(rest).1.trim(), "\"\"" | "''");
     Ok(Command::Config {
         key: (!key.is_empty()).then(|| key.to_lowercase()),
         value: (!value.is_empty() || quoted_empty).then(|| value.into()),

@@ -174,8 +174,9 @@ pub static ROWS: &[Row] = &[
         aliases: &["SET"],
         usage: "CONFIG [<key> [<value>]]",
         summary: "show settings, or change one",
-        help: "CONFIG lists all, CONFIG key shows one, CONFIG key value changes it; the change \
-               lasts over a restart. CONFIG inactive ON is AWAY, OFF is BACK.",
+        help: "CONFIG lists all, CONFIG key shows one, CONFIG key value changes it, CONFIG key \
+               \"\" empties it; the change lasts over a restart. CONFIG inactive ON is AWAY, OFF \
+               is BACK.",
         example: "CONFIG bell ON",
         arguments: &[Kind::SettingKey, Kind::OnOff],
     },

@@ -2,12 +2,12 @@
 //! or the new one, never half of either.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::Kept;
 use super::file::{Note, line_of};
+use super::{Kept, layers};
 use crate::model::{IoError, Trouble};
 
 /// Its name in the state folder.
@@ -25,18 +25,11 @@ pub fn read(folder: &Path) -> (Kept, Option<Note>) {
     let path = folder.join(FILE);
     let said =
         |line, text| (Kept::default(), Some(Note { file: path.clone(), line, key: None, text }));
-    let mut bytes = Vec::new();
-    let opened = File::open(&path);
-    match opened.and_then(|file| file.take(MAX_STATE + 1).read_to_end(&mut bytes)) {
-        Ok(_) => {}
-        Err(e) => {
-            let error = IoError::from(&e);
-            return match error.kind {
-                Trouble::Missing => (Kept::default(), None),
-                _ => said(None, format!("not used: {error}")),
-            };
-        }
-    }
+    let bytes = match layers::bytes(&path, MAX_STATE) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind == Trouble::Missing => return (Kept::default(), None),
+        Err(error) => return said(None, format!("not used: {error}")),
+    };
     let (line, why) = if bytes.len() as u64 > MAX_STATE {
         (None, format!("more than {MAX_STATE} bytes"))
     } else {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::file::{self, MAX_FILE, Note};
 use super::{Kept, Settings, rows};
-use crate::model::IoError;
+use crate::model::{IoError, Trouble};
 
 /// Drop-ins read from one folder.
 pub const MAX_DROPINS: usize = 64;
@@ -70,6 +70,9 @@ impl Sources {
         if let Some(wanted) = &self.user {
             loaded.no_such_user = pick(&mut loaded.settings, wanted).err();
         }
+        if self.config.is_some() || self.user.is_some() {
+            loaded.notes.extend(other_handle(kept, &loaded.settings));
+        }
         over(kept, &mut loaded);
         loaded
     }
@@ -94,20 +97,11 @@ impl Sources {
 
 /// A file's text; `None` if there is none.
 fn read(path: &Path) -> Result<Option<String>, Note> {
-    let mut bytes = Vec::new();
-    let opened = std::fs::File::open(path);
-    match opened.and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes)) {
-        Ok(_) => {}
-        Err(e)
-            if matches!(
-                e.kind(),
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-            ) =>
-        {
-            return Ok(None);
-        }
-        Err(e) => return Err(note(path, format!("not used: {}", IoError::from(e)))),
-    }
+    let bytes = match bytes(path, MAX_FILE) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind == Trouble::Missing => return Ok(None),
+        Err(error) => return Err(note(path, format!("not used: {error}"))),
+    };
     if bytes.len() as u64 > MAX_FILE {
         return Err(note(path, format!("not used: more than {MAX_FILE} bytes")));
     }
@@ -117,6 +111,17 @@ fn read(path: &Path) -> Result<Option<String>, Note> {
         let text = "not used: found bytes that are not UTF-8, expected UTF-8".to_owned();
         Note { line: Some(line), ..note(path, text) }
     })
+}
+
+/// A file's bytes; one byte past `most` of a larger one. Never waits, as a pipe would have it.
+pub(super) fn bytes(path: &Path, most: u64) -> Result<Vec<u8>, IoError> {
+    let facts = std::fs::metadata(path)?;
+    if !facts.is_file() && !facts.is_dir() {
+        return Err(IoError::new(Trouble::Other, "is a pipe or a device, not a file"));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The drop-ins of a folder in the order of their names.
@@ -162,6 +167,15 @@ fn pick(settings: &mut Settings, wanted: &str) -> Result<(), String> {
             Err(format!("--user: found {wanted}, expected one of {}", all.join(", ")))
         }
     }
+}
+
+/// Who names a file or a user on the command line is told when a handle set at run time wins.
+fn other_handle(kept: &Kept, settings: &Settings) -> Option<Note> {
+    let kept = kept.set.get("handle")?;
+    let named = settings.users.first()?.handle.as_ref().filter(|handle| !handle.is(kept))?;
+    let kept = rows::shown(kept);
+    let text = format!("handle: {kept} was set at run time and is used: HANDLE {named} changes it");
+    Some(note(Path::new(super::kept::FILE), text))
 }
 
 /// Lays what was set at run time over the files.
@@ -263,6 +277,32 @@ mod tests {
         assert!(sources.load(&Kept::default()).unusable);
         sources.config = Some(dir.path().into());
         assert!(sources.load(&Kept::default()).notes[0].text.contains("folder"));
+    }
+
+    #[test]
+    fn a_pipe_is_said_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe.toml");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        let loaded = Sources { config: Some(pipe), ..sources(dir.path()) }.load(&Kept::default());
+        assert!(loaded.unusable && loaded.notes[0].text.contains("is a pipe"));
+    }
+
+    #[test]
+    fn a_handle_set_at_run_time_that_wins_over_config_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = put(dir.path(), "theirs.toml", "handle = \"ben\"");
+        let kept = |handle: &str| {
+            let set = [("handle".to_owned(), handle.to_owned())].into();
+            Kept { set, ..Kept::default() }
+        };
+        let sources = Sources { config: Some(config), ..sources(dir.path()) };
+        let loaded = sources.load(&kept("anna"));
+        assert_eq!(loaded.settings.users[0].handle, Handle::try_from("anna").ok());
+        assert!(loaded.notes[0].text.contains("HANDLE ben changes it"));
+        assert_eq!(sources.load(&kept("ben")).notes, []);
+        let loaded = Sources { config: None, ..sources }.load(&kept("anna"));
+        assert_eq!(loaded.notes, []);
     }
 
     #[test]

@@ -175,7 +175,7 @@ static ROWS: &[Row] = &[
         set: |s, v| {
             first_mut(s).handle = match v {
                 "" => None,
-                v => Some(Handle::try_from(v).map_err(|e| Wrong::Because(e.to_string()))?),
+                v => Some(Handle::try_from(v).map_err(|e| Wrong::Because(e.expected()))?),
             };
             Ok(())
         },

@@ -271,6 +271,7 @@ impl Session {
         match Handle::try_from(wanted) {
             Ok(handle) => {
                 self.editor.set_prompt("> ");
+                self.news.expect("handle");
                 self.ask(Why::FirstHandle, Command::SetHandle { handle: handle.into() });
             }
             Err(reason) => {

@@ -9,11 +9,10 @@
 #[path = "tty/raw.rs"]
 mod raw;
 
-use std::fs::File;
 use std::future::{Future, pending};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -28,6 +27,7 @@ use super::session::{Session, SessionOptions};
 use crate::command::Command;
 use crate::hub::Way;
 use crate::model::{Answer, Millis, Refusal, Stamped};
+use crate::store::files::open_source;
 
 /// Bytes read or written at once: what a pipe that is ready takes without blocking (PIPE_BUF).
 const CHUNK: usize = 4_096;
@@ -319,19 +319,8 @@ async fn ask<W: Way>(way: &W, user: Option<String>, command: Command) -> Result<
     let Command::SendFile { to, path, .. } = command else {
         return way.ask(user, command, None).await;
     };
-    let bad = |path: &str, reason: String| Refusal::File { path: path.into(), reason };
-    // Non-blocking: a FIFO must not hold the console up until somebody writes to it.
-    let file = File::options()
-        .read(true)
-        .custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY)
-        .open(&path)
-        .map_err(|e| bad(&path, raw::reason(&e)))?;
-    match file.metadata() {
-        Ok(facts) if facts.is_file() => {}
-        Ok(facts) if facts.is_dir() => return Err(bad(&path, "that is a folder".into())),
-        Ok(_) => return Err(bad(&path, "that is not a file".into())),
-        Err(e) => return Err(bad(&path, raw::reason(&e))),
-    }
+    let file = open_source(Path::new(&path))
+        .map_err(|e| Refusal::File { path: path.clone(), reason: e.text })?;
     way.ask(user, Command::SendFile { to, path, descriptor: Some(0) }, Some(file.into())).await
 }
 

@@ -1,6 +1,7 @@
 //! The driver on real descriptors: a pty, pipes, a file, /dev/null; the node is a puppet.
 
 use std::cell::RefCell;
+use std::fs::File;
 use std::io::{Read, Write};
 
 use nix::pty::openpty;
@@ -172,7 +173,10 @@ fn an_image_is_opened_here_and_handed_over() {
     let sent = puppet.asked.borrow().iter().filter(|a| a.2).count();
     assert_eq!((sent, puppet.typed().len()), (1, 1));
     let said = everything(read);
-    assert!(said.contains("that is a folder") && said.contains("/no: no such file"), "{said:?}");
+    assert!(
+        said.contains("is a folder, not a file") && said.contains("/no: no such file"),
+        "{said:?}"
+    );
 }
 
 #[test]

@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::FutureExt;
-use nix::sys::stat::{SFlag, fstat};
 use serde::Serialize;
 use serde_json::{Value, json};
 use smol::Timer;
@@ -170,12 +169,6 @@ impl Session {
         if let Some(index) = descriptor {
             let file = files.into_iter().nth(*index as usize);
             let file = file.ok_or(Standard::InvalidParameter("fileDescriptor".into()))?;
-            let regular = fstat(&file)
-                .is_ok_and(|s| s.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits());
-            if !regular {
-                let reason = "not a regular file".into();
-                return Err(refused(&Refusal::File { path: path.clone(), reason }));
-            }
             return Ok(Some(file));
         }
         if !may_name_paths(self.caller.uid, nix::unistd::geteuid().as_raw()) {

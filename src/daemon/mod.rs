@@ -23,7 +23,7 @@ use crate::command::Command;
 use crate::config::{Kept, Settings, Sources, kept};
 use crate::control;
 use crate::hub::{Hub, Local, Way};
-use crate::model::{Answer, Event, Handle, Status, Wall, What};
+use crate::model::{Answer, Event, Handle, IoError, Status, Wall, What};
 use crate::node::{self, Birth, Node};
 use crate::store::files::Files;
 
@@ -97,6 +97,9 @@ async fn daemon_to_attach(start: &Start) -> Option<PathBuf> {
     }
     None
 }
+
+/// By then a node that starts has joined, and whoever is here has answered it.
+const HEARING: Duration = Duration::from_millis(node::CLAIM_MS + 500);
 
 const DAEMON: &str = "daemon";
 const TERMINAL: &str = "terminal";
@@ -179,7 +182,8 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
         Some(socket) => socket,
         None => control::socket::Socket::bind(&grounds.place.socket),
     };
-    let socket = socket.map_err(|e| format!("{}: {e}", grounds.place.socket.display()))?;
+    let socket =
+        socket.map_err(|e| format!("{}: {}", grounds.place.socket.display(), IoError::from(e)))?;
     let epoch = fastrand::u64(..);
     let (hub, calls) = Hub::new(epoch);
     let asks_handle = start.terminal
@@ -238,7 +242,15 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
                 let hub = Rc::clone(&hub);
                 let acting = start.acting.clone();
                 let chat = async {
-                    let ask_handle = if asks_handle { Some(free_handle(&hub).await) } else { None };
+                    let ask_handle = if asks_handle {
+                        Some(free_handle(&hub).await)
+                    } else {
+                        if !terminal::is_one() {
+                            // a script's first line is for whoever is here: they are heard first
+                            smol::Timer::after(HEARING).await;
+                        }
+                        None
+                    };
                     let chat = terminal::Chat { acting, ask_handle, own: true };
                     let code = terminal::chat(&local, chat).await;
                     let _ = quit.0.send(()).await;

@@ -190,10 +190,18 @@ pub enum Refusal {
     Failed { reason: String },
 }
 
+/// Characters of a refused value that are repeated.
+const MAX_SHOWN: usize = 120;
+
 impl Refusal {
-    /// A [`Refusal::BadValue`] in the order people read it.
+    /// A [`Refusal::BadValue`] in the order people read it; of a long value its beginning.
     pub fn bad(what: &str, found: impl Into<String>, expected: impl Into<String>) -> Refusal {
-        Refusal::BadValue { what: what.into(), found: found.into(), expected: expected.into() }
+        let mut found: String = found.into();
+        if let Some((end, _)) = found.char_indices().nth(MAX_SHOWN) {
+            found.truncate(end);
+            found.push('…');
+        }
+        Refusal::BadValue { what: what.into(), found, expected: expected.into() }
     }
 }
 
@@ -213,6 +221,7 @@ impl std::fmt::Display for Refusal {
                 write!(f, "{handle} is taken: {free} is free")
             }
             Refusal::BadValue { what, found, expected } => {
+                let found = if found.is_empty() { "nothing" } else { found };
                 write!(f, "{what}: found {found}, expected {expected}")
             }
             Refusal::TooLong { bytes, limit } => {

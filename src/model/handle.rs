@@ -120,6 +120,22 @@ impl std::fmt::Display for Handle {
     }
 }
 
+impl BadHandle {
+    /// What belongs there instead, after "expected".
+    pub fn expected(&self) -> String {
+        match self {
+            BadHandle::Empty => "a handle of at least one character".into(),
+            BadHandle::TooLong { bytes } => {
+                format!("a handle of at most {MAX_HANDLE} bytes (this one has {bytes})")
+            }
+            BadHandle::Character(c) => {
+                format!("a handle without {c:?}: letters, digits, - and _, such as anna-2")
+            }
+            BadHandle::Reserved => "another handle: `lobby` is the room of everyone".into(),
+        }
+    }
+}
+
 impl std::fmt::Display for BadHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

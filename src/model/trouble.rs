@@ -81,7 +81,10 @@ impl From<&std::io::Error> for IoError {
             E::EMFILE | E::ENFILE => (Trouble::Exhausted, "too many open files"),
             E::ENOBUFS | E::ENOMEM => (Trouble::Exhausted, "out of memory"),
             E::EISDIR => (Trouble::Other, "is a folder, not a file"),
-            E::ELOOP => (Trouble::Other, "is a symbolic link, which is not followed here"),
+            E::ELOOP => (
+                Trouble::Other,
+                "is a symbolic link that leads in a circle or is not followed here",
+            ),
             E::EADDRNOTAVAIL => (Trouble::Other, "this machine does not have that address"),
             errno => (Trouble::Other, errno.desc()),
         };

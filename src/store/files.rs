@@ -202,11 +202,7 @@ impl Desk {
         if !path.is_absolute() {
             return Err(IoError::new(Trouble::Missing, "the path is not absolute"));
         }
-        // Before opening: that alone does something to some devices, and waits on a pipe.
-        regular(&std::fs::metadata(path)?)?;
-        let flags = nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
-        let opened = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-        self.take(file, opened)
+        self.take(file, open_source(path)?)
     }
 
     fn adopt(&mut self, file: FileId, fd: OwnedFd) -> Result<FileDone, IoError> {
@@ -339,6 +335,14 @@ fn by_link(folder: &OwnedFd, part: &str, name: &str) -> Result<(), Errno> {
     // The file has its name now; a part name that stays is swept at the next start.
     let _ = unlinkat(folder, part, UnlinkatFlags::NoRemoveDir);
     Ok(())
+}
+
+/// Opens a file that is to be sent, with the rights of this process. Never waits.
+pub fn open_source(path: &Path) -> Result<File, IoError> {
+    // Before opening: that alone does something to some devices, and waits on a pipe.
+    regular(&std::fs::metadata(path)?)?;
+    let flags = nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
+    Ok(OpenOptions::new().read(true).custom_flags(flags).open(path)?)
 }
 
 fn open_folder(path: &Path) -> Result<Folder, IoError> {

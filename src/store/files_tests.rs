@@ -259,3 +259,12 @@ fn one_operation_past_the_queue_is_refused_not_waited_for() {
     drop(todo);
     assert!(files.submit(ID, FileOp::Close).is_err());
 }
+
+#[test]
+fn a_pipe_to_send_is_refused_and_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, Mode::S_IRUSR).unwrap();
+    assert_eq!(open_source(&pipe).unwrap_err().text, "is a pipe, not a file");
+    assert_eq!(open_source(dir.path()).unwrap_err().text, "is a folder, not a file");
+}

@@ -35,6 +35,7 @@ impl Session {
                 self.known.set(&key, &value);
                 self.news.set(&key, &value);
                 self.news.expect(&key);
+                let value = if value.is_empty() { "\"\"" } else { &value };
                 format!("{key} is {value}{later}")
             }
             (Command::SetHandle { .. }, Answer::Handle(handle)) => {

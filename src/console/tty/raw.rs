@@ -200,11 +200,3 @@ pub fn local_time(at: Wall) -> (u8, u8) {
     };
     (u8::try_from(tm.tm_hour).unwrap_or(0), u8::try_from(tm.tm_min).unwrap_or(0))
 }
-
-/// An error in the words of the system, without the number.
-pub fn reason(e: &io::Error) -> String {
-    match e.raw_os_error() {
-        Some(number) => nix::Error::from_raw(number).desc().to_lowercase(),
-        None => e.to_string(),
-    }
-}
