@@ -3,19 +3,22 @@
 
 use std::fmt::Write;
 
-use crate::capture::{CAPTURES, data};
+use crate::capture::{CAPTURES, IPS, data};
 use klatsch::model::{Direction, Event, TransferState, What};
 
 #[test]
 fn people_are_told_what_happened() {
     let mut wrong = Vec::new();
     for capture in CAPTURES {
-        // in pollo's capture the second speaks to the first
-        let side = usize::from(capture.form != "pollo");
-        let mut bench = capture.stand_in(side);
-        bench.events();
-        capture.replay(&mut bench, side, |_| false);
-        let found: String = bench.events().into_iter().filter_map(line).collect();
+        let mut found = String::new();
+        for side in 0..2 {
+            let mut bench = capture.stand_in(side);
+            bench.events();
+            capture.replay(&mut bench, side, |_| false);
+            writeln!(found, "# told to {} at {}", capture.who[side].0, IPS[side]).unwrap();
+            found.extend(bench.events().into_iter().filter_map(line));
+            assert_eq!(bench.store.under_way(), 0, "{}", capture.name);
+        }
         let path = data(&format!("{}.events", capture.name));
         if std::env::var_os("KLATSCH_BLESS").is_some() {
             std::fs::write(&path, &found).unwrap();
@@ -24,7 +27,6 @@ fn people_are_told_what_happened() {
         if found != expected {
             wrong.push(format!("{}\nfound\n{found}expected\n{expected}", capture.name));
         }
-        assert_eq!(bench.store.under_way(), 0, "{}", capture.name);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
