@@ -293,7 +293,7 @@ impl Node {
         incoming.busy = false;
         let stored = done == FileDone::Appended && incoming.waiting.is_empty();
         if stored && !incoming.ended {
-            self.slcp_do(|m| m.image_stored(key));
+            self.slcp_do(|m| m.image_stored(now.mono, key));
         }
         self.pump(now, key);
     }
@@ -301,7 +301,7 @@ impl Node {
     fn image_kept(&mut self, now: Now, key: ImageKey, path: String, picture: &Picture) {
         let Some(incoming) = self.transfers.incoming.remove(&key) else { return };
         self.transfers.by_file.remove(&incoming.file);
-        self.slcp_do(|m| m.image_stored(key));
+        self.slcp_do(|m| m.image_stored(now.mono, key));
         let Some(user) = self.users.get(incoming.user) else { return };
         let (to, reply) = (user.handle.clone(), user.answers().map(ToOwned::to_owned));
         self.tell_incoming(now, &incoming, TransferState::Done, None);

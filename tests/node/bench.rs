@@ -455,6 +455,11 @@ impl Store {
         })
     }
 
+    /// Whether an answer waits to be given.
+    pub fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Files that are neither finished nor given up.
     pub fn under_way(&self) -> usize {
         self.parts.len() + self.open.len()

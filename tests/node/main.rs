@@ -7,3 +7,4 @@ mod bench;
 mod capture;
 mod events;
 mod forms;
+mod streams;

@@ -193,7 +193,11 @@ impl Machine {
         let lists = encode::lists(entries, list);
         if let (Some(form), Some(chat)) = (form, chat) {
             if form.answers.stream {
-                return self.stream_list(chat, lists);
+                let size = lists.first().map_or(0, Vec::len);
+                if self.answers.allow(now, ip, size) {
+                    self.stream_list(chat, lists);
+                }
+                return;
             }
             places.retain(|_| form.answers.source);
             let discovery = form.answers.discovery.then_some(self.setup.port);
@@ -226,9 +230,8 @@ impl Machine {
     /// Answers a WHO or WHOIS that came over TCP, on that stream.
     pub(super) fn answer_on_stream(&mut self, stream: StreamId, asker: Ipv4Addr) {
         let own = self.own_entries(asker);
-        for bytes in encode::lists(&own, &forms::default().list) {
-            self.net(Net::Write(stream, bytes));
-        }
+        let lists = encode::lists(&own, &forms::default().list);
+        self.net(Net::Write(stream, lists.concat()));
     }
 
     /// Our joined users as someone at `asker` can reach them.

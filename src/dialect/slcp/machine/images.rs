@@ -62,6 +62,13 @@ impl Images {
         [half, offered, paced].into_iter().flatten().min()
     }
 
+    /// A piece of it is on the disk: its sender's time begins anew.
+    pub(super) fn stored(&mut self, now: Millis, key: ImageKey) {
+        if let Some(half) = self.half.iter_mut().find(|h| h.key == key && h.stream.is_some()) {
+            half.last = now;
+        }
+    }
+
     pub(super) fn stream_of(&self, key: ImageKey) -> Option<StreamId> {
         self.half.iter().find(|h| h.key == key)?.stream
     }
@@ -105,7 +112,8 @@ impl Machine {
         }
         self.image_begins(key, head, from, role, Transport::Udp);
         if let Some(port) = back {
-            let fetch = Stream::Fetch { key, left: want.unwrap_or(u64::MAX), last: now };
+            let left = want.unwrap_or(u64::MAX);
+            let fetch = Stream::Fetch { key, left, last: now, owed: false };
             let to = SocketAddrV4::new(*from.ip(), port);
             if let Err(error) = self.new_stream(to, fetch) {
                 self.heard(Heard::ImageEnds(key, Err(error)));
@@ -170,15 +178,14 @@ impl Machine {
         }
     }
 
-    /// Bytes on a stream that are no words: the image that a header by UDP promised. `true`:
-    /// they were given out, reading waits.
+    /// Bytes on a stream that are no words: the image that a header by UDP promised.
     pub(super) fn raw_bytes(
         &mut self,
         now: Millis,
         stream: StreamId,
         bytes: Vec<u8>,
         from: SocketAddrV4,
-    ) -> bool {
+    ) {
         let mine = |h: &&mut Half| {
             h.stream == Some(stream)
                 || (h.stream.is_none() && h.from.ip() == from.ip() && h.got == 0)
@@ -187,12 +194,12 @@ impl Machine {
             self.complain(from, "bytes over TCP that are no SLCP: closed");
             self.streams.open.remove(&stream);
             self.net(crate::model::Net::Close(stream));
-            return false;
+            return;
         };
         half.stream = Some(stream);
         let key = half.key;
+        self.owe(stream, key);
         self.half_bytes(now, key, bytes);
-        true
     }
 
     /// A stream that carried such an image ended.

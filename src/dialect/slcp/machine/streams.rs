@@ -28,7 +28,7 @@ pub(super) enum Stream {
     /// Accepted.
     In(Inbound),
     /// We connected to fetch an image that was announced with a port to connect back to.
-    Fetch { key: ImageKey, left: u64, last: Millis },
+    Fetch { key: ImageKey, left: u64, last: Millis, owed: bool },
     /// A text or a list going out.
     Out { tag: Option<u64>, to: SocketAddrV4, parts: VecDeque<Vec<u8>>, together: bool },
     /// An image going out.
@@ -44,6 +44,13 @@ pub(super) struct Inbound {
     pub(super) image: Option<ImageKey>,
     last: Millis,
     idle: bool,
+    /// The driver reads; else we owe it a `ReadMore`.
+    reading: bool,
+    /// Images of which something was given out that is not stored yet: reading waits for them.
+    owed: Vec<ImageKey>,
+    /// An answer to WHO or WHOIS is being written: no other meanwhile, or a stream of questions
+    /// would pile up answers that nobody takes.
+    answering: bool,
 }
 
 #[derive(Default)]
@@ -55,6 +62,8 @@ pub(super) struct Streams {
 impl Streams {
     pub(super) fn wake_at(&self) -> Option<Millis> {
         let at = |stream: &Stream| match stream {
+            Stream::In(s) if !s.owed.is_empty() => None,
+            Stream::Fetch { owed: true, .. } => None,
             Stream::In(s) if s.idle => Some(s.last + STALL_MS),
             Stream::In(s) => Some(s.last + IDLE_MS),
             Stream::Fetch { last, .. } => Some(last + STALL_MS),
@@ -71,7 +80,7 @@ impl Streams {
 
     fn with_image(&self, key: ImageKey) -> Option<StreamId> {
         let has = |stream: &Stream| match stream {
-            Stream::In(s) => s.image == Some(key),
+            Stream::In(s) => s.image == Some(key) || s.owed.contains(&key),
             Stream::Fetch { key: k, .. } => *k == key,
             _ => false,
         };
@@ -108,8 +117,17 @@ impl Machine {
         if self.serve_offered_image(now, stream, from, kind == PortKind::ImagePlus1) {
             return;
         }
-        let inbound =
-            Inbound { from, role, reader: Reader::new(kind), image: None, last: now, idle: false };
+        let inbound = Inbound {
+            from,
+            role,
+            reader: Reader::new(kind),
+            image: None,
+            last: now,
+            idle: false,
+            reading: true,
+            owed: Vec::new(),
+            answering: false,
+        };
         self.streams.open.insert(stream, Stream::In(inbound));
     }
 
@@ -119,14 +137,13 @@ impl Machine {
             Some(Stream::In(_)) => {
                 let is_ours = self.is_ours();
                 let Some(Stream::In(inbound)) = self.streams.open.get_mut(&stream) else { return };
-                (inbound.last, inbound.idle) = (now, false);
+                (inbound.last, inbound.idle, inbound.reading) = (now, false, false);
                 let said = inbound.reader.push(&bytes, &is_ours);
-                if !self.stream_said(now, stream, said) {
-                    self.net(Net::ReadMore(stream));
-                }
+                self.stream_said(now, stream, said);
+                self.read_on(stream);
             }
-            Some(Stream::Fetch { key, left, last }) => {
-                *last = now;
+            Some(Stream::Fetch { key, left, last, owed }) => {
+                (*last, *owed) = (now, true);
                 let take = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left -= take as u64;
                 let (key, done) = (*key, *left == 0);
@@ -142,6 +159,23 @@ impl Machine {
             Some(Stream::Image(_)) => self.outgoing_heard(now, stream, &bytes),
             Some(_) => self.net(Net::ReadMore(stream)),
             None => {}
+        }
+    }
+
+    /// Has the driver read on, unless it does already or something is still to be stored.
+    fn read_on(&mut self, stream: StreamId) {
+        let Some(Stream::In(inbound)) = self.streams.open.get_mut(&stream) else { return };
+        if inbound.owed.is_empty() && !std::mem::replace(&mut inbound.reading, true) {
+            self.net(Net::ReadMore(stream));
+        }
+    }
+
+    /// Notes that a piece of an image was given out.
+    pub(super) fn owe(&mut self, stream: StreamId, key: ImageKey) {
+        if let Some(Stream::In(inbound)) = self.streams.open.get_mut(&stream) {
+            if !inbound.owed.contains(&key) {
+                inbound.owed.push(key);
+            }
         }
     }
 
@@ -224,6 +258,7 @@ impl Machine {
                 }
             }
             Some(Stream::Image(_)) => self.outgoing_wrote(now, stream),
+            Some(Stream::In(inbound)) => inbound.answering = false,
             _ => {}
         }
     }
@@ -273,9 +308,8 @@ impl Machine {
         }
     }
 
-    /// What came in on a stream. `true`: image bytes were given out, reading waits for them.
-    fn stream_said(&mut self, now: Millis, stream: StreamId, said: Vec<StreamSaid>) -> bool {
-        let mut waits = false;
+    /// What came in on a stream.
+    fn stream_said(&mut self, now: Millis, stream: StreamId, said: Vec<StreamSaid>) {
         for said in said {
             let Some(Stream::In(inbound)) = self.streams.open.get_mut(&stream) else { break };
             let (from, role, image) = (inbound.from, inbound.role, inbound.image);
@@ -290,8 +324,8 @@ impl Machine {
                 }
                 StreamSaid::ImageBytes(bytes) => {
                     if let Some(key) = image {
+                        self.owe(stream, key);
                         self.heard(Heard::ImageBytes(key, bytes));
-                        waits = true;
                     }
                 }
                 StreamSaid::ImageEnd => self.image_ended(stream, Ok(())),
@@ -303,15 +337,20 @@ impl Machine {
                     self.image_ended(stream, Err(IoError::new(Trouble::Reset, text)));
                 }
                 StreamSaid::AwaitingBody => self.say_ready(stream, from),
-                StreamSaid::Raw(bytes) => {
-                    waits |= self.raw_bytes(now, stream, bytes, from);
-                }
+                StreamSaid::Raw(bytes) => self.raw_bytes(now, stream, bytes, from),
                 StreamSaid::Unreadable(error) => {
                     self.complain(from, &format!("a line that is no SLCP: {error}"));
                 }
             }
         }
-        waits
+    }
+
+    /// Whether an answer may be written on a stream now; if so, it is noted.
+    fn may_answer(&mut self, stream: StreamId) -> bool {
+        match self.streams.open.get_mut(&stream) {
+            Some(Stream::In(inbound)) => !std::mem::replace(&mut inbound.answering, true),
+            _ => false,
+        }
     }
 
     fn line_said(
@@ -323,14 +362,17 @@ impl Machine {
         role: Role,
     ) {
         match said {
-            Said::Who { .. } => self.answer_on_stream(stream, *from.ip()),
+            Said::Who { .. } => {
+                if self.may_answer(stream) {
+                    self.answer_on_stream(stream, *from.ip());
+                }
+            }
             Said::Whois { wanted, .. } => {
                 let own = self.own_entries(*from.ip());
-                if let Some(entry) = own.into_iter().find(|e| e.handle.is(wanted.as_str())) {
-                    self.net(Net::Write(
-                        stream,
-                        super::super::encode::iam(&entry.handle, entry.ip, entry.port),
-                    ));
+                let entry = own.into_iter().find(|e| e.handle.is(wanted.as_str()));
+                if let Some(entry) = entry.filter(|_| self.may_answer(stream)) {
+                    let iam = super::super::encode::iam(&entry.handle, entry.ip, entry.port);
+                    self.net(Net::Write(stream, iam));
                 }
             }
             Said::List { ref entries, .. } => {
@@ -356,25 +398,47 @@ impl Machine {
     }
 
     /// What was given out of an image is stored: more may come.
-    pub fn image_stored(&mut self, key: ImageKey) {
-        if let Some(stream) = self.streams.with_image(key).or(self.images.stream_of(key)) {
-            self.net(Net::ReadMore(stream));
+    pub fn image_stored(&mut self, now: Millis, key: ImageKey) {
+        self.images.stored(now, key);
+        let Some(stream) = self.streams.with_image(key) else { return };
+        match self.streams.open.get_mut(&stream) {
+            Some(Stream::In(inbound)) => {
+                inbound.owed.retain(|k| *k != key);
+                inbound.last = now;
+                self.read_on(stream);
+            }
+            Some(Stream::Fetch { last, owed, .. }) => {
+                (*last, *owed) = (now, false);
+                self.net(Net::ReadMore(stream));
+            }
+            _ => {}
         }
     }
 
-    /// The image is not wanted, or cannot be kept.
+    /// The image is not wanted, or cannot be kept. A stream that is in the midst of it is closed;
+    /// one that is past it goes on.
     pub fn image_refused(&mut self, key: ImageKey) {
-        let stream = self.streams.with_image(key).or(self.images.stream_of(key));
+        let raw = self.images.stream_of(key);
         self.images.drop_key(key);
-        if let Some(stream) = stream {
-            self.streams.open.remove(&stream);
-            self.net(Net::Close(stream));
+        let Some(stream) = raw.or(self.streams.with_image(key)) else { return };
+        match self.streams.open.get_mut(&stream) {
+            Some(Stream::In(inbound)) if raw.is_none() && inbound.image != Some(key) => {
+                inbound.owed.retain(|k| *k != key);
+                self.read_on(stream);
+            }
+            _ => {
+                self.streams.open.remove(&stream);
+                self.net(Net::Close(stream));
+            }
         }
     }
 
     pub(super) fn tick_streams(&mut self, now: Millis) {
         for id in self.streams.open.keys().copied().collect::<Vec<_>>() {
             match self.streams.open.get_mut(&id) {
+                // the disk has its time; its answer always comes
+                Some(Stream::In(s)) if !s.owed.is_empty() => {}
+                Some(Stream::Fetch { owed: true, .. }) => {}
                 Some(Stream::In(s)) if s.last + STALL_MS <= now => {
                     let text = format!("nothing came for {} seconds", STALL_MS / 1000);
                     self.image_ended(id, Err(IoError::new(Trouble::TimedOut, text)));
@@ -410,7 +474,8 @@ impl Machine {
     fn say_ready(&mut self, stream: StreamId, from: SocketAddrV4) {
         let form = self.chat_address(from).and_then(|a| self.contacts.form(a));
         let ok = form.is_some_and(|f| f.name == "mahiramd");
-        self.net(Net::Write(stream, if ok { b"OK".to_vec() } else { b"READY".to_vec() }));
+        let said = if ok { &b"OK"[..] } else { b"READY" };
+        self.net(Net::Write(stream, said.to_vec()));
     }
 
     pub(super) fn complain(&mut self, from: SocketAddrV4, text: &str) {
