@@ -124,6 +124,14 @@ impl Node {
             self.roster.spoke(now, id);
             return id;
         }
+        // whoever speaks after its LEAVE (Daniyal) is no stranger
+        let gone = handle.and_then(|h| self.roster.gone_at_ip(h, *source.ip()));
+        if let Some((id, addr)) = gone {
+            self.roster.spoke(now, id);
+            self.tell_changes(now);
+            self.slcp_do(|m| m.ask_one(addr));
+            return id;
+        }
         let handle = handle.cloned().unwrap_or_else(|| Handle::nearest(&source.ip().to_string()));
         let port = if chat_port { source.port() } else { 0 };
         let addr = SocketAddrV4::new(*source.ip(), port);

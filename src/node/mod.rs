@@ -345,7 +345,7 @@ impl Node {
             Heard::ImageEnds(key, result) => self.image_ends(now, key, result),
             Heard::Sent(tag) => self.sent(now, tag),
             Heard::NotSent(tag, error) => self.not_sent(now, tag, &error),
-            Heard::WantBytes(tag) => self.want_bytes(now, tag),
+            Heard::WantBytes(tag) => self.want_bytes(tag),
             Heard::Port(id, Ok(port)) => {
                 if let Some(user) = self.users.get_mut(id) {
                     user.port = Some(port);

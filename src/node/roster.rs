@@ -160,6 +160,13 @@ impl Roster {
         found
     }
 
+    /// Whoever of this handle left this address last.
+    pub fn gone_at_ip(&self, handle: &Handle, ip: Ipv4Addr) -> Option<(PeerId, SocketAddrV4)> {
+        let gone = self.called(handle.as_str()).filter(|p| !p.is_here() && p.has_ip(ip));
+        let known = gone.filter(|p| p.heard.is_some() && p.route().addr.port() != 0);
+        known.max_by_key(|p| p.gone_at).map(|p| (p.id, p.route().addr))
+    }
+
     /// Someone said of itself that it is here; `join` may rename.
     pub fn hear(
         &mut self,

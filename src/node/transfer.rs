@@ -41,6 +41,10 @@ struct Outgoing {
     to: VecDeque<Leg>,
     offset: u64,
     told: u64,
+    /// For whom the file is being read.
+    reading: Option<u64>,
+    /// For whom it is to be read once that is over.
+    wanted: Option<u64>,
 }
 
 struct Leg {
@@ -256,6 +260,13 @@ impl Node {
         }
         let Some(out) = self.transfers.outgoing.get_mut(&file) else { return };
         let Some(tag) = out.to.front().map(|leg| leg.tag) else { return };
+        if out.reading.take() != Some(tag) {
+            // it was read for somebody who failed meanwhile
+            if let Some(tag) = out.wanted.take() {
+                self.want_bytes(tag);
+            }
+            return;
+        }
         match result {
             Ok(FileDone::Read(bytes)) if bytes.is_empty() && out.offset < out.size => {
                 let error = IoError::new(Trouble::Other, "the file became shorter meanwhile");
@@ -374,6 +385,10 @@ impl Node {
         if picture.format == "unknown" {
             return Err(refuse("it is no image that is known: SLCP carries images only".into()));
         }
+        let Some(_) = self.users.get(opening.user) else {
+            let reason = "its sender is no user of this node now";
+            return Err(Refusal::Failed { reason: reason.into() });
+        };
         let mut out = Outgoing {
             path: opening.path.clone(),
             size,
@@ -381,6 +396,8 @@ impl Node {
             to: VecDeque::new(),
             offset: 0,
             told: 0,
+            reading: None,
+            wanted: None,
         };
         let entry = self.new_entry();
         let mut tags = Vec::new();
@@ -435,10 +452,49 @@ impl Node {
     }
 
     /// The machine takes more of an image.
-    pub(super) fn want_bytes(&mut self, _now: Now, tag: u64) {
-        if let Some((file, out)) = self.transfers.sending(tag) {
-            let offset = out.offset;
-            self.file(file, FileOp::Read { offset });
+    pub(super) fn want_bytes(&mut self, tag: u64) {
+        let Some((file, out)) = self.transfers.sending(tag) else { return };
+        if out.reading.is_some() {
+            out.wanted = Some(tag);
+            return;
+        }
+        out.reading = Some(tag);
+        let offset = out.offset;
+        self.file(file, FileOp::Read { offset });
+    }
+
+    /// A local user is gone: what it was sending ends, and so does what it was being sent, save
+    /// what is whole already, which the box's own user gets.
+    pub(super) fn user_removed(&mut self, now: Now, user: UserId) {
+        let error = IoError::new(Trouble::Missing, "its sender is no user of this node now");
+        let mut tags = Vec::new();
+        for out in self.transfers.outgoing.values() {
+            tags.extend(out.to.iter().filter(|l| l.user == user).map(|l| l.tag));
+        }
+        // from the last to the first, so that nobody is begun with on the way
+        for tag in tags.into_iter().rev() {
+            let waits = |out: &mut Outgoing| {
+                let at = out.to.iter().position(|l| l.tag == tag)?;
+                if at > 0 { out.to.remove(at) } else { None }
+            };
+            if self.transfers.outgoing.values_mut().find_map(waits).is_some() {
+                self.set_state(now, tag, Delivery::Failed, Some(error.text.clone()));
+            } else {
+                self.slcp_do(|m| m.image_aborted(tag));
+                self.not_sent(now, tag, &error);
+            }
+        }
+        let own = self.users.acting(None).unwrap_or(user);
+        let mut ended = Vec::new();
+        for (key, incoming) in &mut self.transfers.incoming {
+            match incoming.user == user {
+                true if incoming.ended => incoming.user = own,
+                true => ended.push(*key),
+                false => {}
+            }
+        }
+        for key in ended {
+            self.fail_incoming(now, key, "its recipient is no user of this node now");
         }
     }
 

@@ -8,3 +8,4 @@ mod capture;
 mod events;
 mod forms;
 mod streams;
+mod transfers;

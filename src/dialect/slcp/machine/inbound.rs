@@ -250,7 +250,10 @@ impl Machine {
     pub(super) fn addressed(&self, role: Role, named: Option<&Handle>) -> Option<UserId> {
         let by_name = named.and_then(|handle| self.user_called(handle));
         let by_port = match role {
-            Role::ChatUdp(user) | Role::Tcp(user, _) => Some(user),
+            // a stream may have outlived its user
+            Role::ChatUdp(user) | Role::Tcp(user, _) => {
+                Some(user).filter(|user| self.users.contains_key(user))
+            }
             Role::Discovery | Role::ImageUdp => None,
         };
         by_name.or(by_port).or_else(|| self.users.keys().next().copied())

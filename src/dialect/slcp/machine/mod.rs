@@ -370,7 +370,11 @@ impl Machine {
         to: &Addressee,
         text: &str,
     ) -> Result<(), encode::TooLong> {
-        let Some(me) = self.users.get(&user) else { return Ok(()) };
+        let Some(me) = self.users.get(&user) else {
+            let error = IoError::new(Trouble::Missing, "its sender is no user of this node now");
+            self.heard(Heard::NotSent(tag, error));
+            return Ok(());
+        };
         let form = self.contacts.sending_form(to.addr);
         let parts = encode::texts(form, &me.handle, &to.handle, text)?;
         if self.contacts.uses_tcp(to.addr) {
