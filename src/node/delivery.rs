@@ -1,7 +1,7 @@
 //! Texts: who a message is from, who it is for, and what became of it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::roster::Route;
 use super::{Lesson, Node};
@@ -47,6 +47,12 @@ impl Deliveries {
         self.next += 1;
         self.pending.insert(self.next, pending);
         self.next
+    }
+
+    /// How many more can be noted.
+    pub(super) fn room(&self) -> usize {
+        let open = self.pending.values().filter(|p| !p.state.is_settled()).count();
+        MAX_PENDING.saturating_sub(open)
     }
 
     fn is_full(&self) -> bool {
@@ -97,7 +103,8 @@ impl Node {
 
     /// Answers for a user who is away: once per peer and period, never an autoreply.
     pub(super) fn autoreply(&mut self, now: Now, user: UserId, to: PeerId, reply: Option<String>) {
-        if let Some(reply) = reply.filter(|_| self.answered.allow(now.mono, user, to)) {
+        let Some(host) = self.roster.get(to).map(|p| *p.route().addr.ip()) else { return };
+        if let Some(reply) = reply.filter(|_| self.answered.allow(now.mono, user, to, host)) {
             // it is at most MAX_AUTOREPLY bytes, so it always fits
             let _ = self.text_out(now, user, &[Target::Peer(to)], None, &reply, true);
         }
@@ -166,8 +173,13 @@ impl Node {
             let what = self.outgoing(entry, conversation, &from, None, text, autoreply);
             self.tell(now, Some(from.clone()), what);
         }
-        let mut tags = Vec::new();
+        let (mut tags, mut receipts) = (Vec::new(), Vec::new());
         for target in targets {
+            if self.deliveries.pending.len() >= MAX_PENDING {
+                // what was handed over gives room, and its receipt is made before it is forgotten
+                self.settle(now);
+                receipts.extend(tags.drain(..).filter_map(|tag| self.receipt(tag)));
+            }
             if conversation.is_none() {
                 let what = self.outgoing(entry, None, &from, Some(*target), text, autoreply);
                 self.tell(now, Some(from.clone()), what);
@@ -175,7 +187,8 @@ impl Node {
             tags.push(self.text_to(now, user, entry, *target, text, autoreply));
         }
         self.settle(now);
-        Ok(tags.into_iter().filter_map(|tag| self.receipt(tag)).collect())
+        receipts.extend(tags.into_iter().filter_map(|tag| self.receipt(tag)));
+        Ok(receipts)
     }
 
     fn outgoing(
@@ -301,7 +314,9 @@ impl Node {
         };
         self.tell(now, Some(handle), what);
         if let Some(reply) = reply.filter(|_| !auto) {
-            if self.answered.allow(now.mono, to, local_peer(from)) {
+            // each of our users is a host of its own here: nobody can pretend to be one
+            let host = Ipv4Addr::from(from.0);
+            if self.answered.allow(now.mono, to, local_peer(from), host) {
                 let _ = self.text_out(now, to, &[Target::Local(from)], None, &reply, true);
             }
         }

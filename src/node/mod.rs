@@ -238,7 +238,9 @@ impl Node {
     }
 
     fn tick(&mut self, now: Now) {
-        self.slcp_do(|m| m.tick(now.mono));
+        if let Some(machine) = &mut self.slcp {
+            machine.tick(now.mono, || self.roster.here().count());
+        }
         self.roster.sweep(now.mono);
         if self.claim_until.is_some_and(|at| at <= now.mono) {
             self.claim_until = None;
@@ -374,6 +376,7 @@ impl Node {
             Change::Joined { id, new } => {
                 let Some(peer) = self.roster.get(id) else { return };
                 let addr = peer.route().addr;
+                let blocked = self.is_blocked(peer.handle.as_str());
                 let what = What::PeerJoined {
                     peer: id,
                     handle: peer.handle.to_string(),
@@ -381,13 +384,18 @@ impl Node {
                     address: addr.ip().to_string(),
                     port: addr.port(),
                 };
-                self.tell(now, None, what);
+                if !blocked {
+                    self.tell(now, None, what);
+                }
                 if new {
                     self.slcp_do(|m| m.welcome(now.mono, addr));
                 }
             }
             Change::Left(id, handle, reason) => {
                 self.warned_taken.remove(&id);
+                if self.is_blocked(handle.as_str()) {
+                    return;
+                }
                 let what = What::PeerLeft {
                     peer: id,
                     handle: handle.to_string(),
@@ -398,6 +406,10 @@ impl Node {
             }
             Change::Renamed(id, old) => {
                 let Some(peer) = self.roster.get(id) else { return };
+                // one who is heard on one side of it is told of
+                if self.is_blocked(peer.handle.as_str()) && self.is_blocked(old.as_str()) {
+                    return;
+                }
                 let what = What::PeerRenamed {
                     peer: id,
                     handle: peer.handle.to_string(),
@@ -409,6 +421,9 @@ impl Node {
             Change::Away(id, away) => {
                 let Some(peer) = self.roster.get(id) else { return };
                 let (handle, dialect) = (peer.handle.to_string(), peer.route().dialect);
+                if self.is_blocked(&handle) {
+                    return;
+                }
                 let what = if away {
                     What::PeerAway { peer: id, handle, dialect }
                 } else {

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use crate::model::limits::{MAX_PEERS, MAX_ROUTES};
+use crate::model::limits::{MAX_HINTS, MAX_NAMESAKES, MAX_PEERS, MAX_ROUTES};
 use crate::model::{Dialect, Handle, Millis, Now, PeerId, Presence, Wall};
 
 /// Two JOINs of one handle and port on two interfaces within this time are one box with two
@@ -24,6 +24,10 @@ const MUTE_MS: Millis = 30 * 60 * 1_000;
 const GRAVE_MS: Millis = 120_000;
 /// Peers that are gone are forgotten after so long.
 const FORGET_MS: Millis = 24 * 60 * 60 * 1_000;
+/// Whoever is heard again after this long is no forgery of a moment.
+const CONFIRM_MS: Millis = 500;
+/// When the table is full, so many leave it at once: looking through it costs time.
+const EVICT: usize = MAX_PEERS / 32;
 
 /// Someone elsewhere.
 #[derive(Debug)]
@@ -41,6 +45,9 @@ pub struct Peer {
     /// When it went.
     pub gone_at: Millis,
     joined_at: Millis,
+    first_heard: Option<Millis>,
+    /// It was heard more than once, apart in time, or answered: not the forgery of a moment.
+    confirmed: bool,
     probes: u8,
     probe_at: Millis,
     answers: bool,
@@ -101,6 +108,8 @@ pub struct Roster {
     peers: BTreeMap<PeerId, Peer>,
     by_addr: HashMap<SocketAddrV4, PeerId>,
     by_key: BTreeSet<(Box<str>, PeerId)>,
+    /// Who is believed to be here because of others' lists alone.
+    hints: BTreeSet<PeerId>,
     sweep_at: Option<Millis>,
     /// A peer silent for so long is asked; set from the announcement period.
     silent: Millis,
@@ -216,6 +225,10 @@ impl Roster {
             if peer.is_here() || now < peer.gone_at + GRAVE_MS || !peer.handle.is(handle.as_str()) {
                 return;
             }
+            if self.hints.len() >= MAX_HINTS {
+                return;
+            }
+            self.hints.insert(id);
             peer.heard = None;
             peer.presence = Presence::Online;
             (peer.probes, peer.probe_at) = (0, now + jitter);
@@ -226,7 +239,11 @@ impl Roster {
             if self.called(handle.as_str()).any(|p| p.has_ip(ip) && p.is_here()) {
                 return;
             }
+            if self.hints.len() >= MAX_HINTS {
+                return;
+            }
             let id = self.insert(now, handle, route);
+            self.hints.insert(id);
             self.changes.push(Change::Joined { id, new: false });
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.presence = Presence::Online;
@@ -317,7 +334,11 @@ impl Roster {
         let silent = self.silent;
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let new = peer.heard.is_none();
+        self.hints.remove(&id);
         peer.answers |= answer;
+        peer.confirmed |= answer && peer.probes > 0
+            || peer.first_heard.is_some_and(|first| first + CONFIRM_MS <= now.mono);
+        peer.first_heard.get_or_insert(now.mono);
         peer.heard = Some((now.mono, now.wall));
         (peer.probes, peer.probe_at) = (0, now.mono + silent);
         if join {
@@ -364,6 +385,9 @@ impl Roster {
         let ids: Vec<PeerId> = self
             .called(handle.as_str())
             .filter(|p| p.is_here() && p.routes.iter().any(|r| r.link == route.link))
+            // whoever is being asked already is not asked the more
+            .filter(|p| p.probes == 0 && p.probe_at > now)
+            .take(MAX_NAMESAKES)
             .map(|p| p.id)
             .collect();
         for id in ids {
@@ -420,6 +444,7 @@ impl Roster {
         if peer.is_here() {
             peer.presence = Presence::Gone;
             peer.gone_at = now;
+            self.hints.remove(&id);
             self.changes.push(Change::Left(id, peer.handle.clone(), reason.into()));
         }
     }
@@ -440,6 +465,8 @@ impl Roster {
             heard: None,
             gone_at: now,
             joined_at: 0,
+            first_heard: None,
+            confirmed: false,
             probes: 0,
             probe_at: now,
             answers: false,
@@ -450,11 +477,24 @@ impl Roster {
         id
     }
 
-    /// What is least worth goes first: whom nobody but a list knows, who is gone, who was not
-    /// heard for longest.
+    /// What is least worth goes first: whom nobody but a list knows, who is gone, who was heard
+    /// but once (the newest first: a flood is new), who was not heard for longest. Of those heard
+    /// more than once only one goes.
     fn evict(&mut self) {
-        let worth = |p: &Peer| (p.heard.is_some(), p.is_here(), p.heard.map(|(mono, _)| mono));
-        if let Some(id) = self.peers.values().min_by_key(|p| worth(p)).map(|p| p.id) {
+        let here = |p: &Peer| p.is_here() && p.heard.is_some();
+        let worth = |p: &Peer| {
+            let heard = p.heard.map_or(0, |(mono, _)| mono);
+            let age = if p.confirmed || !here(p) { heard } else { Millis::MAX - heard };
+            (here(p), p.confirmed, age)
+        };
+        let mut all: Vec<_> = self.peers.values().map(|p| (worth(p), p.id)).collect();
+        all.sort_unstable();
+        let kept = |(n, ((here, confirmed, _), _)): &(usize, &((bool, bool, _), PeerId))| {
+            *n == 0 || !(*here && *confirmed)
+        };
+        let out: Vec<PeerId> =
+            all.iter().take(EVICT).enumerate().filter(kept).map(|(_, (_, id))| *id).collect();
+        for id in out {
             self.remove(id, "forgotten: too many peers");
         }
     }
@@ -466,6 +506,7 @@ impl Roster {
         }
         if let Some(peer) = self.peers.remove(&id) {
             self.by_key.remove(&(peer.handle.key().into(), id));
+            self.hints.remove(&id);
             for route in peer.routes {
                 self.by_addr.remove(&route.addr);
                 self.changes.push(Change::Forgot(route.addr));

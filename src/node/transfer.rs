@@ -9,7 +9,7 @@ use super::Node;
 use super::delivery::{Pending, Target, local_peer};
 use super::io::{Action, FileDone, FileId, FileOp, Picture, Ticket};
 use crate::dialect::slcp::machine::{Addressee, ImageHeard, ImageKey};
-use crate::model::limits::{MAX_TRANSFERS, MAX_TRANSFERS_PER_PEER};
+use crate::model::limits::{MAX_PENDING, MAX_TRANSFERS, MAX_TRANSFERS_PER_PEER};
 use crate::model::{
     Answer, Delivery, Dialect, Direction, EntryId, IoError, Now, PeerId, Receipt, Refusal,
     TransferState, Trouble, UserId, What,
@@ -389,6 +389,10 @@ impl Node {
             let reason = "its sender is no user of this node now";
             return Err(Refusal::Failed { reason: reason.into() });
         };
+        if self.deliveries.room() < opening.targets.len() {
+            let limit = MAX_PENDING as u64;
+            return Err(Refusal::TooMany { what: "deliveries that wait".into(), limit });
+        }
         let mut out = Outgoing {
             path: opening.path.clone(),
             size,
