@@ -25,6 +25,7 @@ use crate::model::{
 use delivery::Deliveries;
 use io::{Action, Input, Ticket};
 use roster::{Change, Roster, Route};
+pub use transfer::MAX_WAITING_BYTES;
 use transfer::Transfers;
 use users::{Answered, User, Users};
 

@@ -382,14 +382,17 @@ impl Roster {
     /// Whoever bears this handle at another address on the same interface may have moved here:
     /// it is asked, and goes if it does not answer.
     fn probe_namesakes(&mut self, now: Millis, handle: &Handle, route: Route) {
-        let ids: Vec<PeerId> = self
+        let bearers: Vec<&Peer> = self
             .called(handle.as_str())
             .filter(|p| p.is_here() && p.routes.iter().any(|r| r.link == route.link))
-            // whoever is being asked already is not asked the more
-            .filter(|p| p.probes == 0 && p.probe_at > now)
-            .take(MAX_NAMESAKES)
-            .map(|p| p.id)
+            .take(MAX_NAMESAKES + 1)
             .collect();
+        if bearers.len() > MAX_NAMESAKES {
+            return; // nobody moved: many call themselves so, or one pretends to be many
+        }
+        // whoever is being asked already is not asked the more
+        let quiet = bearers.into_iter().filter(|p| p.probes == 0 && p.probe_at > now);
+        let ids: Vec<PeerId> = quiet.map(|p| p.id).collect();
         for id in ids {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.probe_at = now;

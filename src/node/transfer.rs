@@ -126,6 +126,7 @@ impl Node {
         self.transfers.by_file.insert(file, key);
         self.transfers.incoming.insert(key, incoming);
         self.file(file, FileOp::Create { stem });
+        self.slcp_do(|m| m.image_wanted(now.mono, key));
     }
 
     fn why_refuse(&self, peer: PeerId, size: Option<u64>) -> Option<String> {

@@ -155,9 +155,8 @@ impl Answered {
     /// Whether this peer at this host may be answered now; if so, it is noted.
     pub fn allow(&mut self, now: Millis, user: UserId, peer: PeerId, host: Ipv4Addr) -> bool {
         self.last.retain(|_, (at, _)| *at + AUTOREPLY_MS > now);
-        let of_host = |((u, _), (_, h)): &(&(UserId, PeerId), &(Millis, Ipv4Addr))| {
-            *u == user && *h == host
-        };
+        let of_host =
+            |((u, _), (_, h)): &(&(UserId, PeerId), &(Millis, Ipv4Addr))| *u == user && *h == host;
         if self.last.contains_key(&(user, peer))
             || self.last.len() >= MAX_ANSWERED
             || self.last.iter().filter(of_host).count() >= MAX_AUTOREPLIES_PER_HOST

@@ -165,8 +165,14 @@ fn who_is_answered_where_the_program_listens() {
     // form, JOIN and its port, WHO and its port, where the answer goes
     let rows: &[(&str, &str, u16, &str, u16, &str)] = &[
         ("fabian", "JOIN Eva 12345", 12345, "WHO\n", 12345, "udp 12345 KNOWUSERS"),
-        ("lucaatm-json", r#"["JOIN", "Eva", "192.168.178.11", 5001]"#, 5001, r#"["WHO", "Eva"]"#,
-            5001, "udp 5001 [\"KNOWNUSERS\""),
+        (
+            "lucaatm-json",
+            r#"["JOIN", "Eva", "192.168.178.11", 5001]"#,
+            5001,
+            r#"["WHO", "Eva"]"#,
+            5001,
+            "udp 5001 [\"KNOWNUSERS\"",
+        ),
         ("no-ipc", "JOIN Eva 5001", 50_795, "WHO", 51_714, "udp 5001 KNOWNUSERS"),
         ("robin", "JOIN Eva 5001\n", 51_345, "WHO\n", 44_081, "tcp 5001 KNOWUSERS"),
         ("maximilian", "JOIN Eva 36619\n", 46_935, "WHO\n", 42_394, "udp 4000 KNOWUSERS"),
@@ -177,8 +183,14 @@ fn who_is_answered_where_the_program_listens() {
         ("rajan", "JOIN Eva 5010\n", 5010, "WHO\n", 5010, "udp 5010 KNOWNUSERS"),
         ("florandaa", "JOIN Eva 5001 5101", 50_000, "WHO", 50_001, "udp 5101 KNOWNUSERS"),
         ("mahiramd", "JOIN Eva 5211", 4000, "WHO", 4000, "udp 4000 SEEN"),
-        ("milad3z", "JOIN team Eva 192.168.178.11 5000", 40_000, "WHO team Eva 5000", 40_001,
-            "udp 5000 KNOWUSERS"),
+        (
+            "milad3z",
+            "JOIN team Eva 192.168.178.11 5000",
+            40_000,
+            "WHO team Eva 5000",
+            40_001,
+            "udp 5000 KNOWUSERS",
+        ),
         ("daniyal", "JOIN Eva 5001", 54_302, "WHO", 49_181, "udp 49181 KNOWUSERS"),
         ("jalal", "JOIN Eva 5008\n", 4000, "WHO", 4000, "udp 4000 KNOWUSERS"),
         ("bymy", "JOIN Eva 5000", 50_000, "WHO", 50_001, "udp 5000 KNOWNUSERS"),
@@ -214,23 +226,62 @@ fn who_is_answered_where_the_program_listens() {
 #[test]
 fn programs_of_the_tables_are_spoken_to_as_the_tables_say() {
     let rows: &[(&str, &[(u16, To, &str)], &str)] = &[
-        ("artur", &[(4000, To::Discovery, "JOIN Nora 5000\n"), (5000, To::Discovery,
-            "JOIN Nora 5000\n"), (5000, To::Chat, "MSG Ben \"hallo du\"\n")],
-            "udp 5000 MSG Nora \"gut so\"\n"),
-        ("milad3z", &[(5000, To::Discovery, "JOIN team Nora 192.168.178.11 5000"),
-            (5000, To::Chat, "MSG Nora hallo\\ du")], "udp 5000 MSG Ben gut\\ so"),
-        ("jalal", &[(4000, To::Discovery, "JOIN Nora 5008\n"), (5008, To::Discovery,
-            "JOIN Nora 5008"), (5008, To::Chat, "MSG Nora Ben hallo du")],
-            "udp 5008 MSG Ben Nora gut so"),
-        ("bymy", &[(50_000, To::Discovery, "JOIN Nora 5000"), (50_001, To::Chat,
-            "MSG Nora hallo du")], "udp 5000 MSG Ben gut so"),
-        ("meriem", &[(50_000, To::Discovery, "JOIN Nora 5001\n"), (5001, To::Chat,
-            "MSG Nora \"hallo du\"\n")], "udp 5001 MSG Ben \"gut so\"\n"),
-        ("florandaa", &[(50_000, To::Discovery, "JOIN Nora 5001 5101"), (50_000, To::Tcp(0),
-            "Nora: hallo du")], "tcp 5001 Ben: gut so"),
-        ("mahiramd", &[(4000, To::Discovery, "JOIN Nora 5211"), (4000, To::Discovery,
-            "SEEN Nora 192.168.178.11 5211"), (50_000, To::Tcp(0), "Nora: hallo du")],
-            "tcp 5211 Ben: gut so"),
+        (
+            "artur",
+            &[
+                (4000, To::Discovery, "JOIN Nora 5000\n"),
+                (5000, To::Discovery, "JOIN Nora 5000\n"),
+                (5000, To::Chat, "MSG Ben \"hallo du\"\n"),
+            ],
+            "udp 5000 MSG Nora \"gut so\"\n",
+        ),
+        (
+            "milad3z",
+            &[
+                (5000, To::Discovery, "JOIN team Nora 192.168.178.11 5000"),
+                (5000, To::Chat, "MSG Nora hallo\\ du"),
+            ],
+            "udp 5000 MSG Ben gut\\ so",
+        ),
+        (
+            "jalal",
+            &[
+                (4000, To::Discovery, "JOIN Nora 5008\n"),
+                (5008, To::Discovery, "JOIN Nora 5008"),
+                (5008, To::Chat, "MSG Nora Ben hallo du"),
+            ],
+            "udp 5008 MSG Ben Nora gut so",
+        ),
+        (
+            "bymy",
+            &[(50_000, To::Discovery, "JOIN Nora 5000"), (50_001, To::Chat, "MSG Nora hallo du")],
+            "udp 5000 MSG Ben gut so",
+        ),
+        (
+            "meriem",
+            &[
+                (50_000, To::Discovery, "JOIN Nora 5001\n"),
+                (5001, To::Chat, "MSG Nora \"hallo du\"\n"),
+            ],
+            "udp 5001 MSG Ben \"gut so\"\n",
+        ),
+        (
+            "florandaa",
+            &[
+                (50_000, To::Discovery, "JOIN Nora 5001 5101"),
+                (50_000, To::Tcp(0), "Nora: hallo du"),
+            ],
+            "tcp 5001 Ben: gut so",
+        ),
+        (
+            "mahiramd",
+            &[
+                (4000, To::Discovery, "JOIN Nora 5211"),
+                (4000, To::Discovery, "SEEN Nora 192.168.178.11 5211"),
+                (50_000, To::Tcp(0), "Nora: hallo du"),
+            ],
+            "tcp 5211 Ben: gut so",
+        ),
     ];
     for (form, told, expected) in rows {
         let mut bench = Bench::new("Ben", "192.168.178.12");

@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but not in their helpers
 
+mod attacks;
 mod bench;
 mod capture;
 mod events;
 mod forms;
+mod limits;
 mod streams;
 mod transfers;

@@ -41,6 +41,8 @@ struct Chunks {
 pub(super) struct Images {
     next: u64,
     half: Vec<Half>,
+    /// Images to be fetched once the node wants them: where, and how many bytes.
+    to_fetch: BTreeMap<ImageKey, (SocketAddrV4, u64)>,
     pub(super) offered: Vec<super::outgoing::Offered>,
     pub(super) datagrams: BTreeMap<u64, super::outgoing::ByDatagram>,
 }
@@ -53,6 +55,7 @@ impl Images {
 
     pub(super) fn drop_key(&mut self, key: ImageKey) {
         self.half.retain(|h| h.key != key);
+        self.to_fetch.remove(&key);
     }
 
     pub(super) fn wake_at(&self) -> Option<Millis> {
@@ -112,12 +115,8 @@ impl Machine {
         }
         self.image_begins(key, head, from, role, Transport::Udp);
         if let Some(port) = back {
-            let left = want.unwrap_or(u64::MAX);
-            let fetch = Stream::Fetch { key, left, last: now, owed: false };
             let to = SocketAddrV4::new(*from.ip(), port);
-            if let Err(error) = self.new_stream(to, fetch) {
-                self.heard(Heard::ImageEnds(key, Err(error)));
-            }
+            self.images.to_fetch.insert(key, (to, want.unwrap_or(u64::MAX)));
             return;
         }
         self.images.half.push(Half {
@@ -132,6 +131,15 @@ impl Machine {
         });
         if !body.is_empty() {
             self.half_bytes(now, key, body);
+        }
+    }
+
+    /// The node takes an image that began: what is to be fetched is fetched now.
+    pub fn image_wanted(&mut self, now: Millis, key: ImageKey) {
+        let Some((to, left)) = self.images.to_fetch.remove(&key) else { return };
+        let fetch = Stream::Fetch { key, left, last: now, owed: false };
+        if let Err(error) = self.new_stream(to, fetch) {
+            self.heard(Heard::ImageEnds(key, Err(error)));
         }
     }
 
@@ -261,7 +269,8 @@ impl Machine {
         let Some(half) = self.images.half.iter_mut().find(|h| same(h)) else { return };
         let (key, Some(chunks)) = (half.key, half.chunks.as_mut()) else { return };
         half.last = now;
-        if index < chunks.next || chunks.early.len() >= MAX_EARLY_CHUNKS {
+        let full = chunks.early.len() >= MAX_EARLY_CHUNKS && index != chunks.next;
+        if index < chunks.next || full {
             return; // a double, or too far out of order: the stall will end it
         }
         chunks.early.insert(index, data);
