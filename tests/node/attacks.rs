@@ -43,11 +43,14 @@ fn bytes_to(bench: &mut Bench, host: &str) -> (usize, usize) {
     out
 }
 
+/// What a kind of attack is called, where it goes, and what its messages say.
+type Kind<'a> = (&'a str, To, &'a dyn Fn(usize) -> String);
+
 /// One forged source, each message a hundred times within a second, one kind after the other.
 #[test]
 fn what_comes_out_for_what_comes_in_is_bounded() {
     let junk = "x".repeat(500);
-    let kinds: &[(&str, To, &dyn Fn(usize) -> String)] = &[
+    let kinds: &[Kind] = &[
         ("WHO", To::Discovery, &|_| "WHO".into()),
         ("WHO json", To::Discovery, &|_| r#"["WHO", "x"]"#.into()),
         ("WHO port", To::Discovery, &|n| format!("WHO t x {}", 7_000 + n)),

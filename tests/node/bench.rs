@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use klatsch::command::Command;
 use klatsch::config::{Kept, Settings};
 use klatsch::model::{
-    Answer, Bind, Event, Handle, IoError, Link, Net, Now, Refusal, SocketId, Status, StreamId,
-    Trouble, Wall, What,
+    Answer, Bind, Direction, Event, Handle, IoError, Link, Net, Now, Refusal, SocketId, Status,
+    StreamId, Trouble, Wall, What,
 };
 use klatsch::node::io::{Action, FileDone, FileId, FileOp, Input, Picture, Ticket};
 use klatsch::node::{Birth, Node};
@@ -291,11 +291,7 @@ impl Bench {
     /// The texts that came in since the last call: from whom, and what.
     pub fn texts(&mut self) -> Vec<(String, String)> {
         let text = |event: Event| match event.what {
-            What::Message { from, text, direction, .. }
-                if direction == klatsch::model::Direction::In =>
-            {
-                Some((from, text))
-            }
+            What::Message { from, text, direction: Direction::In, .. } => Some((from, text)),
             _ => None,
         };
         self.events().into_iter().filter_map(text).collect()

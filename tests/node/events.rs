@@ -11,11 +11,11 @@ fn people_are_told_what_happened() {
     let mut wrong = Vec::new();
     for capture in CAPTURES {
         let mut found = String::new();
-        for side in 0..2 {
+        for (side, ip) in IPS.iter().enumerate() {
             let mut bench = capture.stand_in(side);
             bench.events();
             capture.replay(&mut bench, side, |_| false);
-            writeln!(found, "# told to {} at {}", capture.who[side].0, IPS[side]).unwrap();
+            writeln!(found, "# told to {} at {}", capture.who[side].0, ip).unwrap();
             found.extend(bench.events().into_iter().filter_map(line));
             assert_eq!(bench.store.under_way(), 0, "{}", capture.name);
         }

@@ -11,6 +11,8 @@ use klatsch::model::{Answer, Net};
 
 /// One thing that was sent: over TCP or not, where to, and the bytes.
 type Sent = (bool, SocketAddrV4, Vec<u8>);
+/// What a program says: from which port, to which of ours, what.
+type Told<'a> = &'a [(u16, To, &'a str)];
 
 /// What the program on `side` sent to the other alone: texts, images.
 fn said(capture: &Capture, side: usize) -> (Vec<Sent>, Vec<Vec<Sent>>) {
@@ -225,7 +227,7 @@ fn who_is_answered_where_the_program_listens() {
 /// Programs without a capture: what PROTOCOLS' tables say, and what they are to be sent.
 #[test]
 fn programs_of_the_tables_are_spoken_to_as_the_tables_say() {
-    let rows: &[(&str, &[(u16, To, &str)], &str)] = &[
+    let rows: &[(&str, Told, &str)] = &[
         (
             "artur",
             &[
@@ -358,11 +360,8 @@ fn an_image_is_fetched_and_given_by_connecting_back() {
     bench.store.there.insert("/a".into(), image(100));
     bench.sent();
     bench.send_file(&["Nora"], "/a");
-    let port = match bench.socket(To::Tcp(1)) {
-        id => match bench.sockets[&id] {
-            klatsch::model::Bind::Tcp(port) => port,
-            _ => unreachable!(),
-        },
+    let klatsch::model::Bind::Tcp(port) = bench.sockets[&bench.socket(To::Tcp(1))] else {
+        unreachable!()
     };
     let head = format!("IMG Ben Nora {port} 100").into_bytes();
     assert!(bench.datagrams().contains(&(addr("192.168.178.11:5008"), head)));
