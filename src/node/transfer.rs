@@ -440,20 +440,27 @@ impl Node {
 
     /// Serves the next recipient of a file, or closes it.
     fn next_leg(&mut self, now: Now, file: FileId) {
-        let Some(out) = self.transfers.outgoing.get_mut(&file) else { return };
-        (out.offset, out.told) = (0, 0);
-        let (size, format) = (out.size, out.picture.format);
-        let Some(leg) = out.to.front() else {
-            self.transfers.outgoing.remove(&file);
-            return self.file(file, FileOp::Close);
-        };
-        let (tag, user, peer) = (leg.tag, leg.user, leg.peer);
-        self.tell_outgoing(now, file, TransferState::Running, None);
-        let Some(peer) = self.roster.get(peer) else {
-            return self.not_sent(now, tag, &IoError::new(Trouble::Missing, "it is forgotten"));
-        };
-        let to = Addressee { handle: peer.handle.clone(), addr: peer.route().addr };
-        self.slcp_do(|m| m.send_image(now.mono, tag, user, &to, size, format));
+        loop {
+            let Some(out) = self.transfers.outgoing.get_mut(&file) else { return };
+            (out.offset, out.told) = (0, 0);
+            let (size, format) = (out.size, out.picture.format);
+            let Some(leg) = out.to.front() else {
+                self.transfers.outgoing.remove(&file);
+                return self.file(file, FileOp::Close);
+            };
+            let (tag, user, peer) = (leg.tag, leg.user, leg.peer);
+            self.tell_outgoing(now, file, TransferState::Running, None);
+            if let Some(peer) = self.roster.get(peer) {
+                let to = Addressee { handle: peer.handle.clone(), addr: peer.route().addr };
+                return self.slcp_do(|m| m.send_image(now.mono, tag, user, &to, size, format));
+            }
+            let reason = Some("it is forgotten".to_owned());
+            self.tell_outgoing(now, file, TransferState::Failed, reason.clone());
+            if let Some(out) = self.transfers.outgoing.get_mut(&file) {
+                out.to.pop_front();
+            }
+            self.set_state(now, tag, Delivery::Failed, reason);
+        }
     }
 
     /// The machine takes more of an image.

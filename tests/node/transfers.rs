@@ -5,6 +5,7 @@ use klatsch::command::Command;
 use klatsch::config::Kept;
 use klatsch::model::{Answer, Delivery, Event, IoError, Trouble, What};
 use klatsch::node::io::{Input, Ticket};
+use proptest::prelude::*;
 
 /// A node with three peers: Nora takes images by TCP, Eva by datagrams, Ida not at all.
 fn with_peers() -> Bench {
@@ -158,4 +159,131 @@ fn a_port_that_was_wished_for_and_is_odd_is_still_had() {
     let mut bench = Bench::with(settings("Ben", Some(5001)), Kept::default(), "192.168.178.12");
     bench.advance(1_000);
     bench.socket(To::TcpPort(5001));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Send(usize),
+    Store,
+    Connected(usize),
+    Wrote(usize),
+    Closed(usize),
+    Ready(usize),
+    Unreachable(u8),
+    Leave(u8),
+    Form(u8, usize),
+    Remove,
+    Time(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => (0_usize..6).prop_map(Step::Send),
+        6 => Just(Step::Store),
+        4 => (0_usize..6).prop_map(Step::Connected),
+        4 => (0_usize..6).prop_map(Step::Wrote),
+        1 => (0_usize..6).prop_map(Step::Closed),
+        1 => (0_usize..6).prop_map(Step::Ready),
+        1 => (0_u8..3).prop_map(Step::Unreachable),
+        1 => (0_u8..3).prop_map(Step::Leave),
+        2 => (0_u8..3, 0_usize..17).prop_map(|(n, form)| Step::Form(n, form)),
+        1 => Just(Step::Remove),
+        3 => (1_u64..4_000).prop_map(Step::Time),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn in_whatever_order_every_ticket_and_delivery_ends(
+        steps in prop::collection::vec(step(), 1..80),
+        fail in prop::option::of(1_u32..20),
+    ) {
+        let mut bench = with_peers();
+        bench.ask(Command::AddUser { handle: "guest".into() }).unwrap();
+        bench.refuse.clear();
+        bench.store.fail = fail;
+        bench.store.hold = true;
+        bench.serve = false;
+        let names = ["Nora", "Eva", "Ida"];
+        let place = |n: u8| addr(&format!("192.168.178.{}:5000", [11, 13, 14][usize::from(n)]));
+        let mut tickets = Vec::new();
+        for step in steps {
+            let open: Vec<_> =
+                bench.flows.iter().filter(|(_, f)| !f.closed).map(|(id, _)| *id).collect();
+            let pick = |n: usize| (!open.is_empty()).then(|| open[n % open.len()]);
+            let error = IoError::new(Trouble::Reset, "broke off");
+            match step {
+                Step::Send(n) => {
+                    let to = names.iter().cycle().skip(n).take(n % 3 + 1).map(|s| (*s).into());
+                    let file = Command::SendFile {
+                        to: to.collect(),
+                        path: "/a".into(),
+                        descriptor: None,
+                    };
+                    let user = (n % 2 == 1).then_some("guest");
+                    tickets.push(bench.begin_as(user, file));
+                }
+                Step::Store => { bench.store_answers(); }
+                Step::Connected(n) => if let Some(id) = pick(n) {
+                    bench.input(Input::Connected(id));
+                },
+                Step::Wrote(n) => if let Some(id) = pick(n) { bench.input(Input::Wrote(id)); },
+                Step::Closed(n) => if let Some(id) = pick(n) {
+                    bench.flows.get_mut(&id).unwrap().closed = true;
+                    bench.input(Input::Closed(id, error));
+                },
+                Step::Ready(n) => if let Some(id) = pick(n) { bench.bytes(id, "READY"); },
+                Step::Unreachable(n) => {
+                    let socket = bench.socket(To::Chat);
+                    bench.input(Input::Unreachable { socket, to: place(n), error });
+                }
+                Step::Leave(n) => {
+                    let said = format!("LEAVE {}\n", names[usize::from(n)]);
+                    bench.datagram(&place(n).to_string(), To::Discovery, said);
+                }
+                Step::Form(n, form) => {
+                    let form = klatsch::dialect::slcp::FORMS.get(form).map(|f| f.name.to_owned());
+                    let handle = names[usize::from(n)].to_owned();
+                    let _ = bench.ask(Command::SetForm { handle, form });
+                }
+                Step::Remove => {
+                    let _ = bench.ask(Command::RemoveUser { handle: "guest".into() });
+                }
+                Step::Time(ms) => bench.advance(ms),
+            }
+        }
+        bench.store.hold = false;
+        bench.run();
+        // whoever is connected to or written to in vain is given up by the driver, then by us
+        for _ in 0..20 {
+            bench.advance(20_000);
+            let open: Vec<_> =
+                bench.flows.iter().filter(|(_, f)| !f.closed).map(|(id, _)| *id).collect();
+            for id in open {
+                bench.flows.get_mut(&id).unwrap().closed = true;
+                bench.input(Input::Closed(id, IoError::new(Trouble::TimedOut, "in vain")));
+            }
+        }
+        for ticket in tickets {
+            prop_assert_eq!(answered(&bench, ticket), 1);
+        }
+        let mut states = std::collections::BTreeMap::new();
+        for event in bench.events() {
+            match event.what {
+                What::Delivery { id, peer, state, .. } => {
+                    states.insert((id, peer), state.is_settled());
+                }
+                What::Transfer { id, peer, state, .. } => {
+                    states.entry((id, peer)).or_insert(false);
+                    let ended = state != klatsch::model::TransferState::Running;
+                    states.entry((id, peer)).and_modify(|s| *s |= ended);
+                }
+                _ => {}
+            }
+        }
+        prop_assert!(states.values().all(|settled| *settled), "{states:?}");
+        prop_assert_eq!(bench.store.under_way(), 0);
+    }
 }
