@@ -4,6 +4,11 @@
 pub const MAX_HANDLE: usize = 64;
 /// Peers in the roster, present and gone together (DESIGN section 9).
 pub const MAX_PEERS: usize = 10_240;
+/// Peers known only from others' lists and not verified yet; further ones wait.
+pub const MAX_HINTS: usize = 64;
+/// Bearers of one handle that are asked whether they are still there when it turns up elsewhere;
+/// where there are more, none is.
+pub const MAX_NAMESAKES: usize = 2;
 /// Routes kept for one peer.
 pub const MAX_ROUTES: usize = 4;
 /// Local users of one node: the even ports 5010 to 5072 (DESIGN section 3).

@@ -58,7 +58,7 @@ impl Node {
             Command::Block { handle } => self.block(&handle),
             Command::Unblock { handle } => self.unblock(&handle),
             Command::AddUser { handle } => self.add_user(now, &handle),
-            Command::RemoveUser { handle } => self.remove_user(&handle),
+            Command::RemoveUser { handle } => self.remove_user(now, &handle),
             Command::Config { key, value } => self.config(now, key, value),
             Command::SetForm { handle, form } => self.set_form(&handle, form),
             Command::FreeHandle { handle } => {
@@ -324,14 +324,15 @@ impl Node {
 
     fn block(&mut self, name: &str) -> Answered {
         let handle = self.handle_meant(name)?;
-        if self.kept.blocked.len() >= MAX_BLOCKED && !self.is_blocked(handle.as_str()) {
+        if self.is_blocked(handle.as_str()) {
+            return Ok(Answer::Done);
+        }
+        if self.kept.blocked.len() >= MAX_BLOCKED {
             let limit = MAX_BLOCKED as u64;
             return Err(Refusal::TooMany { what: "blocked handles".into(), limit });
         }
-        if !self.is_blocked(handle.as_str()) {
-            self.kept.blocked.push(handle.key());
-            self.keep();
-        }
+        self.kept.blocked.push(handle.key());
+        self.keep();
         Ok(Answer::Done)
     }
 
@@ -378,13 +379,14 @@ impl Node {
         Ok(Answer::Handle(handle))
     }
 
-    fn remove_user(&mut self, handle: &str) -> Answered {
+    fn remove_user(&mut self, now: Now, handle: &str) -> Answered {
         let id = self.users.acting(Some(handle))?;
         if self.users.acting(None) == Ok(id) {
             let what = "the box's own user stays: LEAVE takes it out of the chat";
             return Err(Refusal::Denied { what: what.into() });
         }
         let known = self.farewells();
+        self.user_removed(now, id);
         self.slcp_do(|m| m.remove_user(id, &known));
         self.users.remove(id);
         self.answered.back(id);

@@ -1,7 +1,7 @@
 //! Texts: who a message is from, who it is for, and what became of it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::roster::{By, Route};
 use super::{Lesson, Node};
@@ -47,6 +47,12 @@ impl Deliveries {
         self.next += 1;
         self.pending.insert(self.next, pending);
         self.next
+    }
+
+    /// How many more can be noted.
+    pub(super) fn room(&self) -> usize {
+        let open = self.pending.values().filter(|p| !p.state.is_settled()).count();
+        MAX_PENDING.saturating_sub(open)
     }
 
     fn is_full(&self) -> bool {
@@ -97,11 +103,12 @@ impl Node {
 
     /// Answers for a user who is away: once per peer and period, never an autoreply.
     pub(super) fn autoreply(&mut self, now: Now, user: UserId, to: PeerId, reply: Option<String>) {
-        let addr = self.roster.get(to).map(|p| p.route().addr);
-        let (Some(reply), Some(addr)) = (reply, addr) else { return };
+        let (Some(reply), Some(addr)) = (reply, self.roster.get(to).map(|p| p.route().addr)) else {
+            return;
+        };
         let mut allowed = false;
         self.slcp_do(|m| allowed = m.may_autoreply(now.mono, addr, reply.len()));
-        if allowed && self.answered.allow(now.mono, user, to) {
+        if allowed && self.answered.allow(now.mono, user, to, *addr.ip()) {
             // it is at most MAX_AUTOREPLY bytes, so it always fits
             let _ = self.text_out(now, user, &[Target::Peer(to)], None, &reply, true);
         }
@@ -126,6 +133,14 @@ impl Node {
         let found = by_port.or_else(|| here.iter().find(named)).map(|p| p.id);
         if let Some(id) = found {
             self.roster.spoke(now, id);
+            return id;
+        }
+        // whoever speaks after its LEAVE (Daniyal) is no stranger
+        let gone = handle.and_then(|h| self.roster.gone_at_ip(h, *source.ip()));
+        if let Some((id, addr)) = gone {
+            self.roster.spoke(now, id);
+            self.tell_changes(now);
+            self.slcp_do(|m| m.ask_one(addr));
             return id;
         }
         let handle = handle.cloned().unwrap_or_else(|| Handle::nearest(&source.ip().to_string()));
@@ -162,20 +177,21 @@ impl Node {
             let what = self.outgoing(entry, conversation, &from, None, text, autoreply);
             self.tell(now, Some(from.clone()), what);
         }
-        let mut receipts = Vec::new();
-        // what was handed to the network makes room in the table for the next
-        for targets in targets.chunks(MAX_PENDING / 4) {
-            let mut tags = Vec::new();
-            for target in targets {
-                if conversation.is_none() {
-                    let what = self.outgoing(entry, None, &from, Some(*target), text, autoreply);
-                    self.tell(now, Some(from.clone()), what);
-                }
-                tags.push(self.text_to(now, user, entry, *target, text, autoreply));
+        let (mut tags, mut receipts) = (Vec::new(), Vec::new());
+        for target in targets {
+            if self.deliveries.pending.len() >= MAX_PENDING {
+                // what was handed over gives room, and its receipt is made before it is forgotten
+                self.settle(now);
+                receipts.extend(tags.drain(..).filter_map(|tag| self.receipt(tag)));
             }
-            self.settle(now);
-            receipts.extend(tags.into_iter().filter_map(|tag| self.receipt(tag)));
+            if conversation.is_none() {
+                let what = self.outgoing(entry, None, &from, Some(*target), text, autoreply);
+                self.tell(now, Some(from.clone()), what);
+            }
+            tags.push(self.text_to(now, user, entry, *target, text, autoreply));
         }
+        self.settle(now);
+        receipts.extend(tags.into_iter().filter_map(|tag| self.receipt(tag)));
         Ok(receipts)
     }
 
@@ -302,7 +318,9 @@ impl Node {
         };
         self.tell(now, Some(handle), what);
         if let Some(reply) = reply.filter(|_| !auto) {
-            if self.answered.allow(now.mono, to, local_peer(from)) {
+            // each of our users is a host of its own here: nobody can pretend to be one
+            let host = Ipv4Addr::from(from.0);
+            if self.answered.allow(now.mono, to, local_peer(from), host) {
                 let _ = self.text_out(now, to, &[Target::Local(from)], None, &reply, true);
             }
         }

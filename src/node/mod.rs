@@ -25,6 +25,7 @@ use crate::model::{
 use delivery::Deliveries;
 use io::{Action, Input, Ticket};
 use roster::{By, Change, Roster, Route};
+pub use transfer::MAX_WAITING_BYTES;
 use transfer::Transfers;
 use users::{Answered, User, Users};
 
@@ -289,7 +290,9 @@ impl Node {
             self.yield_at = None;
             self.give_way(now);
         }
-        self.slcp_do(|m| m.tick(now.mono));
+        if let Some(machine) = &mut self.slcp {
+            machine.tick(now.mono, || self.roster.here().count());
+        }
         self.roster.sweep(now.mono);
     }
 
@@ -444,7 +447,7 @@ impl Node {
             Heard::ImageEnds(key, result) => self.image_ends(now, key, result),
             Heard::Sent(tag) => self.sent(now, tag),
             Heard::NotSent(tag, error) => self.not_sent(now, tag, &error),
-            Heard::WantBytes(tag) => self.want_bytes(now, tag),
+            Heard::WantBytes(tag) => self.want_bytes(tag),
             Heard::Port(id, Ok(port)) => {
                 if let Some(user) = self.users.get_mut(id) {
                     user.port = Some(port);
@@ -473,6 +476,7 @@ impl Node {
             Change::Joined { id, new } => {
                 let Some(peer) = self.roster.get(id) else { return };
                 let addr = peer.route().addr;
+                let blocked = self.is_blocked(peer.handle.as_str());
                 let what = What::PeerJoined {
                     peer: id,
                     handle: peer.handle.to_string(),
@@ -480,7 +484,9 @@ impl Node {
                     address: addr.ip().to_string(),
                     port: addr.port(),
                 };
-                self.tell(now, None, what);
+                if !blocked {
+                    self.tell(now, None, what);
+                }
                 // on a large LAN some tell a newcomer of themselves, the others' next JOIN does
                 if new && self.one_of_some() {
                     self.slcp_do(|m| m.welcome(now.mono, addr));
@@ -488,6 +494,9 @@ impl Node {
             }
             Change::Left(id, handle, reason) => {
                 self.warned_taken.remove(&id);
+                if self.is_blocked(handle.as_str()) {
+                    return;
+                }
                 let what = What::PeerLeft {
                     peer: id,
                     handle: handle.to_string(),
@@ -498,6 +507,10 @@ impl Node {
             }
             Change::Renamed(id, old) => {
                 let Some(peer) = self.roster.get(id) else { return };
+                // one who is heard on one side of it is told of
+                if self.is_blocked(peer.handle.as_str()) && self.is_blocked(old.as_str()) {
+                    return;
+                }
                 let what = What::PeerRenamed {
                     peer: id,
                     handle: peer.handle.to_string(),
@@ -509,6 +522,9 @@ impl Node {
             Change::Away(id, away) => {
                 let Some(peer) = self.roster.get(id) else { return };
                 let (handle, dialect) = (peer.handle.to_string(), peer.route().dialect);
+                if self.is_blocked(&handle) {
+                    return;
+                }
                 let what = if away {
                     What::PeerAway { peer: id, handle, dialect }
                 } else {

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use crate::model::limits::{MAX_PEERS, MAX_ROUTES};
+use crate::model::limits::{MAX_HINTS, MAX_NAMESAKES, MAX_PEERS, MAX_ROUTES};
 use crate::model::{Dialect, Handle, Millis, Now, PeerId, Presence, Wall};
 
 /// Two JOINs of one handle and port on two interfaces within this time are one box with two
@@ -27,15 +27,15 @@ const GRAVE_MS: Millis = 120_000;
 const MAX_PROBES: usize = 32;
 /// Sweeps are so far apart.
 const SWEEP_MS: Millis = 250;
-/// Someone heard twice, this far apart, is no flood's invention: it outlives one.
-const STEADY_MS: Millis = 500;
 /// Peers at one address beyond which lists add none: a host has so many users at most, and a
 /// forged list shall not make us ask one victim for ever.
 const MAX_HINTS_AT: usize = 64;
-/// So many go at once when the table is full, so that a flood costs little.
-const EVICT: usize = 64;
 /// Peers that are gone are forgotten after so long.
 const FORGET_MS: Millis = 24 * 60 * 60 * 1_000;
+/// Whoever is heard again after this long is no forgery of a moment.
+const CONFIRM_MS: Millis = 500;
+/// When the table is full, so many leave it at once: looking through it costs time.
+const EVICT: usize = MAX_PEERS / 32;
 
 /// Someone elsewhere.
 #[derive(Debug)]
@@ -54,8 +54,8 @@ pub struct Peer {
     pub gone_at: Millis,
     joined_at: Millis,
     first_heard: Option<Millis>,
-    /// Heard over some time, not once.
-    steady: bool,
+    /// It was heard more than once, apart in time, or answered: not the forgery of a moment.
+    confirmed: bool,
     probes: u8,
     probe_at: Millis,
     answers: bool,
@@ -128,6 +128,8 @@ pub struct Roster {
     by_addr: HashMap<SocketAddrV4, PeerId>,
     by_ip: BTreeSet<(Ipv4Addr, PeerId)>,
     by_key: BTreeSet<(Box<str>, PeerId)>,
+    /// Who is believed to be here because of others' lists alone.
+    hints: BTreeSet<PeerId>,
     sweep_at: Option<Millis>,
     /// A peer silent for so long is asked; set from the announcement period.
     silent: Millis,
@@ -192,6 +194,13 @@ impl Roster {
         self.by_ip.range(all).filter_map(|(_, id)| self.peers.get(id))
     }
 
+    /// Whoever of this handle left this address last.
+    pub fn gone_at_ip(&self, handle: &Handle, ip: Ipv4Addr) -> Option<(PeerId, SocketAddrV4)> {
+        let gone = self.called(handle.as_str()).filter(|p| !p.is_here() && p.has_ip(ip));
+        let known = gone.filter(|p| p.heard.is_some() && p.route().addr.port() != 0);
+        known.max_by_key(|p| p.gone_at).map(|p| (p.id, p.route().addr))
+    }
+
     /// Someone said of itself that it is here; a JOIN may rename.
     pub fn hear(
         &mut self,
@@ -250,6 +259,10 @@ impl Roster {
             if peer.is_here() || now < peer.gone_at + GRAVE_MS || !peer.handle.is(handle.as_str()) {
                 return;
             }
+            if self.hints.len() >= MAX_HINTS {
+                return;
+            }
+            self.hints.insert(id);
             peer.heard = None;
             peer.presence = Presence::Online;
             (peer.probes, peer.probe_at) = (0, now + jitter);
@@ -263,7 +276,11 @@ impl Roster {
             if self.called(handle.as_str()).any(|p| p.has_ip(ip) && p.is_here()) {
                 return;
             }
+            if self.hints.len() >= MAX_HINTS {
+                return;
+            }
             let id = self.insert(now, handle, route);
+            self.hints.insert(id);
             self.changes.push(Change::Joined { id, new: false });
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.presence = Presence::Online;
@@ -361,9 +378,12 @@ impl Roster {
         let silent = self.silent;
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let new = peer.heard.is_none();
-        peer.answers |= by == By::List;
-        let first = *peer.first_heard.get_or_insert(now.mono);
-        peer.steady |= now.mono >= first + STEADY_MS;
+        self.hints.remove(&id);
+        let answer = by == By::List;
+        peer.answers |= answer;
+        peer.confirmed |= answer && peer.probes > 0
+            || peer.first_heard.is_some_and(|first| first + CONFIRM_MS <= now.mono);
+        peer.first_heard.get_or_insert(now.mono);
         peer.heard = Some((now.mono, now.wall));
         (peer.probes, peer.probe_at) = (0, now.mono + silent);
         if by == By::Join {
@@ -407,14 +427,20 @@ impl Roster {
     /// Whoever bears this handle at another address on the same interface may have moved here:
     /// it is asked, and goes if it does not answer.
     fn probe_namesakes(&mut self, now: Millis, handle: &Handle, route: Route) {
-        let ids: Vec<PeerId> = self
+        let bearers: Vec<&Peer> = self
             .called(handle.as_str())
             .filter(|p| {
                 let here = |r: &Route| r.link == route.link || r.link == 0 || route.link == 0;
                 p.is_here() && p.routes.iter().any(here)
             })
-            .map(|p| p.id)
+            .take(MAX_NAMESAKES + 1)
             .collect();
+        if bearers.len() > MAX_NAMESAKES {
+            return; // nobody moved: many call themselves so, or one pretends to be many
+        }
+        // whoever is being asked already is not asked the more
+        let quiet = bearers.into_iter().filter(|p| p.probes == 0 && p.probe_at > now);
+        let ids: Vec<PeerId> = quiet.map(|p| p.id).collect();
         for id in ids {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.probe_at = now;
@@ -471,6 +497,7 @@ impl Roster {
         if peer.is_here() {
             peer.presence = Presence::Gone;
             peer.gone_at = now;
+            self.hints.remove(&id);
             self.changes.push(Change::Left(id, peer.handle.clone(), reason.into()));
         }
     }
@@ -492,7 +519,7 @@ impl Roster {
             gone_at: now,
             joined_at: 0,
             first_heard: None,
-            steady: false,
+            confirmed: false,
             probes: 0,
             probe_at: now,
             answers: false,
@@ -507,15 +534,23 @@ impl Roster {
     }
 
     /// What is least worth goes first: whom nobody but a list knows, who is gone, who was heard
-    /// but once, who was not heard for longest.
+    /// but once (the newest first: a flood is new), who was not heard for longest. Of those heard
+    /// more than once only one goes.
     fn evict(&mut self) {
+        let here = |p: &Peer| p.is_here() && p.heard.is_some();
         let worth = |p: &Peer| {
-            (p.heard.is_some(), p.is_here(), p.steady, p.heard.map(|(mono, _)| mono), p.id)
+            let heard = p.heard.map_or(0, |(mono, _)| mono);
+            let age = if p.confirmed || !here(p) { heard } else { Millis::MAX - heard };
+            (here(p), p.confirmed, age)
         };
-        let mut all: Vec<_> = self.peers.values().map(worth).collect();
-        let many = EVICT.min(all.len().saturating_sub(1));
-        all.select_nth_unstable(many);
-        for (.., id) in all.drain(..many.max(1)) {
+        let mut all: Vec<_> = self.peers.values().map(|p| (worth(p), p.id)).collect();
+        all.sort_unstable();
+        let kept = |(n, ((here, confirmed, _), _)): &(usize, &((bool, bool, _), PeerId))| {
+            *n == 0 || !(*here && *confirmed)
+        };
+        let out: Vec<PeerId> =
+            all.iter().take(EVICT).enumerate().filter(kept).map(|(_, (_, id))| *id).collect();
+        for id in out {
             self.remove(id, "forgotten: too many peers");
         }
     }
@@ -545,6 +580,7 @@ impl Roster {
                 self.by_ip.remove(&(*route.addr.ip(), id));
             }
             self.by_key.remove(&(peer.handle.key().into(), id));
+            self.hints.remove(&id);
             for route in peer.routes {
                 if self.by_addr.get(&route.addr) == Some(&id) {
                     self.by_addr.remove(&route.addr);

@@ -10,7 +10,7 @@ use super::Node;
 use super::delivery::{Pending, Target, local_peer};
 use super::io::{Action, FileDone, FileId, FileOp, Picture, Ticket};
 use crate::dialect::slcp::machine::{Addressee, ImageHeard, ImageKey};
-use crate::model::limits::{MAX_TRANSFERS, MAX_TRANSFERS_PER_PEER};
+use crate::model::limits::{MAX_PENDING, MAX_TRANSFERS, MAX_TRANSFERS_PER_PEER};
 use crate::model::{
     Answer, Delivery, Dialect, Direction, EntryId, IoError, Now, PeerId, Receipt, Refusal,
     TransferState, Trouble, UserId, What,
@@ -44,6 +44,10 @@ struct Outgoing {
     to: VecDeque<Leg>,
     offset: u64,
     told: u64,
+    /// For whom the file is being read.
+    reading: Option<u64>,
+    /// For whom it is to be read once that is over.
+    wanted: Option<u64>,
 }
 
 struct Leg {
@@ -126,6 +130,7 @@ impl Node {
         self.transfers.by_file.insert(file, key);
         self.transfers.incoming.insert(key, incoming);
         self.file(file, FileOp::Create { stem });
+        self.slcp_do(|m| m.image_wanted(now.mono, key));
     }
 
     fn why_refuse(&self, ip: Ipv4Addr, size: Option<u64>) -> Option<String> {
@@ -260,6 +265,13 @@ impl Node {
         }
         let Some(out) = self.transfers.outgoing.get_mut(&file) else { return };
         let Some(tag) = out.to.front().map(|leg| leg.tag) else { return };
+        if out.reading.take() != Some(tag) {
+            // it was read for somebody who failed meanwhile
+            if let Some(tag) = out.wanted.take() {
+                self.want_bytes(tag);
+            }
+            return;
+        }
         match result {
             Ok(FileDone::Read(bytes)) if bytes.is_empty() && out.offset < out.size => {
                 let error = IoError::new(Trouble::Other, "the file became shorter meanwhile");
@@ -297,7 +309,7 @@ impl Node {
         incoming.busy = false;
         let stored = done == FileDone::Appended && incoming.waiting.is_empty();
         if stored && !incoming.ended {
-            self.slcp_do(|m| m.image_stored(key));
+            self.slcp_do(|m| m.image_stored(now.mono, key));
         }
         self.pump(now, key);
     }
@@ -305,7 +317,7 @@ impl Node {
     fn image_kept(&mut self, now: Now, key: ImageKey, path: String, picture: &Picture) {
         let Some(incoming) = self.transfers.incoming.remove(&key) else { return };
         self.transfers.by_file.remove(&incoming.file);
-        self.slcp_do(|m| m.image_stored(key));
+        self.slcp_do(|m| m.image_stored(now.mono, key));
         let Some(user) = self.users.get(incoming.user) else { return };
         let (to, reply) = (user.handle.clone(), user.answers().map(ToOwned::to_owned));
         self.tell_incoming(now, &incoming, TransferState::Done, None);
@@ -378,6 +390,14 @@ impl Node {
         if picture.format == "unknown" {
             return Err(refuse("it is no image that is known: SLCP carries images only".into()));
         }
+        let Some(_) = self.users.get(opening.user) else {
+            let reason = "its sender is no user of this node now";
+            return Err(Refusal::Failed { reason: reason.into() });
+        };
+        if self.deliveries.room() < opening.targets.len() {
+            let limit = MAX_PENDING as u64;
+            return Err(Refusal::TooMany { what: "deliveries that wait".into(), limit });
+        }
         let mut out = Outgoing {
             path: opening.path.clone(),
             size,
@@ -385,6 +405,8 @@ impl Node {
             to: VecDeque::new(),
             offset: 0,
             told: 0,
+            reading: None,
+            wanted: None,
         };
         let entry = self.new_entry();
         let mut tags = Vec::new();
@@ -422,27 +444,73 @@ impl Node {
 
     /// Serves the next recipient of a file, or closes it.
     fn next_leg(&mut self, now: Now, file: FileId) {
-        let Some(out) = self.transfers.outgoing.get_mut(&file) else { return };
-        (out.offset, out.told) = (0, 0);
-        let (size, format) = (out.size, out.picture.format);
-        let Some(leg) = out.to.front() else {
-            self.transfers.outgoing.remove(&file);
-            return self.file(file, FileOp::Close);
-        };
-        let (tag, user, peer) = (leg.tag, leg.user, leg.peer);
-        self.tell_outgoing(now, file, TransferState::Running, None);
-        let Some(peer) = self.roster.get(peer) else {
-            return self.not_sent(now, tag, &IoError::new(Trouble::Missing, "it is forgotten"));
-        };
-        let to = Addressee { handle: peer.handle.clone(), addr: peer.route().addr };
-        self.slcp_do(|m| m.send_image(now.mono, tag, user, &to, size, format));
+        loop {
+            let Some(out) = self.transfers.outgoing.get_mut(&file) else { return };
+            (out.offset, out.told) = (0, 0);
+            let (size, format) = (out.size, out.picture.format);
+            let Some(leg) = out.to.front() else {
+                self.transfers.outgoing.remove(&file);
+                return self.file(file, FileOp::Close);
+            };
+            let (tag, user, peer) = (leg.tag, leg.user, leg.peer);
+            self.tell_outgoing(now, file, TransferState::Running, None);
+            if let Some(peer) = self.roster.get(peer) {
+                let to = Addressee { handle: peer.handle.clone(), addr: peer.route().addr };
+                return self.slcp_do(|m| m.send_image(now.mono, tag, user, &to, size, format));
+            }
+            let reason = Some("it is forgotten".to_owned());
+            self.tell_outgoing(now, file, TransferState::Failed, reason.clone());
+            if let Some(out) = self.transfers.outgoing.get_mut(&file) {
+                out.to.pop_front();
+            }
+            self.set_state(now, tag, Delivery::Failed, reason);
+        }
     }
 
     /// The machine takes more of an image.
-    pub(super) fn want_bytes(&mut self, _now: Now, tag: u64) {
-        if let Some((file, out)) = self.transfers.sending(tag) {
-            let offset = out.offset;
-            self.file(file, FileOp::Read { offset });
+    pub(super) fn want_bytes(&mut self, tag: u64) {
+        let Some((file, out)) = self.transfers.sending(tag) else { return };
+        if out.reading.is_some() {
+            out.wanted = Some(tag);
+            return;
+        }
+        out.reading = Some(tag);
+        let offset = out.offset;
+        self.file(file, FileOp::Read { offset });
+    }
+
+    /// A local user is gone: what it was sending ends, and so does what it was being sent, save
+    /// what is whole already, which the box's own user gets.
+    pub(super) fn user_removed(&mut self, now: Now, user: UserId) {
+        let error = IoError::new(Trouble::Missing, "its sender is no user of this node now");
+        let mut tags = Vec::new();
+        for out in self.transfers.outgoing.values() {
+            tags.extend(out.to.iter().filter(|l| l.user == user).map(|l| l.tag));
+        }
+        // from the last to the first, so that nobody is begun with on the way
+        for tag in tags.into_iter().rev() {
+            let waits = |out: &mut Outgoing| {
+                let at = out.to.iter().position(|l| l.tag == tag)?;
+                if at > 0 { out.to.remove(at) } else { None }
+            };
+            if self.transfers.outgoing.values_mut().find_map(waits).is_some() {
+                self.set_state(now, tag, Delivery::Failed, Some(error.text.clone()));
+            } else {
+                self.slcp_do(|m| m.image_aborted(tag));
+                self.not_sent(now, tag, &error);
+            }
+        }
+        let own = self.users.acting(None).unwrap_or(user);
+        let mut ended = Vec::new();
+        for (key, incoming) in &mut self.transfers.incoming {
+            match incoming.user == user {
+                true if incoming.ended => incoming.user = own,
+                true => ended.push(*key),
+                false => {}
+            }
+        }
+        for key in ended {
+            self.fail_incoming(now, key, "its recipient is no user of this node now");
         }
     }
 

@@ -1,11 +1,12 @@
 //! The node's own users: the box's first, others from the config, guests added at run time.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use crate::config;
 use crate::model::answer::UserView;
 use crate::model::limits::MAX_USERS;
-use crate::model::{Handle, Millis, Refusal, UserId};
+use crate::model::{Handle, Millis, PeerId, Refusal, UserId};
 
 /// A local user.
 #[derive(Clone, Debug)]
@@ -143,27 +144,29 @@ impl Users {
 /// people are away do not talk for ever.
 #[derive(Default)]
 pub struct Answered {
-    last: BTreeMap<(UserId, crate::model::PeerId), Millis>,
+    last: BTreeMap<(UserId, PeerId), (Millis, Ipv4Addr)>,
 }
 
 /// An autoreply goes to one peer once in so long.
 pub const AUTOREPLY_MS: Millis = 10 * 60 * 1_000;
+/// Autoreplies to one host in that time: one host can pretend to be many.
+pub const MAX_AUTOREPLIES_PER_HOST: usize = 8;
 /// Peers whose last autoreply is remembered.
 pub const MAX_ANSWERED: usize = 1_024;
 
 impl Answered {
-    /// Whether this peer may be answered now; if so, it is noted.
-    pub fn allow(&mut self, now: Millis, user: UserId, peer: crate::model::PeerId) -> bool {
-        self.last.retain(|_, at| *at + AUTOREPLY_MS > now);
-        if self.last.contains_key(&(user, peer)) {
+    /// Whether this peer at this host may be answered now; if so, it is noted.
+    pub fn allow(&mut self, now: Millis, user: UserId, peer: PeerId, host: Ipv4Addr) -> bool {
+        self.last.retain(|_, (at, _)| *at + AUTOREPLY_MS > now);
+        let of_host =
+            |((u, _), (_, h)): &(&(UserId, PeerId), &(Millis, Ipv4Addr))| *u == user && *h == host;
+        if self.last.contains_key(&(user, peer))
+            || self.last.len() >= MAX_ANSWERED
+            || self.last.iter().filter(of_host).count() >= MAX_AUTOREPLIES_PER_HOST
+        {
             return false;
         }
-        if self.last.len() >= MAX_ANSWERED {
-            // whoever fills the table shall not silence the user: the oldest goes
-            let oldest = self.last.iter().min_by_key(|(_, at)| **at).map(|(key, _)| *key);
-            oldest.map(|key| self.last.remove(&key));
-        }
-        self.last.insert((user, peer), now);
+        self.last.insert((user, peer), (now, host));
         true
     }
 

@@ -263,11 +263,10 @@ impl Machine {
     /// Answers a WHO or WHOIS that came over TCP, on that stream.
     pub(super) fn answer_on_stream(&mut self, now: Millis, stream: StreamId, asker: SocketAddrV4) {
         let own = self.own_entries(*asker.ip());
-        for bytes in encode::lists(&own, &forms::default().list) {
-            // who asks and does not read must not fill our memory
-            if self.may_answer(now, asker, bytes.len()) {
-                self.net(Net::Write(stream, bytes));
-            }
+        let lists = encode::lists(&own, &forms::default().list).concat();
+        // who asks and does not read must not fill our memory
+        if self.may_answer(now, asker, lists.len()) && self.stream_may_answer(stream) {
+            self.net(Net::Write(stream, lists));
         }
     }
 

@@ -43,6 +43,8 @@ struct Chunks {
 pub(super) struct Images {
     next: u64,
     half: Vec<Half>,
+    /// Images to be fetched once the node wants them: where, and how many bytes.
+    to_fetch: BTreeMap<ImageKey, (SocketAddrV4, u64)>,
     pub(super) offered: Vec<super::outgoing::Offered>,
     pub(super) datagrams: BTreeMap<u64, super::outgoing::ByDatagram>,
 }
@@ -55,6 +57,7 @@ impl Images {
 
     pub(super) fn drop_key(&mut self, key: ImageKey) {
         self.half.retain(|h| h.key != key);
+        self.to_fetch.remove(&key);
     }
 
     pub(super) fn wake_at(&self) -> Option<Millis> {
@@ -64,17 +67,19 @@ impl Images {
         [half, offered, paced].into_iter().flatten().min()
     }
 
-    /// Whether an image's header came by UDP and its bytes are still awaited.
-    pub(super) fn has(&self, key: ImageKey) -> bool {
-        self.half.iter().any(|h| h.key == key)
-    }
-
     /// Ends those that were for a user who is no more.
     pub(super) fn drop_user(&mut self, user: UserId) -> Vec<ImageKey> {
         let of = |h: &Half| matches!(h.role, Role::ChatUdp(u) | Role::Tcp(u, _) if u == user);
         let keys = self.half.iter().filter(|h| of(h)).map(|h| h.key).collect();
         self.half.retain(|h| !of(h));
         keys
+    }
+
+    /// A piece of it is on the disk: its sender's time begins anew.
+    pub(super) fn stored(&mut self, now: Millis, key: ImageKey) {
+        if let Some(half) = self.half.iter_mut().find(|h| h.key == key && h.stream.is_some()) {
+            half.last = now;
+        }
     }
 
     pub(super) fn stream_of(&self, key: ImageKey) -> Option<StreamId> {
@@ -120,11 +125,8 @@ impl Machine {
         }
         self.image_begins(key, head, from, role, Transport::Udp);
         if let Some(port) = back {
-            let fetch = Stream::Fetch { key, left: want.unwrap_or(u64::MAX), last: now };
             let to = SocketAddrV4::new(*from.ip(), port);
-            if let Err(error) = self.new_stream(to, fetch) {
-                self.heard(Heard::ImageEnds(key, Err(error)));
-            }
+            self.images.to_fetch.insert(key, (to, want.unwrap_or(u64::MAX)));
             return;
         }
         self.images.half.push(Half {
@@ -139,6 +141,15 @@ impl Machine {
         });
         if !body.is_empty() {
             self.half_bytes(now, key, body);
+        }
+    }
+
+    /// The node takes an image that began: what is to be fetched is fetched now.
+    pub fn image_wanted(&mut self, now: Millis, key: ImageKey) {
+        let Some((to, left)) = self.images.to_fetch.remove(&key) else { return };
+        let fetch = Stream::Fetch { key, left, last: now, owed: false };
+        if let Err(error) = self.new_stream(to, fetch) {
+            self.heard(Heard::ImageEnds(key, Err(error)));
         }
     }
 
@@ -185,15 +196,14 @@ impl Machine {
         }
     }
 
-    /// Bytes on a stream that are no words: the image that a header by UDP promised. `true`:
-    /// they were given out, reading waits.
+    /// Bytes on a stream that are no words: the image that a header by UDP promised.
     pub(super) fn raw_bytes(
         &mut self,
         now: Millis,
         stream: StreamId,
         bytes: Vec<u8>,
         from: SocketAddrV4,
-    ) -> bool {
+    ) {
         let mine = |h: &&mut Half| {
             h.stream == Some(stream)
                 || (h.stream.is_none() && h.from.ip() == from.ip() && h.got == 0)
@@ -202,13 +212,12 @@ impl Machine {
             self.complain(from, "bytes over TCP that are no SLCP: closed");
             self.streams.open.remove(&stream);
             self.net(crate::model::Net::Close(stream));
-            return false;
+            return;
         };
         half.stream = Some(stream);
         let key = half.key;
-        self.wait_for(stream, key);
+        self.owe(stream, key);
         self.half_bytes(now, key, bytes);
-        true
     }
 
     /// A stream that carried such an image ended.

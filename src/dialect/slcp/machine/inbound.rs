@@ -132,9 +132,13 @@ impl Machine {
         if here.contains(&from) {
             return Some(from);
         }
-        // a program that answers from another port than it chats on
+        // a program that answers from another port than it chats on; some say JOIN from their
+        // chat port and answer from 4000 (001, Rajan, Tuna): believed where they are alone
         let first = here.first().copied()?;
-        (here.len() == 1 && !self.contacts.listens_on_chat_port(first)).then_some(first)
+        let discovery = from.port() == self.setup.port;
+        let alone = discovery && self.contacts.at(*from.ip()).all(|a| a == first);
+        let own = alone || !self.contacts.listens_on_chat_port(first);
+        (here.len() == 1 && own).then_some(first)
     }
 
     /// One thing that was said, by datagram or on a stream (then `from` has the stream's port).
@@ -255,7 +259,10 @@ impl Machine {
     pub(super) fn addressed(&self, role: Role, named: Option<&Handle>) -> Option<UserId> {
         let by_name = named.and_then(|handle| self.user_called(handle));
         let by_port = match role {
-            Role::ChatUdp(user) | Role::Tcp(user, _) => Some(user),
+            // a stream may have outlived its user
+            Role::ChatUdp(user) | Role::Tcp(user, _) => {
+                Some(user).filter(|user| self.users.contains_key(user))
+            }
             Role::Discovery | Role::ImageUdp => None,
         };
         let by_port = by_port.filter(|user| self.users.contains_key(user));

@@ -23,9 +23,12 @@ use crate::model::{Handle, IoError, Link, Millis, Net, Trouble};
 pub use crate::model::UserId;
 
 use answers::Answers;
+pub use answers::{ANSWER_WINDOW_MS, MAX_ANSWER_BYTES, MAX_ANSWERS, MAX_SOURCES, MAX_WAITING};
 use contacts::Contacts;
 use images::Images;
+pub use images::MAX_EARLY_CHUNKS;
 pub use inbound::Arrived;
+pub use outgoing::MAX_BY_DATAGRAM;
 use sockets::Sockets;
 use streams::Streams;
 
@@ -299,11 +302,11 @@ impl Machine {
         .min()
     }
 
-    /// Time passed.
-    pub fn tick(&mut self, now: Millis) {
+    /// Time passed; `known` counts the peers that are here.
+    pub fn tick(&mut self, now: Millis, known: impl FnOnce() -> usize) {
         if self.announce_at.iter().any(|at| *at <= now) {
             self.announce_at.retain(|at| *at > now);
-            self.announce(now);
+            self.announce(now, known());
         }
         self.due_answers(now);
         self.tick_streams(now);
@@ -598,16 +601,20 @@ impl Machine {
     }
 
     /// JOIN of every joined user, and a WHO while we are new; then the next in about a period.
-    fn announce(&mut self, now: Millis) {
+    /// A regular one has a WHO too in two of as many cases as there are nodes: so programs that
+    /// say JOIN but once are found again after a partition, and the LAN hears no more of them
+    /// the larger it is.
+    fn announce(&mut self, now: Millis, known: usize) {
         let early = !self.announce_at.is_empty();
         for id in self.users.keys().copied().collect::<Vec<_>>() {
             if self.users[&id].joined {
                 self.say_join(id);
             }
         }
-        if early {
+        if early || self.rng.usize(..=known) < 2 {
             self.ask_all();
-        } else {
+        }
+        if !early {
             let tenth = self.setup.announce / 10;
             let next = self.setup.announce - tenth + self.rng.u64(0..=2 * tenth);
             self.announce_at.push(now + next);

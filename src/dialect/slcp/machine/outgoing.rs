@@ -24,6 +24,8 @@ pub(super) struct Outgoing {
     plan: ImagePlan,
     left: u64,
     stage: Stage,
+    /// The other end said READY, perhaps before we heard that our header was written.
+    ready: bool,
     /// Bytes that wait to fill a group of three (base64).
     rest: Vec<u8>,
     at: Millis,
@@ -102,7 +104,8 @@ impl Machine {
                 }
                 let at = now + STALL_MS;
                 let rest = Vec::new();
-                let out = Outgoing { tag, plan, left: size, stage: Stage::Connecting, rest, at };
+                let stage = Stage::Connecting;
+                let out = Outgoing { tag, plan, left: size, stage, ready: false, rest, at };
                 if let Err(error) = self.new_stream(place, Stream::Image(out)) {
                     self.heard(Heard::NotSent(tag, error));
                 }
@@ -195,12 +198,12 @@ impl Machine {
         out.at = now + STALL_MS;
         match out.stage {
             Stage::Head => match out.plan.way {
+                ImageWay::Stream(Wait::Ready(_)) if out.ready => self.want(stream),
                 ImageWay::Stream(Wait::Pause(ms)) => {
                     (out.stage, out.at) = (Stage::Waiting, now + ms);
                 }
                 ImageWay::Stream(Wait::Ready(ms)) => {
                     (out.stage, out.at) = (Stage::Waiting, now + ms);
-                    self.net(Net::ReadMore(stream));
                 }
                 _ => self.want(stream),
             },
@@ -234,6 +237,7 @@ impl Machine {
             out.at = now + STALL_MS;
             return self.want(stream);
         }
+        out.ready |= out.stage == Stage::Head && is_ready(bytes);
         self.net(Net::ReadMore(stream));
     }
 
@@ -266,6 +270,7 @@ impl Machine {
             plan,
             left: size,
             stage: Stage::Body,
+            ready: false,
             rest: Vec::new(),
             at: now + STALL_MS,
         };

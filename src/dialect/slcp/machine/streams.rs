@@ -28,7 +28,7 @@ pub(super) enum Stream {
     /// Accepted.
     In(Inbound),
     /// We connected to fetch an image that was announced with a port to connect back to.
-    Fetch { key: ImageKey, left: u64, last: Millis },
+    Fetch { key: ImageKey, left: u64, last: Millis, owed: bool },
     /// A text or a list going out.
     Out { tag: Option<u64>, to: SocketAddrV4, parts: VecDeque<Vec<u8>>, together: bool },
     /// An image going out.
@@ -43,11 +43,15 @@ pub(super) struct Inbound {
     reader: Reader,
     /// The image whose bytes come now.
     pub(super) image: Option<ImageKey>,
-    /// The image whose bytes were given out last: reading goes on when they are stored. It
-    /// outlives `image`, else a stream whose image came in one piece would never be read again.
-    waits: Option<ImageKey>,
     last: Millis,
     idle: bool,
+    /// The driver reads; else we owe it a `ReadMore`.
+    reading: bool,
+    /// Images of which something was given out that is not stored yet: reading waits for them.
+    owed: Vec<ImageKey>,
+    /// An answer to WHO or WHOIS is being written: no other meanwhile, or a stream of questions
+    /// would pile up answers that nobody takes.
+    answering: bool,
 }
 
 #[derive(Default)]
@@ -59,6 +63,8 @@ pub(super) struct Streams {
 impl Streams {
     pub(super) fn wake_at(&self) -> Option<Millis> {
         let at = |stream: &Stream| match stream {
+            Stream::In(s) if !s.owed.is_empty() => None,
+            Stream::Fetch { owed: true, .. } => None,
             Stream::In(s) if s.idle => Some(s.last + STALL_MS),
             Stream::In(s) => Some(s.last + IDLE_MS),
             Stream::Fetch { last, .. } => Some(last + STALL_MS),
@@ -75,7 +81,7 @@ impl Streams {
 
     fn with_image(&self, key: ImageKey) -> Option<StreamId> {
         let has = |stream: &Stream| match stream {
-            Stream::In(s) => s.image == Some(key) || s.waits == Some(key),
+            Stream::In(s) => s.image == Some(key) || s.owed.contains(&key),
             Stream::Fetch { key: k, .. } => *k == key,
             _ => false,
         };
@@ -117,9 +123,11 @@ impl Machine {
             role,
             reader: Reader::new(kind),
             image: None,
-            waits: None,
             last: now,
             idle: false,
+            reading: true,
+            owed: Vec::new(),
+            answering: false,
         };
         self.streams.open.insert(stream, Stream::In(inbound));
     }
@@ -130,14 +138,13 @@ impl Machine {
             Some(Stream::In(_)) => {
                 let is_ours = self.is_ours();
                 let Some(Stream::In(inbound)) = self.streams.open.get_mut(&stream) else { return };
-                (inbound.last, inbound.idle) = (now, false);
+                (inbound.last, inbound.idle, inbound.reading) = (now, false, false);
                 let said = inbound.reader.push(&bytes, &is_ours);
-                if !self.stream_said(now, stream, said) {
-                    self.net(Net::ReadMore(stream));
-                }
+                self.stream_said(now, stream, said);
+                self.read_on(stream);
             }
-            Some(Stream::Fetch { key, left, last }) => {
-                *last = now;
+            Some(Stream::Fetch { key, left, last, owed }) => {
+                (*last, *owed) = (now, true);
                 let take = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left -= take as u64;
                 let (key, done) = (*key, *left == 0);
@@ -153,6 +160,23 @@ impl Machine {
             Some(Stream::Image(_)) => self.outgoing_heard(now, stream, &bytes),
             Some(_) => self.net(Net::ReadMore(stream)),
             None => {}
+        }
+    }
+
+    /// Has the driver read on, unless it does already or something is still to be stored.
+    fn read_on(&mut self, stream: StreamId) {
+        let Some(Stream::In(inbound)) = self.streams.open.get_mut(&stream) else { return };
+        if inbound.owed.is_empty() && !std::mem::replace(&mut inbound.reading, true) {
+            self.net(Net::ReadMore(stream));
+        }
+    }
+
+    /// Notes that a piece of an image was given out.
+    pub(super) fn owe(&mut self, stream: StreamId, key: ImageKey) {
+        if let Some(Stream::In(inbound)) = self.streams.open.get_mut(&stream) {
+            if !inbound.owed.contains(&key) {
+                inbound.owed.push(key);
+            }
         }
     }
 
@@ -235,6 +259,7 @@ impl Machine {
                 }
             }
             Some(Stream::Image(_)) => self.outgoing_wrote(now, stream),
+            Some(Stream::In(inbound)) => inbound.answering = false,
             _ => {}
         }
     }
@@ -285,9 +310,8 @@ impl Machine {
         }
     }
 
-    /// What came in on a stream. `true`: image bytes were given out, reading waits for them.
-    fn stream_said(&mut self, now: Millis, stream: StreamId, said: Vec<StreamSaid>) -> bool {
-        let mut waits = false;
+    /// What came in on a stream.
+    fn stream_said(&mut self, now: Millis, stream: StreamId, said: Vec<StreamSaid>) {
         for said in said {
             let Some(Stream::In(inbound)) = self.streams.open.get_mut(&stream) else { break };
             let (from, role, image) = (inbound.from, inbound.role, inbound.image);
@@ -302,9 +326,8 @@ impl Machine {
                 }
                 StreamSaid::ImageBytes(bytes) => {
                     if let Some(key) = image {
-                        self.wait_for(stream, key);
+                        self.owe(stream, key);
                         self.heard(Heard::ImageBytes(key, bytes));
-                        waits = true;
                     }
                 }
                 StreamSaid::ImageEnd => self.image_ended(stream, Ok(())),
@@ -316,15 +339,20 @@ impl Machine {
                     self.image_ended(stream, Err(IoError::new(Trouble::Reset, text)));
                 }
                 StreamSaid::AwaitingBody => self.say_ready(stream, from),
-                StreamSaid::Raw(bytes) => {
-                    waits |= self.raw_bytes(now, stream, bytes, from);
-                }
+                StreamSaid::Raw(bytes) => self.raw_bytes(now, stream, bytes, from),
                 StreamSaid::Unreadable(error) => {
                     self.complain(from, &format!("a line that is no SLCP: {error}"));
                 }
             }
         }
-        waits
+    }
+
+    /// Whether an answer may be written on a stream now; if so, it is noted.
+    pub(super) fn stream_may_answer(&mut self, stream: StreamId) -> bool {
+        match self.streams.open.get_mut(&stream) {
+            Some(Stream::In(inbound)) => !std::mem::replace(&mut inbound.answering, true),
+            _ => false,
+        }
     }
 
     fn line_said(
@@ -339,9 +367,10 @@ impl Machine {
             Said::Who { .. } => self.answer_on_stream(now, stream, from),
             Said::Whois { wanted, .. } => {
                 let own = self.own_entries(*from.ip());
-                if let Some(entry) = own.into_iter().find(|e| e.handle.is(wanted.as_str())) {
+                let entry = own.into_iter().find(|e| e.handle.is(wanted.as_str()));
+                if let Some(entry) = entry {
                     let iam = super::super::encode::iam(&entry.handle, entry.ip, entry.port);
-                    if self.may_answer(now, from, iam.len()) {
+                    if self.may_answer(now, from, iam.len()) && self.stream_may_answer(stream) {
                         self.net(Net::Write(stream, iam));
                     }
                 }
@@ -361,13 +390,6 @@ impl Machine {
         }
     }
 
-    /// Reading of a stream waits until this image's bytes are stored.
-    pub(super) fn wait_for(&mut self, stream: StreamId, key: ImageKey) {
-        if let Some(Stream::In(inbound)) = self.streams.open.get_mut(&stream) {
-            inbound.waits = Some(key);
-        }
-    }
-
     fn image_ended(&mut self, stream: StreamId, result: Result<(), IoError>) {
         if let Some(Stream::In(inbound)) = self.streams.open.get_mut(&stream) {
             if let Some(key) = inbound.image.take() {
@@ -377,39 +399,38 @@ impl Machine {
     }
 
     /// What was given out of an image is stored: more may come.
-    pub fn image_stored(&mut self, key: ImageKey) {
-        self.read_on(key);
-    }
-
-    /// Reads the stream on that waited for this image's bytes to be stored.
-    fn read_on(&mut self, key: ImageKey) {
-        let stream = self.streams.with_image(key).or(self.images.stream_of(key));
-        let Some(stream) = stream else { return };
-        let goes_on = match self.streams.open.get_mut(&stream) {
-            Some(Stream::In(inbound)) => inbound.waits.take().is_some(),
-            Some(_) => true,
-            None => false,
-        };
-        if goes_on {
-            self.net(Net::ReadMore(stream));
+    pub fn image_stored(&mut self, now: Millis, key: ImageKey) {
+        self.images.stored(now, key);
+        let Some(stream) = self.streams.with_image(key) else { return };
+        match self.streams.open.get_mut(&stream) {
+            Some(Stream::In(inbound)) => {
+                inbound.owed.retain(|k| *k != key);
+                inbound.last = now;
+                self.read_on(stream);
+            }
+            Some(Stream::Fetch { last, owed, .. }) => {
+                (*last, *owed) = (now, false);
+                self.net(Net::ReadMore(stream));
+            }
+            _ => {}
         }
     }
 
-    /// The image is not wanted, or cannot be kept.
+    /// The image is not wanted, or cannot be kept. A stream that is in the midst of it is closed;
+    /// one that is past it goes on.
     pub fn image_refused(&mut self, key: ImageKey) {
-        let stream = self.streams.with_image(key).or(self.images.stream_of(key));
-        let over = stream.is_some_and(|stream| match self.streams.open.get(&stream) {
-            Some(Stream::In(inbound)) => inbound.image != Some(key) && !self.images.has(key),
-            _ => false,
-        });
-        if over {
-            // all of it came already: what follows on the stream is still wanted
-            return self.read_on(key);
-        }
+        let raw = self.images.stream_of(key);
         self.images.drop_key(key);
-        if let Some(stream) = stream {
-            self.streams.open.remove(&stream);
-            self.net(Net::Close(stream));
+        let Some(stream) = raw.or(self.streams.with_image(key)) else { return };
+        match self.streams.open.get_mut(&stream) {
+            Some(Stream::In(inbound)) if raw.is_none() && inbound.image != Some(key) => {
+                inbound.owed.retain(|k| *k != key);
+                self.read_on(stream);
+            }
+            _ => {
+                self.streams.open.remove(&stream);
+                self.net(Net::Close(stream));
+            }
         }
     }
 
@@ -436,6 +457,9 @@ impl Machine {
     pub(super) fn tick_streams(&mut self, now: Millis) {
         for id in self.streams.open.keys().copied().collect::<Vec<_>>() {
             match self.streams.open.get_mut(&id) {
+                // the disk has its time; its answer always comes
+                Some(Stream::In(s)) if !s.owed.is_empty() => {}
+                Some(Stream::Fetch { owed: true, .. }) => {}
                 Some(Stream::In(s)) if s.last + STALL_MS <= now => {
                     let text = format!("nothing came for {} seconds", STALL_MS / 1000);
                     self.image_ended(id, Err(IoError::new(Trouble::TimedOut, text)));
@@ -471,7 +495,8 @@ impl Machine {
     fn say_ready(&mut self, stream: StreamId, from: SocketAddrV4) {
         let form = self.chat_address(from).and_then(|a| self.contacts.form(a));
         let ok = form.is_some_and(|f| f.name == "mahiramd");
-        self.net(Net::Write(stream, if ok { b"OK".to_vec() } else { b"READY".to_vec() }));
+        let said = if ok { &b"OK"[..] } else { b"READY" };
+        self.net(Net::Write(stream, said.to_vec()));
     }
 
     pub(super) fn complain(&mut self, from: SocketAddrV4, text: &str) {

@@ -1,0 +1,252 @@
+//! What a hostile LAN sends, and how little comes of it.
+
+use crate::bench::{Bench, To, addr};
+use klatsch::command::Command;
+use klatsch::dialect::slcp::machine::{ANSWER_WINDOW_MS, MAX_ANSWERS};
+use klatsch::model::{Answer, Net, What};
+use klatsch::node::io::Input;
+
+const VICTIM: &str = "192.168.178.11:5000";
+
+fn bench() -> Bench {
+    let mut bench = Bench::new("Ben", "192.168.178.12");
+    // so many are known that answers are as long as they can be
+    for n in 0..16 {
+        let join = format!("JOIN {:a<60} 5000\n", format!("p{n}"));
+        bench.datagram(&format!("192.168.178.{}:5000", 100 + n), To::Discovery, join);
+    }
+    let text = Some("x".repeat(400));
+    bench.ask(Command::SetPresence { away: true, text }).unwrap();
+    bench.advance(10_000);
+    bench.sent();
+    bench.events();
+    bench
+}
+
+/// Bytes that leave for `host` by datagram or stream.
+fn bytes_to(bench: &mut Bench, host: &str) -> (usize, usize) {
+    let mut out = (0, 0);
+    for net in bench.sent() {
+        match net {
+            Net::Send { to, bytes, .. } if to.ip().to_string() == host => {
+                assert!(bytes.len() <= 512, "{} bytes in one datagram", bytes.len());
+                out = (out.0 + bytes.len(), out.1 + 1);
+            }
+            Net::Send { to, bytes, .. } => {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                assert!(to.ip().octets()[3] != 255, "a broadcast in answer: {text}");
+            }
+            Net::Connect(..) => out.1 += 1,
+            _ => {}
+        }
+    }
+    out
+}
+
+/// What a kind of attack is called, where it goes, and what its messages say.
+type Kind<'a> = (&'a str, To, &'a dyn Fn(usize) -> String);
+
+/// One forged source, each message a hundred times within a second, one kind after the other.
+#[test]
+fn what_comes_out_for_what_comes_in_is_bounded() {
+    let junk = "x".repeat(500);
+    let kinds: &[Kind] = &[
+        ("WHO", To::Discovery, &|_| "WHO".into()),
+        ("WHO json", To::Discovery, &|_| r#"["WHO", "x"]"#.into()),
+        ("WHO port", To::Discovery, &|n| format!("WHO t x {}", 7_000 + n)),
+        ("JOIN", To::Discovery, &|_| "JOIN x 5000".into()),
+        ("JOIN many", To::Discovery, &|n| format!("JOIN x{n} {}", 5_000 + n)),
+        ("JOIN same", To::Discovery, &|n| format!("JOIN x {}", 5_000 + n)),
+        ("WHOIS", To::Discovery, &|_| "WHOIS Ben".into()),
+        ("MSG", To::Chat, &|_| "MSG x a".into()),
+        ("MSG many", To::Chat, &|n| format!("MSG x{n} a")),
+        ("IMG", To::Chat, &|_| "IMG x 9".into()),
+        ("IMG back", To::Chat, &|n| format!("IMG x Ben {} 9", 5_000 + n)),
+        ("LEAVE", To::Discovery, &|_| "LEAVE x".into()),
+        ("KNOWUSERS", To::Discovery, &|n| format!("KNOWUSERS x{n} 192.168.178.11 {}", 5_000 + n)),
+        ("junk", To::Discovery, &|_| junk.clone()),
+        ("ERROR", To::Discovery, &|_| "ERROR: x".into()),
+    ];
+    for (kind, to, said) in kinds {
+        let mut bench = bench();
+        let (mut came, mut datagrams) = (0, 0);
+        for n in 0..100 {
+            let said = said(n);
+            came += said.len();
+            datagrams += 1;
+            // the port changes too, as a forger's would
+            bench.datagram(&format!("192.168.178.11:{}", 5_000 + n), *to, said);
+            bench.advance(10);
+        }
+        bench.advance(ANSWER_WINDOW_MS - 1_500);
+        let (bytes, count) = bytes_to(&mut bench, "192.168.178.11");
+        let factor = bytes as f64 / came as f64;
+        println!(
+            "{kind:10} {datagrams} in, {came} bytes; {count} out, {bytes} bytes: x{factor:.2}"
+        );
+        match *kind {
+            "WHO" | "WHO json" | "WHO port" | "WHOIS" => {
+                assert!(count <= MAX_ANSWERS as usize && bytes <= 3 * 512, "{kind}");
+            }
+            // autoreplies, a welcome, and one WHO for each who seems new
+            "MSG many" => assert!(bytes <= 8 * 512 + 3 * 512 + 100 * 8, "{kind}"),
+            "MSG" => assert!(bytes <= 8 * 512 + 3 * 512 + 100 * 8, "{kind}"),
+            "IMG back" => assert!(count <= 2 + 4, "{kind}"),
+            "junk" | "ERROR" | "LEAVE" => assert_eq!(bytes, 0, "{kind}"),
+            // a welcome, and a few probes of four bytes
+            _ => assert!(bytes <= 3 * 512 && count <= 3 + 12, "{kind}: {bytes} in {count}"),
+        }
+    }
+}
+
+#[test]
+fn nothing_goes_to_an_address_off_the_link() {
+    let mut bench = bench();
+    let socket = bench.socket(To::Discovery);
+    let chat = bench.socket(To::Chat);
+    for said in ["WHO\n", "JOIN x 5000\n", "WHOIS Ben\n", "MSG x a\n", "IMG x Ben 99 9"] {
+        for socket in [socket, chat] {
+            let from = addr("8.8.8.8:5000");
+            let bytes = said.as_bytes().to_vec();
+            bench.input(Input::Datagram { socket, from, to: None, link: 2, bytes });
+        }
+    }
+    // and a list on the link that names addresses off it, and our own broadcast address
+    let list = "KNOWUSERS a 8.8.8.8 5000, b 192.168.178.255 5000, c 255.255.255.255 4000\n";
+    bench.datagram(VICTIM, To::Discovery, list);
+    let stream = bench.stream("8.8.8.8:40000", To::Tcp(0));
+    assert!(bench.flows[&stream].closed);
+    bench.advance(50_000 - 10_000);
+    for net in bench.sent() {
+        if let Net::Send { to, bytes, .. } = net {
+            let [a, b, c, d] = to.ip().octets();
+            assert!([a, b, c] == [192, 168, 178], "{to}");
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let ours = ["JOIN Ben", "[\"JOIN", "AWAY Ben", "WHO", "[\"WHO"];
+            assert!(d != 255 || ours.iter().any(|o| text.starts_with(o)), "{text}");
+        }
+    }
+    let names = bench.here();
+    assert!(!names.iter().any(|n| ["a", "b", "c", "x"].contains(&n.as_str())), "{names:?}");
+}
+
+/// Two nodes whose people are away, wired together.
+#[test]
+fn an_autoreply_loop_between_two_who_are_away_ends_at_once() {
+    let mut ben = Bench::new("Ben", "192.168.178.12");
+    let mut eva = Bench::new("Eva", "192.168.178.11");
+    for bench in [&mut ben, &mut eva] {
+        bench.ask(Command::SetPresence { away: true, text: None }).unwrap();
+        bench.sent();
+    }
+    ben.datagram("192.168.178.11:5010", To::Discovery, "JOIN Eva 5010\n");
+    eva.datagram("192.168.178.12:5010", To::Discovery, "JOIN Ben 5010\n");
+    ben.say("Eva", "hello").unwrap();
+    let mut texts = 0;
+    let (mut one, mut other) = (&mut ben, &mut eva);
+    for _ in 0..40 {
+        let from = format!("{}:5010", one.ip);
+        for (to, bytes) in one.datagrams() {
+            if to.ip() == &other.ip && to.port() == 5010 {
+                texts += usize::from(bytes.starts_with(b"MSG"));
+                other.datagram(&from, To::Chat, bytes);
+            }
+        }
+        one.advance(1_000);
+        std::mem::swap(&mut one, &mut other);
+    }
+    assert_eq!(texts, 2, "the text, and one automatic answer");
+}
+
+fn with_nora() -> Bench {
+    let mut bench = Bench::new("Ben", "192.168.178.12");
+    bench.datagram(VICTIM, To::Discovery, "JOIN Nora 5000\n");
+    bench.advance(1_000);
+    bench.sent();
+    bench.events();
+    bench
+}
+
+#[test]
+fn a_leave_from_another_address_changes_nothing() {
+    let mut bench = with_nora();
+    bench.datagram("192.168.178.66:5000", To::Discovery, "LEAVE Nora\n");
+    bench.datagram("192.168.178.66:4000", To::Chat, "AWAY Nora\n");
+    bench.advance(1_000);
+    assert_eq!(bench.here(), ["Nora"]);
+    assert_eq!(bench.events(), []);
+}
+
+#[test]
+fn a_leave_forged_with_the_right_address_acts_and_the_answer_restores() {
+    let mut bench = with_nora();
+    bench.datagram(VICTIM, To::Discovery, "LEAVE Nora\n");
+    assert!(bench.here().is_empty());
+    let asked = bench.datagrams();
+    assert!(asked.contains(&(addr("192.168.178.11:4000"), b"WHO\n".to_vec())), "{asked:?}");
+    bench.datagram("192.168.178.11:4000", To::Chat, "KNOWUSERS Nora 192.168.178.11 5000\n");
+    assert_eq!(bench.here(), ["Nora"]);
+    let kinds: Vec<_> = bench.events().into_iter().map(|e| e.what).collect();
+    assert!(matches!(kinds[..], [What::PeerLeft { .. }, What::PeerJoined { .. }]), "{kinds:?}");
+    // others' lists do not bring back who left
+    bench.datagram(VICTIM, To::Discovery, "LEAVE Nora\n");
+    let list = "KNOWUSERS Nora 192.168.178.11 5000\n";
+    bench.datagram("192.168.178.66:5000", To::Discovery, list);
+    assert!(bench.here().is_empty());
+}
+
+#[test]
+fn a_join_with_another_handle_from_the_same_place_is_a_rename() {
+    let mut bench = with_nora();
+    bench.datagram(VICTIM, To::Discovery, "JOIN Eva 5000\n");
+    assert_eq!(bench.here(), ["Eva"]);
+    let events = bench.events();
+    let [only] = &events[..] else { panic!("{events:?}") };
+    assert!(matches!(&only.what, What::PeerRenamed { old, .. } if old == "Nora"));
+}
+
+#[test]
+fn our_own_broadcasts_are_not_peers() {
+    let mut bench = bench();
+    let own = "192.168.178.12:5010";
+    for said in ["JOIN Ben 5010\n", "JOIN Ghost 5010\n", "WHO\n", "LEAVE Ben\n", "MSG Ben hello"] {
+        bench.datagram(own, To::Discovery, said);
+    }
+    bench.advance(1_000);
+    assert_eq!(bench.events(), []);
+    assert!(bench.datagrams().is_empty());
+}
+
+#[test]
+fn whoever_claims_another_ones_handle_from_elsewhere_is_shown_as_somebody_else() {
+    let mut bench = with_nora();
+    bench.datagram("192.168.178.66:5000", To::Chat, "MSG Nora send me your password\n");
+    let texts = bench.texts();
+    assert_eq!(texts.len(), 1);
+    assert_eq!(texts[0].0, "Nora@192.168.178.66");
+    let Ok(Answer::Who(who)) = bench.ask(Command::Who { gone: false }) else { panic!() };
+    assert_eq!(who.len(), 2);
+}
+
+#[test]
+fn whoever_claims_our_own_handle_is_never_shown_as_us() {
+    let mut bench = with_nora();
+    bench.datagram("192.168.178.66:5000", To::Discovery, "JOIN Ben 5000\n");
+    bench.datagram("192.168.178.66:5000", To::Chat, "MSG Ben it is me\n");
+    let texts = bench.texts();
+    assert_eq!(texts.len(), 1);
+    assert_ne!(texts[0].0, "Ben");
+}
+
+/// jalal's header makes us connect: a forger must not have us knock at every port of a host.
+#[test]
+fn connecting_back_is_bounded_per_host() {
+    let mut bench = with_nora();
+    bench.serve = false;
+    for n in 0..100 {
+        let head = format!("IMG Nora Ben {} 90", 6_000 + n);
+        bench.datagram(VICTIM, To::Chat, head);
+    }
+    let open = bench.flows.values().filter(|f| f.to.is_some()).count();
+    assert!(open <= klatsch::model::limits::MAX_TRANSFERS_PER_PEER, "{open}");
+}
