@@ -347,6 +347,22 @@ fn max_early_chunks() {
 }
 
 #[test]
+fn max_early_bytes() {
+    use base64::Engine as _;
+    let mut bench = bench();
+    let size = 16 * 1024;
+    let data = base64::engine::general_purpose::STANDARD.encode(image(size));
+    let total = machine::MAX_EARLY_BYTES / size + 3;
+    let chunk = |n: usize| format!(r#"["IMG_CHUNK", "i", {n}, {total}, "{data}"]"#);
+    for n in [0].into_iter().chain(2..total).chain([1]) {
+        bench.datagram(PEER, To::Chat, chunk(n));
+    }
+    assert_eq!(images_taken(&mut bench), 0, "one piece more than is kept");
+    bench.datagram(PEER, To::Chat, chunk(total - 1));
+    assert_eq!(images_taken(&mut bench), 1);
+}
+
+#[test]
 fn max_by_datagram() {
     let mut bench = bench();
     bench.datagram(PEER, To::Discovery, "JOIN Nora 5000\n");

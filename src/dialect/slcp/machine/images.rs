@@ -14,6 +14,8 @@ use crate::model::{IoError, Millis, StreamId, Trouble};
 
 /// Pieces of a chunked image (002 main) that may be out of their order.
 pub const MAX_EARLY_CHUNKS: usize = 64;
+/// Bytes of them; real ones have at most 512 each.
+pub const MAX_EARLY_BYTES: usize = 128 * 1024;
 
 /// An image whose header came by UDP.
 struct Half {
@@ -269,8 +271,9 @@ impl Machine {
         let Some(half) = self.images.half.iter_mut().find(|h| same(h)) else { return };
         let (key, Some(chunks)) = (half.key, half.chunks.as_mut()) else { return };
         half.last = now;
-        let full = chunks.early.len() >= MAX_EARLY_CHUNKS && index != chunks.next;
-        if index < chunks.next || full {
+        let bytes = chunks.early.values().map(Vec::len).sum::<usize>() + data.len();
+        let full = chunks.early.len() >= MAX_EARLY_CHUNKS || bytes > MAX_EARLY_BYTES;
+        if index < chunks.next || (full && index != chunks.next) {
             return; // a double, or too far out of order: the stall will end it
         }
         chunks.early.insert(index, data);

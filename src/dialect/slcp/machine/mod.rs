@@ -26,7 +26,7 @@ use answers::Answers;
 pub use answers::{ANSWER_WINDOW_MS, MAX_ANSWER_BYTES, MAX_ANSWERS, MAX_SOURCES, MAX_WAITING};
 use contacts::Contacts;
 use images::Images;
-pub use images::MAX_EARLY_CHUNKS;
+pub use images::{MAX_EARLY_BYTES, MAX_EARLY_CHUNKS};
 pub use inbound::Arrived;
 pub use outgoing::MAX_BY_DATAGRAM;
 use sockets::Sockets;
