@@ -1,10 +1,13 @@
 //! What a hostile LAN sends, and how little comes of it.
 
+use std::net::Ipv4Addr;
+
 use crate::bench::{Bench, To, addr};
 use klatsch::command::Command;
-use klatsch::dialect::slcp::machine::{ANSWER_WINDOW_MS, MAX_ANSWERS};
+use klatsch::dialect::slcp::machine::{ANSWER_WINDOW_MS, MAX_ANSWERS_PER_HOST};
 use klatsch::model::{Answer, Net, What};
 use klatsch::node::io::Input;
+use proptest::prelude::*;
 
 const VICTIM: &str = "192.168.178.11:5000";
 
@@ -86,7 +89,8 @@ fn what_comes_out_for_what_comes_in_is_bounded() {
         );
         match *kind {
             "WHO" | "WHO json" | "WHO port" | "WHOIS" => {
-                assert!(count <= MAX_ANSWERS as usize && bytes <= 3 * 512, "{kind}");
+                let most = MAX_ANSWERS_PER_HOST as usize;
+                assert!(count <= most && bytes <= most * 512, "{kind}");
             }
             // autoreplies, a welcome, and one WHO for each who seems new
             "MSG many" => assert!(bytes <= 8 * 512 + 3 * 512 + 100 * 8, "{kind}"),
@@ -94,7 +98,10 @@ fn what_comes_out_for_what_comes_in_is_bounded() {
             "IMG back" => assert!(count <= 2 + 4, "{kind}"),
             "junk" | "ERROR" | "LEAVE" => assert_eq!(bytes, 0, "{kind}"),
             // a welcome, and a few probes of four bytes
-            _ => assert!(bytes <= 3 * 512 && count <= 3 + 12, "{kind}: {bytes} in {count}"),
+            _ => {
+                let most = MAX_ANSWERS_PER_HOST as usize + 12;
+                assert!(bytes <= 3 * 512 && count <= most, "{kind}: {bytes} in {count}");
+            }
         }
     }
 }
@@ -249,4 +256,107 @@ fn connecting_back_is_bounded_per_host() {
     }
     let open = bench.flows.values().filter(|f| f.to.is_some()).count();
     assert!(open <= klatsch::model::limits::MAX_TRANSFERS_PER_PEER, "{open}");
+}
+
+/// A single WHO, the first of its source: the most that one datagram can bring about.
+#[test]
+fn a_single_who_brings_three_datagrams_at_most() {
+    let mut bench = bench();
+    bench.datagram(VICTIM, To::Discovery, "JOIN x 5001\n");
+    bench.advance(10_000);
+    bench.sent();
+    bench.datagram(VICTIM, To::Discovery, "WHO");
+    bench.advance(1_000);
+    let (bytes, count) = bytes_to(&mut bench, "192.168.178.11");
+    println!("one WHO of 3 bytes: {count} out, {bytes} bytes");
+    assert!(count <= 3 && bytes <= 3 * 512);
+}
+
+/// On the link, or another program of this very machine.
+fn near(ip: Ipv4Addr) -> bool {
+    ip.is_loopback() || ip.octets()[..3] == [192, 168, 178]
+}
+
+fn anything() -> impl Strategy<Value = Vec<u8>> {
+    let words = prop::sample::select(vec![
+        "JOIN",
+        "LEAVE",
+        "WHO",
+        "KNOWUSERS",
+        "KNOWNUSERS",
+        "MSG",
+        "IMG",
+        "AWAY",
+        "BACK",
+        "WHOIS",
+        "IAM",
+        "SEEN",
+        "GMSG",
+        "Ben",
+        "x",
+        "Nora",
+        "5000",
+        "0",
+        "65536",
+        "192.168.178.11",
+        "192.168.178.255",
+        "127.0.0.1",
+        "8.8.8.8",
+        ",",
+        ":",
+        "[",
+        "]",
+        "\"",
+        "\n",
+        "[AFK]",
+        "[\"IMG_CHUNK\", \"i\", 0, 2, \"aGVsbG8=\"]",
+        "[\"JOIN\", \"x\", \"192.168.178.11\", 5]",
+        "(Autoreply):",
+        "99999999999999999999",
+    ]);
+    prop_oneof![
+        5 => prop::collection::vec(words, 0..7).prop_map(|w| w.join(" ").into_bytes()),
+        1 => prop::collection::vec(any::<u8>(), 0..700),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_comes_nothing_is_broadcast_sent_off_the_link_or_left_open(
+        said in prop::collection::vec(
+            (anything(), 10_u8..16, prop::sample::select(vec![4000_u16, 5000, 5010, 40_000]), 0_u8..3,
+             0_u64..3_000), 1..40),
+    ) {
+        let mut bench = bench();
+        for (bytes, host, port, to, ms) in said {
+            let to = [To::Discovery, To::Chat, To::ImageUdp][usize::from(to)];
+            bench.datagram(&format!("192.168.178.{host}:{port}"), to, bytes);
+            bench.advance(ms);
+        }
+        for net in bench.sent() {
+            match net {
+                Net::Send { to, bytes, .. } => {
+                    prop_assert!(near(*to.ip()), "{to}");
+                    prop_assert!(bytes.len() <= 512);
+                    let text = String::from_utf8_lossy(&bytes).into_owned();
+                    let regular = ["JOIN Ben", "[\"JOIN", "AWAY Ben", "WHO", "[\"WHO"];
+                    let broadcast = to.ip().octets()[3] == 255;
+                    prop_assert!(!broadcast || regular.iter().any(|r| text.starts_with(r)));
+                }
+                Net::Connect(_, to) => {
+                    prop_assert!(near(*to.ip()), "{to}");
+                }
+                _ => {}
+            }
+        }
+        let open: Vec<_> = bench.flows.iter().filter(|(_, f)| !f.closed).map(|(id, _)| *id).collect();
+        for id in open {
+            bench.end(id);
+        }
+        bench.advance(40_000);
+        prop_assert_eq!(bench.store.under_way(), 0);
+        prop_assert!(bench.flows.values().all(|f| f.closed));
+    }
 }

@@ -59,11 +59,17 @@ fn troubles(bench: &mut Bench) -> Vec<String> {
 #[test]
 fn max_answers_in_answer_window_ms() {
     let mut bench = bench();
+    for _ in 0..20 {
+        bench.datagram(PEER, To::Discovery, "WHO\n");
+        bench.advance(200);
+    }
+    assert_eq!(bench.datagrams().len(), machine::MAX_ANSWERS as usize);
+    bench.advance(machine::ANSWER_WINDOW_MS);
     for n in 0..20 {
         bench.datagram(&format!("192.168.178.11:{}", 5_000 + n), To::Discovery, "WHO\n");
         bench.advance(200);
     }
-    assert_eq!(bench.datagrams().len(), machine::MAX_ANSWERS as usize);
+    assert_eq!(bench.datagrams().len(), machine::MAX_ANSWERS_PER_HOST as usize);
     bench.advance(machine::ANSWER_WINDOW_MS);
     bench.datagram(PEER, To::Discovery, "WHO\n");
     bench.advance(500);
@@ -343,6 +349,22 @@ fn max_early_chunks() {
     }
     assert_eq!(images_taken(&mut bench), 0, "one piece more than is kept");
     bench.datagram(PEER, To::Chat, chunk(total - 1, total));
+    assert_eq!(images_taken(&mut bench), 1);
+}
+
+#[test]
+fn max_early_bytes() {
+    use base64::Engine as _;
+    let mut bench = bench();
+    let size = 16 * 1024;
+    let data = base64::engine::general_purpose::STANDARD.encode(image(size));
+    let total = machine::MAX_EARLY_BYTES / size + 3;
+    let chunk = |n: usize| format!(r#"["IMG_CHUNK", "i", {n}, {total}, "{data}"]"#);
+    for n in [0].into_iter().chain(2..total).chain([1]) {
+        bench.datagram(PEER, To::Chat, chunk(n));
+    }
+    assert_eq!(images_taken(&mut bench), 0, "one piece more than is kept");
+    bench.datagram(PEER, To::Chat, chunk(total - 1));
     assert_eq!(images_taken(&mut bench), 1);
 }
 

@@ -66,6 +66,12 @@ fn questions_on_a_stream_are_answered_one_at_a_time() {
     bench.input(Input::Wrote(stream));
     assert!(bench.bytes(stream, "WHO\n"));
     assert!(bench.flows[&stream].out.len() > out);
+    // and no faster than by datagram
+    for _ in 0..20 {
+        bench.input(Input::Wrote(stream));
+        assert!(bench.bytes(stream, "WHO\n"));
+    }
+    assert!(bench.flows[&stream].out.len() <= 3 * 512);
 }
 
 #[test]

@@ -265,7 +265,7 @@ impl Machine {
         let own = self.own_entries(*asker.ip());
         let lists = encode::lists(&own, &forms::default().list).concat();
         // who asks and does not read must not fill our memory
-        if self.may_answer(now, asker, lists.len()) && self.stream_may_answer(stream) {
+        if self.stream_may_answer(now, stream, asker, lists.len()) {
             self.net(Net::Write(stream, lists));
         }
     }

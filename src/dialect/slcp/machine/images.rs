@@ -8,13 +8,13 @@ use super::super::forms::Transport;
 use super::super::said::{First, ImageHead, Said};
 use super::sockets::Role;
 use super::streams::Stream;
-use super::{Heard, ImageHeard, ImageKey, Machine, UserId};
+use super::{Heard, ImageHeard, ImageKey, Machine};
 use crate::model::limits::{MAX_TRANSFERS, STALL_MS};
 use crate::model::{IoError, Millis, StreamId, Trouble};
 
 /// Pieces of a chunked image (002 main) that may be out of their order.
 pub const MAX_EARLY_CHUNKS: usize = 64;
-/// Bytes of such pieces.
+/// Bytes of them; real ones have at most 512 each.
 pub const MAX_EARLY_BYTES: usize = 128 * 1024;
 
 /// An image whose header came by UDP.
@@ -65,14 +65,6 @@ impl Images {
         let offered = self.offered.iter().map(|o| o.until).min();
         let paced = self.datagrams.values().map(|d| d.at).min();
         [half, offered, paced].into_iter().flatten().min()
-    }
-
-    /// Ends those that were for a user who is no more.
-    pub(super) fn drop_user(&mut self, user: UserId) -> Vec<ImageKey> {
-        let of = |h: &Half| matches!(h.role, Role::ChatUdp(u) | Role::Tcp(u, _) if u == user);
-        let keys = self.half.iter().filter(|h| of(h)).map(|h| h.key).collect();
-        self.half.retain(|h| !of(h));
-        keys
     }
 
     /// A piece of it is on the disk: its sender's time begins anew.
@@ -279,10 +271,9 @@ impl Machine {
         let Some(half) = self.images.half.iter_mut().find(|h| same(h)) else { return };
         let (key, Some(chunks)) = (half.key, half.chunks.as_mut()) else { return };
         half.last = now;
-        let early: usize = chunks.early.values().map(Vec::len).sum();
-        let room = index == chunks.next
-            || (chunks.early.len() < MAX_EARLY_CHUNKS && early + data.len() <= MAX_EARLY_BYTES);
-        if index < chunks.next || !room {
+        let bytes = chunks.early.values().map(Vec::len).sum::<usize>() + data.len();
+        let full = chunks.early.len() >= MAX_EARLY_CHUNKS || bytes > MAX_EARLY_BYTES;
+        if index < chunks.next || (full && index != chunks.next) {
             return; // a double, or too far out of order: the stall will end it
         }
         chunks.early.insert(index, data);

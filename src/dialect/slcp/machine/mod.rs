@@ -23,10 +23,12 @@ use crate::model::{Handle, IoError, Link, Millis, Net, Trouble};
 pub use crate::model::UserId;
 
 use answers::Answers;
-pub use answers::{ANSWER_WINDOW_MS, MAX_ANSWER_BYTES, MAX_ANSWERS, MAX_SOURCES, MAX_WAITING};
+pub use answers::{
+    ANSWER_WINDOW_MS, MAX_ANSWER_BYTES, MAX_ANSWERS, MAX_ANSWERS_PER_HOST, MAX_SOURCES, MAX_WAITING,
+};
 use contacts::Contacts;
 use images::Images;
-pub use images::MAX_EARLY_CHUNKS;
+pub use images::{MAX_EARLY_BYTES, MAX_EARLY_CHUNKS};
 pub use inbound::Arrived;
 pub use outgoing::MAX_BY_DATAGRAM;
 use sockets::Sockets;

@@ -330,16 +330,6 @@ impl Machine {
         }
     }
 
-    /// Ends what a user who is no more was sending by datagrams.
-    pub(super) fn abort_datagrams_of(&mut self, user: UserId) {
-        let of: Vec<u64> =
-            self.images.datagrams.iter().filter(|(_, d)| d.user == user).map(|(t, _)| *t).collect();
-        for tag in of {
-            self.images.datagrams.remove(&tag);
-            self.no_port(tag);
-        }
-    }
-
     /// Datagrams to this address will not arrive.
     pub(super) fn image_unreachable(&mut self, to: SocketAddrV4, error: &IoError) {
         let lost: Vec<u64> =

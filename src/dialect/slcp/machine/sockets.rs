@@ -144,7 +144,6 @@ impl Machine {
             self.net(Net::Unbind(socket));
         }
         self.sockets.users.remove(&id);
-        self.close_streams_of(id);
     }
 
     /// A `Bind` succeeded.

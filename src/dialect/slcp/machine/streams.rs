@@ -10,7 +10,7 @@ use super::super::seen::Origin;
 use super::super::stream::{PortKind, Reader, StreamSaid};
 use super::outgoing::Outgoing;
 use super::sockets::Role;
-use super::{Heard, ImageKey, Machine, UserId};
+use super::{Heard, ImageKey, Machine};
 use crate::model::limits::{MAX_STREAMS, MAX_STREAMS_PER_SOURCE, STALL_MS};
 use crate::model::net::ACCEPTED;
 use crate::model::{IoError, Millis, Net, SocketId, StreamId, Trouble};
@@ -348,11 +348,22 @@ impl Machine {
     }
 
     /// Whether an answer may be written on a stream now; if so, it is noted.
-    pub(super) fn stream_may_answer(&mut self, stream: StreamId) -> bool {
-        match self.streams.open.get_mut(&stream) {
-            Some(Stream::In(inbound)) => !std::mem::replace(&mut inbound.answering, true),
-            _ => false,
+    pub(super) fn stream_may_answer(
+        &mut self,
+        now: Millis,
+        stream: StreamId,
+        asker: SocketAddrV4,
+        bytes: usize,
+    ) -> bool {
+        let free = |s: &Stream| matches!(s, Stream::In(inbound) if !inbound.answering);
+        if !self.streams.open.get(&stream).is_some_and(free) || !self.may_answer(now, asker, bytes)
+        {
+            return false;
         }
+        if let Some(Stream::In(inbound)) = self.streams.open.get_mut(&stream) {
+            inbound.answering = true;
+        }
+        true
     }
 
     fn line_said(
@@ -370,7 +381,7 @@ impl Machine {
                 let entry = own.into_iter().find(|e| e.handle.is(wanted.as_str()));
                 if let Some(entry) = entry {
                     let iam = super::super::encode::iam(&entry.handle, entry.ip, entry.port);
-                    if self.may_answer(now, from, iam.len()) && self.stream_may_answer(stream) {
+                    if self.stream_may_answer(now, stream, from, iam.len()) {
                         self.net(Net::Write(stream, iam));
                     }
                 }
@@ -432,26 +443,6 @@ impl Machine {
                 self.net(Net::Close(stream));
             }
         }
-    }
-
-    /// Ends what comes in for a user who is no more.
-    pub(super) fn close_streams_of(&mut self, user: UserId) {
-        let of = |s: &Stream| match s {
-            Stream::In(s) => matches!(s.role, Role::Tcp(u, _) if u == user),
-            _ => false,
-        };
-        let ids: Vec<StreamId> =
-            self.streams.open.iter().filter(|(_, s)| of(s)).map(|(id, _)| *id).collect();
-        let error = || IoError::new(Trouble::Reset, "its receiver left this node");
-        for id in ids {
-            self.image_ended(id, Err(error()));
-            self.streams.open.remove(&id);
-            self.net(Net::Close(id));
-        }
-        for key in self.images.drop_user(user) {
-            self.heard(Heard::ImageEnds(key, Err(error())));
-        }
-        self.abort_datagrams_of(user);
     }
 
     pub(super) fn tick_streams(&mut self, now: Millis) {
