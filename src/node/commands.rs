@@ -285,6 +285,7 @@ impl Node {
         self.claim_until = None;
         if let Some(user) = self.users.get_mut(id) {
             user.handle = handle.clone();
+            user.chosen = false;
         }
         self.tell_slcp_of(now, id);
         self.changed_setting(now, id, "handle", handle.as_str());
@@ -373,7 +374,7 @@ impl Node {
         }
         let settings = config::User::default();
         let mut user = User::from_settings(&settings, handle.clone());
-        (user.joined, user.guest) = (true, true);
+        (user.joined, user.guest, user.chosen) = (true, true, false);
         let id = self.users.add(user)?;
         self.tell_slcp_of(now, id);
         Ok(Answer::Handle(handle))

@@ -1,10 +1,12 @@
 //! SANS-IO: the one node that owns all state. [`Node::handle`] takes what happened,
 //! [`Node::poll`] gives what to do, [`Node::wake_at`] says when to come back.
 //!
-//! One file each: `roster` (who is on the LAN), `users` (our own), `delivery` (texts out and
+//! One file each: `roster` (who is on the LAN), `users` (our own), `contest` (handles that the
+//! node chose and others bear too), `delivery` (texts out and
 //! in), `transfer` (images), `commands` (what people ask for), `io` (the contract).
 
 mod commands;
+mod contest;
 mod delivery;
 pub mod io;
 pub mod roster;
@@ -22,6 +24,7 @@ use crate::model::{
     UserId, What,
 };
 
+use contest::Contests;
 use delivery::Deliveries;
 use io::{Action, Input, Ticket};
 use roster::{Change, Roster, Route};
@@ -79,6 +82,7 @@ pub struct Node {
     answered: Answered,
     /// Until when the LAN is listened to before a handle is chosen.
     claim_until: Option<Millis>,
+    contests: Contests,
     warned_taken: HashMap<PeerId, ()>,
     complaints: Complaints,
     entries: u64,
@@ -126,6 +130,7 @@ impl Node {
             transfers: Transfers::default(),
             answered: Answered::default(),
             claim_until: None,
+            contests: Contests::default(),
             warned_taken: HashMap::new(),
             complaints: Complaints::default(),
             entries: 0,
@@ -178,7 +183,8 @@ impl Node {
 
     /// When `Tick` is wanted.
     pub fn wake_at(&self) -> Option<Millis> {
-        [self.slcp.as_ref().and_then(Machine::wake_at), self.roster.wake_at(), self.claim_until]
+        let slcp = self.slcp.as_ref().and_then(Machine::wake_at);
+        [slcp, self.roster.wake_at(), self.claim_until, self.contests.wake_at()]
             .into_iter()
             .flatten()
             .min()
@@ -242,6 +248,7 @@ impl Node {
             self.claim_until = None;
             self.join_with_free_handle(now);
         }
+        self.tick_contests(now);
         self.slcp_do(|m| m.tick(now.mono));
         self.roster.sweep(now.mono);
     }
@@ -456,6 +463,9 @@ impl Node {
     fn warn_taken(&mut self, now: Now, id: PeerId) {
         let Some(peer) = self.roster.get(id) else { return };
         let Some(user) = self.users.called(peer.handle.as_str()) else { return };
+        if self.users.get(user).is_some_and(|u| u.joined && u.chosen) {
+            return self.contest(now, user);
+        }
         if !self.users.get(user).is_some_and(|u| u.joined) || self.warned_taken.contains_key(&id) {
             return;
         }

@@ -89,6 +89,7 @@ fn parted(world: &mut World, loss: f64) {
     world.lans[0] = Lan { loss, ..Lan::default() };
     let mut nodes: Vec<usize> = (0..8).map(|i| world.single(&format!("user{i}"))).collect();
     world.meet(&nodes, 150_000);
+    world.run(5_000); // each was heard to answer: who never does is believed for longer
     world.silent_cut = world.rng.bool();
     for (i, n) in nodes.iter().enumerate() {
         let host = world.slots[*n].host;
@@ -157,6 +158,10 @@ fn an_address_change_moves_the_peer() {
         });
         println!("moved: {took} ms");
         world.meet(&nodes, 0);
+        let selves = world.slots[nodes[0]].told.iter().filter(|(_, event)| {
+            matches!(&event.what, What::PeerJoined { handle, .. } if handle == "user0")
+        });
+        assert_eq!(selves.count(), 0, "it took its own old address for a peer");
     });
 }
 

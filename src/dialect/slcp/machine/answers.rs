@@ -154,7 +154,7 @@ impl Machine {
         match due.kind {
             Kind::Newcomer(chat) => self.answer_newcomer(now, speaker, chat, &own),
             Kind::Who { json, reply_port } => {
-                let shown = self.shown_address(*due.from.ip());
+                let shown = self.address_towards(*due.from.ip());
                 own.extend(others.iter().filter_map(|e| {
                     let ip = if e.ip.is_loopback() { shown? } else { e.ip };
                     Some(Entry { ip, ..e.clone() })
@@ -245,7 +245,7 @@ impl Machine {
 
     /// Our joined users as someone at `asker` can reach them.
     pub(super) fn own_entries(&self, asker: Ipv4Addr) -> Vec<Entry> {
-        let Some(ip) = self.shown_address(asker) else { return Vec::new() };
+        let Some(ip) = self.address_towards(asker) else { return Vec::new() };
         let joined = self.users.iter().filter(|(_, me)| me.joined);
         joined
             .filter_map(|(id, me)| {
@@ -253,10 +253,5 @@ impl Machine {
                 Some(Entry { handle: me.handle.clone(), ip, port, away: me.away })
             })
             .collect()
-    }
-
-    /// Our address on the asker's link.
-    fn shown_address(&self, asker: Ipv4Addr) -> Option<Ipv4Addr> {
-        self.link_to(asker, 0).map(|l| l.address)
     }
 }

@@ -225,6 +225,9 @@ impl Machine {
             if addr.ip().is_loopback() && self.sockets.is_own_port(addr.port()) {
                 continue; // one of us
             }
+            if self.former.contains(addr.ip()) && self.user_called(&entry.handle).is_some() {
+                continue; // one of us, where we were
+            }
             if own == Some(addr) {
                 self.here(entry.handle, addr, link, Some(entry.away), false);
             } else if self.reachable(*addr.ip()) && addr.port() != 0 {

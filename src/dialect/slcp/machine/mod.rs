@@ -204,6 +204,10 @@ const RECENT_MS: Millis = 3_000;
 const REPEAT_MS: [Millis; 2] = [1_000, 3_000];
 /// Changes of interfaces are gathered this long before they are announced.
 const SETTLE_MS: Millis = 150;
+/// BACK is said again with so many announcements: nothing else would tell whoever missed it.
+const BACK_AGAIN: u8 = 2;
+/// Former addresses of ours that are remembered.
+const MAX_FORMER: usize = 16;
 
 struct Recent {
     at: Millis,
@@ -227,6 +231,10 @@ pub struct Machine {
     recent: VecDeque<Recent>,
     /// When to announce, soonest first.
     announce_at: Vec<Millis>,
+    /// Who came back lately, and how many announcements still say so.
+    back_again: BTreeMap<UserId, u8>,
+    /// Addresses that were ours: others' lists may still name us there.
+    former: VecDeque<Ipv4Addr>,
     out: VecDeque<Out>,
     rng: fastrand::Rng,
 }
@@ -244,6 +252,8 @@ impl Machine {
             images: Images::default(),
             recent: VecDeque::new(),
             announce_at: Vec::new(),
+            back_again: BTreeMap::new(),
+            former: VecDeque::new(),
             out: VecDeque::new(),
             rng: fastrand::Rng::with_seed(seed),
             setup,
@@ -287,7 +297,15 @@ impl Machine {
     /// The usable addresses, whole. What is new is announced to.
     pub fn set_links(&mut self, now: Millis, links: Vec<Link>) {
         let new = links.iter().any(|link| !self.links.contains(link));
-        self.links = links;
+        let old = std::mem::replace(&mut self.links, links);
+        for address in old.iter().map(|l| l.address).filter(|a| !a.is_loopback()) {
+            if !self.is_own_address(address) && !self.former.contains(&address) {
+                self.former.push_back(address);
+            }
+        }
+        while self.former.len() > MAX_FORMER {
+            self.former.pop_front();
+        }
         if new {
             self.announce_soon(now, SETTLE_MS);
         }
@@ -325,10 +343,16 @@ impl Machine {
             let said = if me.away { encode::away(&me.handle) } else { encode::back(&me.handle) };
             self.broadcast(id, &said);
         }
+        if me.away {
+            self.back_again.remove(&id);
+        } else if old.away {
+            self.back_again.insert(id, BACK_AGAIN);
+        }
     }
 
     /// A local user less.
     pub fn remove_user(&mut self, id: UserId, known: &[SocketAddrV4]) {
+        self.back_again.remove(&id);
         if let Some(me) = self.users.remove(&id) {
             if me.joined {
                 self.say_leave(id, &me.handle, known);
@@ -458,6 +482,11 @@ impl Machine {
         ip.is_loopback() || self.links.iter().any(|link| link.address == ip)
     }
 
+    /// Our own address as someone at `ip` sees it.
+    pub fn address_towards(&self, ip: Ipv4Addr) -> Option<Ipv4Addr> {
+        self.link_to(ip, 0).map(|link| link.address)
+    }
+
     /// Says goodbye for every user.
     pub fn goodbye(&mut self, known: &[SocketAddrV4]) {
         for id in self.users.keys().copied().collect::<Vec<_>>() {
@@ -525,6 +554,7 @@ impl Machine {
         for id in self.users.keys().copied().collect::<Vec<_>>() {
             if self.users[&id].joined {
                 self.say_join(id);
+                self.say_back_again(id);
             }
         }
         if early {
@@ -549,6 +579,16 @@ impl Machine {
         if me.away {
             self.broadcast(id, &encode::away(&me.handle));
         }
+    }
+
+    fn say_back_again(&mut self, id: UserId) {
+        let Some(left) = self.back_again.get_mut(&id) else { return };
+        *left -= 1;
+        if *left == 0 {
+            self.back_again.remove(&id);
+        }
+        let said = encode::back(&self.users[&id].handle);
+        self.broadcast(id, &said);
     }
 
     fn say_leave(&mut self, id: UserId, handle: &Handle, known: &[SocketAddrV4]) {
