@@ -25,9 +25,9 @@ fn measure(world: &mut World, n: usize) -> Row {
     let found = world.meet(&nodes, 9_000);
     world.run(10_000 - (world.now - start));
     let begun = world.count.datagrams;
-    world.run(3 * 60_000);
+    let minutes = if n <= 100 { 4 } else { 2 };
+    world.run(60_000);
     let before = world.count;
-    let minutes = 10;
     world.run(minutes * 60_000);
     let per = |now: u64, then: u64| (now - then) as f64 / (minutes as f64 * n as f64);
     world.meet(&nodes, 0);

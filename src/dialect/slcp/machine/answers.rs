@@ -121,6 +121,15 @@ impl Machine {
             d.from == due.from
                 && std::mem::discriminant(&d.kind) == std::mem::discriminant(&due.kind)
         };
+        // an answer to WHO tells of us too: no need to say it twice
+        let is_newcomer = |d: &Due| matches!(d.kind, Kind::Newcomer(_)) && d.from == due.from;
+        if is_newcomer(&due) {
+            if self.answers.waiting.iter().any(|(_, d)| d.from == due.from) {
+                return;
+            }
+        } else {
+            self.answers.waiting.retain(|(_, d)| !is_newcomer(d));
+        }
         let waiting = &self.answers.waiting;
         let of_host = waiting.iter().filter(|(_, d)| d.from.ip() == due.from.ip()).count();
         if self.link_to(*due.from.ip(), 0).is_none()

@@ -58,6 +58,11 @@ impl Contacts {
         self.by_addr.get(&addr)?.udp_port
     }
 
+    /// Programs of which anything was learned.
+    pub(super) fn count(&self) -> usize {
+        self.by_addr.len()
+    }
+
     fn entry(&mut self, addr: SocketAddrV4) -> Option<&mut Contact> {
         if self.by_addr.len() >= MAX_PEERS && !self.by_addr.contains_key(&addr) {
             return None;

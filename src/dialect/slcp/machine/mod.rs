@@ -202,6 +202,9 @@ const MAX_RECENT: usize = 256;
 const RECENT_MS: Millis = 3_000;
 /// After coming up, announcements are repeated so soon: one lost datagram must not hide us.
 const REPEAT_MS: [Millis; 2] = [1_000, 3_000];
+/// Whoever knows so many programs does not repeat its WHO: one answer each is enough, and what
+/// was lost is in the lists of others.
+const ENOUGH_KNOWN: usize = 16;
 /// Changes of interfaces are gathered this long before they are announced.
 const SETTLE_MS: Millis = 150;
 /// BACK is said again with so many announcements: nothing else would tell whoever missed it.
@@ -551,6 +554,7 @@ impl Machine {
     /// JOIN of every joined user, and a WHO while we are new; then the next in about a period.
     fn announce(&mut self, now: Millis) {
         let early = !self.announce_at.is_empty();
+        let first = self.announce_at.len() == REPEAT_MS.len();
         for id in self.users.keys().copied().collect::<Vec<_>>() {
             if self.users[&id].joined {
                 self.say_join(id);
@@ -558,7 +562,9 @@ impl Machine {
             }
         }
         if early {
-            self.ask_all();
+            if first || self.contacts.count() < ENOUGH_KNOWN {
+                self.ask_all();
+            }
         } else {
             let tenth = self.setup.announce / 10;
             let next = self.setup.announce - tenth + self.rng.u64(0..=2 * tenth);
