@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 
-use super::{Node, roster};
+use super::Node;
 use crate::model::{Handle, Millis, Now, UserId, What};
 
 /// Namesakes are gathered for so long and up to twice as long.
@@ -94,9 +94,6 @@ impl Node {
     fn free_handles(&self, id: UserId) -> impl Iterator<Item = Handle> + '_ {
         let numbered = (2..100_000).map(|n| self.fallback.numbered(n));
         let all = std::iter::once(self.fallback.clone()).chain(numbered);
-        all.filter(move |h| {
-            !self.users.called(h.as_str()).is_some_and(|u| u != id)
-                && !self.roster.called(h.as_str()).any(roster::Peer::is_here)
-        })
+        all.filter(move |h| !self.is_taken(h, Some(id)))
     }
 }

@@ -361,7 +361,10 @@ impl Roster {
             .collect();
         for id in ids {
             if let Some(peer) = self.peers.get_mut(&id) {
-                peer.probe_at = now;
+                // one more namesake must not shorten the time it has to answer
+                if peer.probes == 0 {
+                    peer.probe_at = now;
+                }
                 peer.answers = true; // somebody else claims to be it: silence now means gone
             }
             self.sweep_by(now);
