@@ -208,6 +208,24 @@ fn away_and_back_are_seen_by_all_even_by_late_joiners() {
 }
 
 #[test]
+fn a_program_that_marks_nobody_away_stays_away_after_its_list() {
+    seeds(|world| {
+        let node = world.single("a");
+        world.hear(node, "JOIN tuna 6000");
+        world.hear(node, "AWAY tuna");
+        assert_eq!(world.presence(node, "tuna"), Some(Presence::Away));
+        world.hear(node, "KNOWUSERS tuna 10.0.9.9 6000");
+        assert_eq!(world.presence(node, "tuna"), Some(Presence::Away));
+        world.hear(node, "BACK tuna");
+        assert_eq!(world.presence(node, "tuna"), Some(Presence::Online));
+        world.hear(node, "KNOWUSERS tuna 10.0.9.9 6000 [AFK], a 10.0.1.1 5010");
+        assert_eq!(world.presence(node, "tuna"), Some(Presence::Away));
+        world.hear(node, "KNOWUSERS tuna 10.0.9.9 6000, a 10.0.1.1 5010");
+        assert_eq!(world.presence(node, "tuna"), Some(Presence::Online));
+    });
+}
+
+#[test]
 fn a_lost_back_is_made_good_by_the_next_announcements() {
     seeds(|world| {
         let nodes = five(world);

@@ -78,6 +78,20 @@ impl World {
         Some(Route { src: nic.ip, lan: Some(nic.lan), there })
     }
 
+    /// A program that is not ours, 10.0.9.9 port 6000, broadcasts something to a node.
+    pub fn hear(&mut self, n: usize, line: &str) {
+        self.hear_from(n, 6000, line);
+    }
+
+    /// The same from another port.
+    pub fn hear_from(&mut self, n: usize, port: u16, line: &str) {
+        let host = &self.hosts[self.slots[n].host];
+        let socket = host.udp.iter().find(|u| u.node == n && u.port == 4000).unwrap().socket;
+        let from = SocketAddrV4::new(Ipv4Addr::new(10, 0, 9, 9), port);
+        let (to, bytes) = (Some(Ipv4Addr::new(10, 0, 255, 255)), line.as_bytes().to_vec());
+        self.feed(n, Input::Datagram { socket, from, to, link: 2, bytes });
+    }
+
     pub fn send(
         &mut self,
         n: usize,
