@@ -25,8 +25,8 @@ fn measure(world: &mut World, n: usize) -> Row {
     let found = world.meet(&nodes, 9_000);
     world.run(10_000 - (world.now - start));
     let begun = world.count.datagrams;
-    let minutes = if n <= 100 { 4 } else { 2 };
-    world.run(60_000);
+    let (settle, minutes) = if n <= 100 { (60_000, 4) } else { (10_000, 1) };
+    world.run(settle);
     let before = world.count;
     world.run(minutes * 60_000);
     let per = |now: u64, then: u64| (now - then) as f64 / (minutes as f64 * n as f64);
