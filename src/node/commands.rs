@@ -282,8 +282,8 @@ impl Node {
         }
         self.claim_until = None;
         if let Some(user) = self.users.get_mut(id) {
-            user.auto = false;
             user.handle = handle.clone();
+            user.chosen = false;
         }
         self.tell_slcp_of(now, id);
         self.changed_setting(now, id, "handle", handle.as_str());
@@ -373,7 +373,7 @@ impl Node {
         }
         let settings = config::User::default();
         let mut user = User::from_settings(&settings, handle.clone());
-        (user.joined, user.guest, user.auto) = (true, true, false);
+        (user.joined, user.guest, user.chosen) = (true, true, false);
         let id = self.users.add(user)?;
         self.tell_slcp_of(now, id);
         Ok(Answer::Handle(handle))

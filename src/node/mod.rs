@@ -1,10 +1,12 @@
 //! SANS-IO: the one node that owns all state. [`Node::handle`] takes what happened,
 //! [`Node::poll`] gives what to do, [`Node::wake_at`] says when to come back.
 //!
-//! One file each: `roster` (who is on the LAN), `users` (our own), `delivery` (texts out and
+//! One file each: `roster` (who is on the LAN), `users` (our own), `contest` (handles that the
+//! node chose and others bear too), `delivery` (texts out and
 //! in), `transfer` (images), `commands` (what people ask for), `io` (the contract).
 
 mod commands;
+mod contest;
 mod delivery;
 pub mod io;
 pub mod roster;
@@ -22,6 +24,7 @@ use crate::model::{
     UserId, What,
 };
 
+use contest::Contests;
 use delivery::Deliveries;
 use io::{Action, Input, Ticket};
 use roster::{By, Change, Roster, Route};
@@ -35,10 +38,6 @@ pub const CLAIM_MS: Millis = 1_000;
 pub const MAX_COMPLAINTS: u32 = 5;
 /// That window.
 const COMPLAINT_WINDOW_MS: Millis = 10_000;
-/// A handle that we made gives way within this time to one of a smaller address …
-const YIELD_MS: Millis = 500;
-/// … and after this time to any other.
-const YIELD_LATE_MS: Millis = 3_000;
 /// Answers to one question that was put to all.
 const MANY_ANSWERS: usize = 24;
 /// Others that an answer to WHO names; above, each is named with falling probability.
@@ -86,8 +85,7 @@ pub struct Node {
     answered: Answered,
     /// Until when the LAN is listened to before a handle is chosen.
     claim_until: Option<Millis>,
-    /// When a handle that we made and somebody else bears gives way.
-    yield_at: Option<Millis>,
+    contests: Contests,
     /// `settle` is at work: what it brings up is carried out by it, not by another within it.
     settling: bool,
     warned_taken: HashMap<PeerId, ()>,
@@ -154,7 +152,7 @@ impl Node {
             transfers: Transfers::default(),
             answered: Answered::default(),
             claim_until: None,
-            yield_at: None,
+            contests: Contests::default(),
             settling: false,
             warned_taken: HashMap::new(),
             complaints: Complaints::default(),
@@ -208,8 +206,8 @@ impl Node {
 
     /// When `Tick` is wanted.
     pub fn wake_at(&self) -> Option<Millis> {
-        let machine = self.slcp.as_ref().and_then(Machine::wake_at);
-        [machine, self.roster.wake_at(), self.claim_until, self.yield_at]
+        let slcp = self.slcp.as_ref().and_then(Machine::wake_at);
+        [slcp, self.roster.wake_at(), self.claim_until, self.contests.wake_at()]
             .into_iter()
             .flatten()
             .min()
@@ -286,10 +284,7 @@ impl Node {
             self.claim_until = None;
             self.join_with_free_handle(now);
         }
-        if self.yield_at.is_some_and(|at| at <= now.mono) {
-            self.yield_at = None;
-            self.give_way(now);
-        }
+        self.tick_contests(now);
         if let Some(machine) = &mut self.slcp {
             machine.tick(now.mono, || self.roster.here().count());
         }
@@ -298,7 +293,7 @@ impl Node {
 
     fn join_with_free_handle(&mut self, now: Now) {
         for id in self.users.ids() {
-            if !self.users.get(id).is_some_and(|u| u.auto && !u.joined) {
+            if !self.users.get(id).is_some_and(|u| u.chosen && !u.joined) {
                 continue;
             }
             let fallback = self.fallback.clone();
@@ -308,38 +303,6 @@ impl Node {
                 user.joined = true;
             }
             self.tell_slcp_of(now, id);
-        }
-    }
-
-    /// Somebody at `theirs` bears a handle that we made for a user of ours. The one with the
-    /// larger address gives way at once; the other only if that did not help, because a person
-    /// chose theirs.
-    fn plan_to_give_way(&mut self, now: Now, user: UserId, theirs: SocketAddrV4) {
-        let ours = self.slcp.as_ref().and_then(|m| m.shown_as(user, *theirs.ip()));
-        let wait = match ours {
-            Some(ours) if ours < theirs => YIELD_LATE_MS + self.rng.u64(0..YIELD_MS),
-            _ => self.rng.u64(1..YIELD_MS),
-        };
-        let at = now.mono + wait;
-        self.yield_at = Some(self.yield_at.map_or(at, |y| y.min(at)));
-    }
-
-    /// Takes a free handle for each user whose handle we made and somebody else bears still.
-    fn give_way(&mut self, now: Now) {
-        for id in self.users.ids() {
-            let Some(user) = self.users.get(id).filter(|u| u.auto && u.joined) else { continue };
-            let old = user.handle.clone();
-            if !self.roster.called(old.as_str()).any(roster::Peer::is_here) {
-                continue;
-            }
-            let fallback = self.fallback.clone();
-            let handle = self.free_handle_for(&fallback, Some(id));
-            if let Some(user) = self.users.get_mut(id) {
-                user.handle = handle.clone();
-            }
-            self.tell_slcp_of(now, id);
-            let what = What::Config { key: "handle".into(), value: handle.to_string() };
-            self.tell(now, Some(handle), what);
         }
     }
 
@@ -579,13 +542,13 @@ impl Node {
     fn warn_taken(&mut self, now: Now, id: PeerId) {
         let Some(peer) = self.roster.get(id) else { return };
         let Some(user) = self.users.called(peer.handle.as_str()) else { return };
+        if self.users.get(user).is_some_and(|u| u.joined && u.chosen) {
+            return self.contest(now, user);
+        }
         if !self.users.get(user).is_some_and(|u| u.joined) || self.warned_taken.contains_key(&id) {
             return;
         }
         let (handle, at) = (peer.handle.clone(), peer.route().addr);
-        if self.users.get(user).is_some_and(|u| u.auto) {
-            return self.plan_to_give_way(now, user, at);
-        }
         self.warned_taken.insert(id, ());
         let free = self.free_handle(&handle);
         let user = self.users.get(user).map(|u| u.handle.clone());

@@ -443,7 +443,10 @@ impl Roster {
         let ids: Vec<PeerId> = quiet.map(|p| p.id).collect();
         for id in ids {
             if let Some(peer) = self.peers.get_mut(&id) {
-                peer.probe_at = now;
+                // one more namesake must not shorten the time it has to answer
+                if peer.probes == 0 {
+                    peer.probe_at = now;
+                }
                 peer.answers = true; // somebody else claims to be it: silence now means gone
             }
             self.sweep_by(now);
@@ -485,7 +488,11 @@ impl Roster {
     }
 
     /// Those of a handle who may speak from this address: the very port, else any at that host.
+    /// Whoever chats at that port speaks for itself alone, also when it just took another handle.
     fn speakers(&self, handle: &Handle, from: SocketAddrV4) -> Vec<PeerId> {
+        if self.at(from).is_some_and(|p| p.is_here() && !p.handle.is(handle.as_str())) {
+            return Vec::new();
+        }
         let here: Vec<&Peer> =
             self.called(handle.as_str()).filter(|p| p.is_here() && p.has_ip(*from.ip())).collect();
         let exact = here.iter().find(|p| p.routes.iter().any(|r| r.addr == from)).map(|p| p.id);

@@ -27,8 +27,8 @@ pub struct User {
     pub image_port: Option<u16>,
     /// Added at run time.
     pub guest: bool,
-    /// Its handle was made by us, not by a person: it gives way where it is taken.
-    pub auto: bool,
+    /// Its handle was chosen by the node, not by a person: it makes way for a namesake.
+    pub chosen: bool,
     /// Its chat port, once open.
     pub port: Option<u16>,
 }
@@ -45,7 +45,7 @@ impl User {
             wanted_port: settings.port,
             image_port: settings.image_port,
             guest: false,
-            auto: settings.handle.is_none(),
+            chosen: settings.handle.is_none(),
             port: None,
         }
     }

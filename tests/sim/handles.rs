@@ -1,5 +1,7 @@
 //! Handles that several want.
 
+use klatsch::model::What;
+
 use crate::seeds;
 use crate::world::{Lan, World, settings};
 
@@ -72,8 +74,14 @@ fn nodes_of_one_host_that_start_together_without_a_handle_end_with_their_own() {
         let host = world.host(&[0]);
         let mut nodes: Vec<usize> = (0..3).map(|_| world.node(host, settings(None))).collect();
         nodes.extend(automatic(world, 2));
+        let witness = world.single("witness");
         world.until(30_000, "distinct handles", |w| distinct(w, &nodes));
+        nodes.push(witness);
         world.meet(&nodes, 5_000);
+        let told = world.slots[witness].told.iter();
+        let told: Vec<_> = told.map(|(at, event)| (at, &event.what)).collect();
+        let left = |(_, what): &&(_, &What)| matches!(what, What::PeerLeft { .. });
+        assert!(!told.iter().any(|t| left(&t)), "taken away by its neighbour: {told:#?}");
     });
 }
 

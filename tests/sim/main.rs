@@ -14,6 +14,7 @@ mod images;
 mod tcp;
 mod traffic;
 mod troubles;
+mod udp;
 mod world;
 
 use world::World;

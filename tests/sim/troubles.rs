@@ -89,6 +89,7 @@ fn parted(world: &mut World, loss: f64) {
     world.lans[0] = Lan { loss, ..Lan::default() };
     let mut nodes: Vec<usize> = (0..8).map(|i| world.single(&format!("user{i}"))).collect();
     world.meet(&nodes, 150_000);
+    world.run(5_000); // each was heard to answer: who never does is believed for longer
     world.silent_cut = world.rng.bool();
     for (i, n) in nodes.iter().enumerate() {
         let host = world.slots[*n].host;
@@ -157,6 +158,10 @@ fn an_address_change_moves_the_peer() {
         });
         println!("moved: {took} ms");
         world.meet(&nodes, 0);
+        let selves = world.slots[nodes[0]].told.iter().filter(|(_, event)| {
+            matches!(&event.what, What::PeerJoined { handle, .. } if handle == "user0")
+        });
+        assert_eq!(selves.count(), 0, "it took its own old address for a peer");
     });
 }
 
@@ -199,6 +204,24 @@ fn away_and_back_are_seen_by_all_even_by_late_joiners() {
         world.ask(nodes[0], None, set(false)).unwrap();
         world.until(200, "back", is(Presence::Online));
         world.until(200, "back", |w| w.presence(late, "user0") == Some(Presence::Online));
+    });
+}
+
+#[test]
+fn a_program_that_marks_nobody_away_stays_away_after_its_list() {
+    seeds(|world| {
+        let node = world.single("a");
+        world.hear(node, "JOIN tuna 6000");
+        world.hear(node, "AWAY tuna");
+        assert_eq!(world.presence(node, "tuna"), Some(Presence::Away));
+        world.hear(node, "KNOWUSERS tuna 10.0.9.9 6000");
+        assert_eq!(world.presence(node, "tuna"), Some(Presence::Away));
+        world.hear(node, "BACK tuna");
+        assert_eq!(world.presence(node, "tuna"), Some(Presence::Online));
+        world.hear(node, "KNOWUSERS tuna 10.0.9.9 6000 [AFK], a 10.0.1.1 5010");
+        assert_eq!(world.presence(node, "tuna"), Some(Presence::Away));
+        world.hear(node, "KNOWUSERS tuna 10.0.9.9 6000, a 10.0.1.1 5010");
+        assert_eq!(world.presence(node, "tuna"), Some(Presence::Online));
     });
 }
 
@@ -288,5 +311,57 @@ fn a_quiet_node_sleeps() {
         for n in nodes {
             assert!(world.ticks(n) <= 10, "woken {} of {MAX_TICKS} times", world.ticks(n));
         }
+    });
+}
+
+#[test]
+fn one_of_two_interfaces_going_leaves_the_other_way() {
+    seeds(|world| {
+        world.lans.push(Lan::default());
+        let (both, too) = (world.host(&[0, 1]), world.host(&[0, 1]));
+        let nodes = [world.node(both, settings(Some("a"))), world.node(too, settings(Some("b")))];
+        world.meet(&nodes, 2_000);
+        world.run(10_000);
+        for gone in 0..2 {
+            let nics = world.hosts[too].nics.clone();
+            world.renumber(too, vec![nics[1 - gone].clone()]);
+            let (mut tries, start) = (0, world.now);
+            let took = world.until(20_000, "texts arrive again", |w| {
+                tries += 1;
+                let text = format!("{gone} {tries}");
+                let command = Command::Send { to: vec!["b".into()], text: text.clone() };
+                let _ = w.ask(nodes[0], None, command);
+                w.run(1_000);
+                w.got(nodes[1]).iter().any(|(.., t)| *t == text)
+            });
+            println!("one interface down: {took} ms, {tries} tries since {start}");
+            world.meet(&nodes, 10_000);
+            world.renumber(too, nics);
+            world.run(5_000);
+            world.meet(&nodes, 10_000);
+        }
+    });
+}
+
+fn flaps(world: &mut World, loss: f64) -> usize {
+    let nodes: Vec<usize> = (0..10).map(|i| world.single(&format!("user{i}"))).collect();
+    world.meet(&nodes, 2_000);
+    world.lans[0] = Lan { loss, duplication: 0.05, delay: (0, 100), reorder: true };
+    world.run(60 * 60_000);
+    let left = |n: &usize| {
+        let told = world.slots[*n].told.iter();
+        told.filter(|(_, event)| matches!(event.what, What::PeerLeft { .. })).count()
+    };
+    nodes.iter().map(left).sum()
+}
+
+#[test]
+fn nobody_is_given_up_for_a_few_lost_datagrams() {
+    seeds(|world| {
+        let left = flaps(world, 0.1);
+        println!("10 nodes, an hour, 10 % loss: {left} given up");
+        let lossy = flaps(&mut World::new(world.rng.u64(..)), 0.3);
+        println!("10 nodes, an hour, 30 % loss: {lossy} given up");
+        assert!(left <= 1, "{left} given up");
     });
 }

@@ -1,26 +1,25 @@
 //! The virtual network: hosts on LANs, nodes on hosts, one queue of what will happen.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use klatsch::config::{Kept, Settings};
 use klatsch::model::{Answer, Refusal};
 use klatsch::model::{
-    Bind, Event, Handle, IoError, Link, Millis, Net, Now, SocketId, Status, StreamId, Trouble, Wall,
+    Event, Handle, IoError, Link, Millis, Net, Now, SocketId, Status, StreamId, Trouble, Wall,
 };
 use klatsch::node::io::{Action, Input};
 use klatsch::node::{Birth, Node};
 
 use crate::disk::Disk;
 use crate::tcp::{Conn, Segment};
+use crate::udp::{Packet, Udp};
 
 /// The clock of the nodes stands here when the world begins.
 pub const START: Millis = 1_000_000;
 /// 2026-11-21, about.
 const WALL: u64 = 1_795_228_536_764;
-/// A send to an absent host comes back after so long: ARP gives up.
-const ARP_MS: Millis = 3_000;
 /// A node may be woken so often in one virtual minute beside what comes in.
 pub const MAX_TICKS: u64 = 6_000;
 
@@ -60,21 +59,14 @@ impl Nic {
         }
     }
 
-    fn broadcast(&self) -> Ipv4Addr {
+    pub fn broadcast(&self) -> Ipv4Addr {
         let [a, b, ..] = self.ip.octets();
         Ipv4Addr::new(a, b, 255, 255)
     }
 
-    fn reaches(&self, ip: Ipv4Addr) -> bool {
+    pub fn reaches(&self, ip: Ipv4Addr) -> bool {
         self.ip.octets()[..2] == ip.octets()[..2]
     }
-}
-
-struct Udp {
-    node: usize,
-    socket: SocketId,
-    port: u16,
-    shared: bool,
 }
 
 /// A machine.
@@ -83,7 +75,7 @@ pub struct Host {
     /// Hosts of another side are not reached (a partition).
     pub side: u32,
     pub up: bool,
-    udp: Vec<Udp>,
+    pub udp: Vec<Udp>,
     pub listeners: Vec<(usize, SocketId, u16)>,
 }
 
@@ -107,15 +99,6 @@ pub enum Ev {
     Input(usize, Box<Input>),
     Segment(usize, usize, Segment),
     Stalled(usize, usize, u64),
-}
-
-pub struct Packet {
-    origin: (usize, SocketId),
-    origin_host: usize,
-    from: SocketAddrV4,
-    to: SocketAddrV4,
-    broadcast: bool,
-    bytes: Vec<u8>,
 }
 
 /// What is counted.
@@ -143,7 +126,7 @@ pub struct World {
     wakes: BTreeSet<(Millis, usize)>,
     seq: u64,
     /// When the last datagram from one host to another arrives.
-    last_at: HashMap<(usize, usize), Millis>,
+    pub last_at: HashMap<(usize, usize), Millis>,
 }
 
 pub fn io_error(kind: Trouble) -> IoError {
@@ -405,154 +388,6 @@ impl World {
             Action::Keep(_) | Action::Show { .. } => {}
         }
     }
-
-    fn bind(&mut self, n: usize, socket: SocketId, bind: Bind) -> Input {
-        let host = &mut self.hosts[self.slots[n].host];
-        let (port, shared) = match bind {
-            Bind::SharedUdp(port) => (port, true),
-            Bind::Udp(port) => (port, false),
-            Bind::Tcp(port) => {
-                if host.listeners.iter().any(|l| l.2 == port) {
-                    return Input::BindFailed(socket, io_error(Trouble::InUse));
-                }
-                host.listeners.push((n, socket, port));
-                return Input::Bound(socket);
-            }
-        };
-        if host.udp.iter().any(|u| u.port == port && !(u.shared && shared)) {
-            return Input::BindFailed(socket, io_error(Trouble::InUse));
-        }
-        host.udp.push(Udp { node: n, socket, port, shared });
-        Input::Bound(socket)
-    }
-
-    /// Whether two hosts reach each other.
-    pub fn joined(&self, a: usize, b: usize) -> bool {
-        a == b || (self.hosts[a].up && self.hosts[b].up && self.hosts[a].side == self.hosts[b].side)
-    }
-
-    /// The host that bears an address which `from` can reach, and over which interfaces.
-    pub fn route(&self, from: usize, to: Ipv4Addr) -> Option<Route> {
-        let host = &self.hosts[from];
-        if to.is_loopback() || host.nics.iter().any(|nic| nic.ip == to) {
-            let src = if to.is_loopback() { Ipv4Addr::LOCALHOST } else { to };
-            return Some(Route { src, lan: None, there: Some((from, 1)) });
-        }
-        let nic = host.nics.iter().find(|nic| nic.reaches(to))?;
-        let there = self.hosts.iter().enumerate().find_map(|(h, other)| {
-            let over = other.nics.iter().find(|o| o.lan == nic.lan && o.ip == to)?;
-            Some((h, over.index))
-        });
-        Some(Route { src: nic.ip, lan: Some(nic.lan), there })
-    }
-
-    fn send(
-        &mut self,
-        n: usize,
-        socket: SocketId,
-        to: SocketAddrV4,
-        bytes: Vec<u8>,
-    ) -> Option<IoError> {
-        let home = self.slots[n].host;
-        let port = self.hosts[home].udp.iter().find(|u| (u.node, u.socket) == (n, socket))?.port;
-        if bytes.len() > klatsch::model::limits::DATAGRAM {
-            return Some(io_error(Trouble::TooLarge));
-        }
-        let packet = |src: Ipv4Addr, broadcast: bool, bytes: Vec<u8>| {
-            let from = SocketAddrV4::new(src, port);
-            let origin = (n, socket);
-            Rc::new(Packet { origin, origin_host: home, from, to, broadcast, bytes })
-        };
-        if *to.ip() == Ipv4Addr::new(127, 255, 255, 255) {
-            self.later(0, Ev::Udp(packet(Ipv4Addr::LOCALHOST, true, bytes), home, 1));
-            return None;
-        }
-        let nics = &self.hosts[home].nics;
-        let over = nics.iter().find(|nic| to.ip().is_broadcast() || nic.broadcast() == *to.ip());
-        if let Some(nic) = over.cloned() {
-            self.count.datagrams += 1;
-            self.count.broadcasts += 1;
-            let packet = packet(nic.ip, true, bytes);
-            for h in 0..self.hosts.len() {
-                let there = self.hosts[h].nics.iter().find(|o| o.lan == nic.lan);
-                let Some(index) = there.map(|o| o.index) else { continue };
-                if h == home {
-                    self.later(0, Ev::Udp(Rc::clone(&packet), h, nic.index));
-                } else if self.joined(home, h) {
-                    self.over_lan(nic.lan, &packet, h, index);
-                }
-            }
-            return None;
-        }
-        let Some(route) = self.route(home, *to.ip()) else {
-            return Some(io_error(Trouble::Unreachable));
-        };
-        let packet = packet(route.src, false, bytes);
-        match (route.lan, route.there) {
-            (None, _) => self.later(0, Ev::Udp(packet, home, 1)),
-            (Some(lan), Some((h, index))) if self.joined(home, h) => {
-                self.count.datagrams += 1;
-                self.over_lan(lan, &packet, h, index);
-            }
-            (Some(_), Some((h, _))) if self.silent_cut && self.hosts[h].up => {}
-            _ => {
-                let error = io_error(Trouble::Unreachable);
-                self.give(ARP_MS, n, Input::Unreachable { socket, to, error });
-            }
-        }
-        None
-    }
-
-    fn over_lan(&mut self, lan: usize, packet: &Rc<Packet>, host: usize, index: u32) {
-        let Lan { loss, duplication, delay, reorder } = self.lans[lan];
-        let copies = if duplication > 0.0 && self.rng.f64() < duplication { 2 } else { 1 };
-        for _ in 0..copies {
-            if loss > 0.0 && self.rng.f64() < loss {
-                continue;
-            }
-            let mut at = self.now + self.rng.u64(delay.0..=delay.1);
-            if !reorder {
-                let last = self.last_at.entry((packet.origin_host, host)).or_default();
-                at = at.max(*last);
-                *last = at;
-            }
-            self.later(at - self.now, Ev::Udp(Rc::clone(packet), host, index));
-        }
-    }
-
-    fn arrive(&mut self, packet: &Packet, host: usize, link: u32) {
-        if !self.hosts[host].up {
-            return;
-        }
-        if link != 1 && host != packet.origin_host {
-            self.count.received += 1;
-        }
-        let port = packet.to.port();
-        let open = self.hosts[host].udp.iter().filter(|u| u.port == port);
-        let mut sockets: Vec<(usize, SocketId)> = open.map(|u| (u.node, u.socket)).collect();
-        if !packet.broadcast && sockets.len() > 1 {
-            sockets.drain(..sockets.len() - 1); // the one bound last
-        }
-        if sockets.is_empty() && !packet.broadcast && self.joined(host, packet.origin_host) {
-            let (n, socket) = packet.origin;
-            let error = io_error(Trouble::Refused);
-            self.give(1, n, Input::Unreachable { socket, to: packet.to, error });
-        }
-        for (n, socket) in sockets {
-            let (from, to) = (packet.from, Some(*packet.to.ip()));
-            let bytes = packet.bytes.clone();
-            self.feed(n, Input::Datagram { socket, from, to, link, bytes });
-        }
-    }
-}
-
-/// How a packet goes.
-pub struct Route {
-    pub src: Ipv4Addr,
-    /// `None`: within the host.
-    pub lan: Option<usize>,
-    /// The host that bears the address, and the interface it comes in on.
-    pub there: Option<(usize, u32)>,
 }
 
 /// The address of the `n`th host on a LAN.

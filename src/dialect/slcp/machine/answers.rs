@@ -146,6 +146,15 @@ impl Machine {
             d.from == due.from
                 && std::mem::discriminant(&d.kind) == std::mem::discriminant(&due.kind)
         };
+        // an answer to WHO tells of us too: no need to say it twice
+        let is_newcomer = |d: &Due| matches!(d.kind, Kind::Newcomer(_)) && d.from == due.from;
+        if is_newcomer(&due) {
+            if self.answers.waiting.iter().any(|(_, d)| d.from == due.from) {
+                return;
+            }
+        } else {
+            self.answers.waiting.retain(|(_, d)| !is_newcomer(d));
+        }
         let waiting = &self.answers.waiting;
         let of_host = waiting.iter().filter(|(_, d)| d.from.ip() == due.from.ip()).count();
         if self.link_to(*due.from.ip(), 0).is_none()
@@ -179,7 +188,7 @@ impl Machine {
         match due.kind {
             Kind::Newcomer(chat) => self.answer_newcomer(now, speaker, chat, &own),
             Kind::Who { json, reply_port, .. } => {
-                let shown = self.shown_address(*due.from.ip());
+                let shown = self.address_towards(*due.from.ip());
                 own.extend(others.iter().filter_map(|e| {
                     let ip = if e.ip.is_loopback() { shown? } else { e.ip };
                     Some(Entry { ip, ..e.clone() })
@@ -283,7 +292,7 @@ impl Machine {
 
     /// Our joined users as someone at `asker` can reach them.
     pub(super) fn own_entries(&self, asker: Ipv4Addr) -> Vec<Entry> {
-        let Some(ip) = self.shown_address(asker) else { return Vec::new() };
+        let Some(ip) = self.address_towards(asker) else { return Vec::new() };
         let joined = self.users.iter().filter(|(_, me)| me.joined);
         joined
             .filter_map(|(id, me)| {
@@ -291,10 +300,5 @@ impl Machine {
                 Some(Entry { handle: me.handle.clone(), ip, port, away: me.away })
             })
             .collect()
-    }
-
-    /// Our address on the asker's link.
-    fn shown_address(&self, asker: Ipv4Addr) -> Option<Ipv4Addr> {
-        self.link_to(asker, 0).map(|l| l.address)
     }
 }

@@ -23,6 +23,8 @@ struct Contact {
     chat_udp: bool,
     /// The second port of its JOIN (florandaa).
     udp_port: Option<u16>,
+    /// It marks who is away in its lists, so that whom it does not mark is here.
+    marks_away: bool,
     /// Where it takes images, set by hand with its form (001).
     image_port: Option<u16>,
 }
@@ -47,6 +49,14 @@ impl Contacts {
             // it reads there (again), so what was refused before is so no more
             (contact.chat_udp, contact.refused) = (true, false);
         }
+    }
+
+    /// What the entry that a program wrote of itself tells of its presence: without a mark
+    /// nothing, unless the program is known to mark.
+    pub(super) fn own_presence(&mut self, addr: SocketAddrV4, marked: bool) -> Option<bool> {
+        let contact = self.entry(addr)?;
+        contact.marks_away |= marked;
+        contact.marks_away.then_some(marked)
     }
 
     /// Its JOIN named a second port.

@@ -235,7 +235,8 @@ impl Machine {
                 continue; // one of us
             }
             if own == Some(addr) {
-                self.here(entry.handle, addr, link, Some(entry.away), false);
+                let away = self.contacts.own_presence(addr, entry.away);
+                self.here(entry.handle, addr, link, away, false);
             } else if self.reachable(*addr.ip()) && addr.port() != 0 {
                 let (handle, away) = (entry.handle, entry.away);
                 self.heard(Heard::Listed { handle, addr, away, link });

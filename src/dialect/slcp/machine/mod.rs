@@ -220,6 +220,9 @@ const MAX_RECENT: usize = 256;
 const RECENT_MS: Millis = 3_000;
 /// After coming up, announcements are repeated so soon: one lost datagram must not hide us.
 const REPEAT_MS: [Millis; 2] = [1_000, 3_000];
+/// Whoever knows so many programs does not repeat its WHO: one answer each is enough, and what
+/// was lost is in the lists of others.
+const ENOUGH_KNOWN: usize = 16;
 /// Changes of interfaces are gathered this long before they are announced.
 const SETTLE_MS: Millis = 150;
 
@@ -528,11 +531,9 @@ impl Machine {
         self.former.iter().any(|(former, went)| *former == ip && now < went + within)
     }
 
-    /// Where someone at `asker` reaches a user of ours, in the same terms as its own address.
-    pub fn shown_as(&self, user: UserId, asker: Ipv4Addr) -> Option<SocketAddrV4> {
-        let ip = self.link_to(asker, 0)?.address;
-        let ip = if asker.is_loopback() { Ipv4Addr::LOCALHOST } else { ip };
-        Some(SocketAddrV4::new(ip, self.sockets.chat_port(user)?))
+    /// Our own address as someone at `ip` sees it.
+    pub fn address_towards(&self, ip: Ipv4Addr) -> Option<Ipv4Addr> {
+        self.link_to(ip, 0).map(|link| link.address)
     }
 
     /// Says goodbye for every user.
@@ -608,15 +609,20 @@ impl Machine {
     /// the larger it is.
     fn announce(&mut self, now: Millis, known: usize) {
         let early = !self.announce_at.is_empty();
+        let first = self.announce_at.len() == REPEAT_MS.len();
         for id in self.users.keys().copied().collect::<Vec<_>>() {
             if self.users[&id].joined {
                 self.say_join(id);
             }
         }
-        if early || self.rng.usize(..=known) < 2 {
-            self.ask_all();
-        }
-        if !early {
+        if early {
+            if first || self.contacts.len() < ENOUGH_KNOWN {
+                self.ask_all();
+            }
+        } else {
+            if self.rng.usize(..=known) < 2 {
+                self.ask_all();
+            }
             let tenth = self.setup.announce / 10;
             let next = self.setup.announce - tenth + self.rng.u64(0..=2 * tenth);
             self.announce_at.push(now + next);
