@@ -121,14 +121,6 @@ pub struct Local {
 }
 
 impl Local {
-    /// A reader of what comes from now on.
-    pub fn new(hub: Rc<Hub>) -> Local {
-        let cursor = RefCell::new(hub.tail());
-        Local { hub, cursor }
-    }
-}
-
-impl Local {
     /// A reader of all that the ring holds, such as what went wrong while starting.
     pub fn from_start(hub: Rc<Hub>) -> Local {
         let cursor = RefCell::new(hub.resume(&format!("{}:0", hub.epoch())).unwrap_or(hub.tail()));

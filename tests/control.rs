@@ -238,3 +238,21 @@ fn monitor_says_when_the_node_is_gone() {
     drop(node);
     assert_eq!(monitor.wait().unwrap().code(), Some(69));
 }
+
+#[test]
+fn a_reader_that_is_gone_changes_no_exit_code_and_a_full_disk_is_said() {
+    let node = Node::start();
+    let gone = || {
+        let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        drop(reader);
+        Stdio::from(std::os::fd::OwnedFd::from(writer))
+    };
+    let code = |line: &[&str], out: Stdio, err: Stdio| {
+        let status = node.klatsch(line).stdout(out).stderr(err).status().unwrap();
+        status.code().unwrap()
+    };
+    assert_eq!(code(&["who"], gone(), Stdio::null()), 0);
+    assert_eq!(code(&["msg", "ghost", "x"], Stdio::null(), gone()), 5);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    assert_eq!(code(&["who"], full.into(), gone()), 1);
+}

@@ -15,10 +15,10 @@ use serde::Serialize;
 
 use crate::command::{Command, LOBBY};
 use crate::control::Client;
-use crate::daemon::Start;
 use crate::daemon::place::Surroundings;
+use crate::daemon::{Start, complain};
 use crate::hub::Way;
-use crate::model::{Answer, Refusal, Status, Wall};
+use crate::model::{Answer, IoError, Refusal, Status, Wall};
 use args::{Line, Options, UserVerb, Verb};
 
 /// How a verb ended.
@@ -83,7 +83,7 @@ async fn carry_out(options: &Options, verb: Verb) -> Code {
     let sockets = around.sockets(options.socket.as_deref(), options.instance.as_deref());
     let client = match sockets {
         Err(error) => {
-            eprintln!("klatsch: {error}");
+            complain(error);
             return Code::Usage;
         }
         Ok(sockets) => Client::connect_any(&sockets).await,
@@ -91,7 +91,7 @@ async fn carry_out(options: &Options, verb: Verb) -> Code {
     let mut client = match client {
         Ok(client) => client,
         Err(error) => {
-            eprintln!("klatsch: {error}");
+            complain(error);
             return Code::NoNode;
         }
     };
@@ -105,7 +105,7 @@ async fn carry_out(options: &Options, verb: Verb) -> Code {
         verb => ask(&client, options, verb).await,
     };
     done.unwrap_or_else(|refusal| {
-        eprintln!("klatsch: {}", crate::model::text::harmless(&refusal.to_string()));
+        complain(crate::model::text::harmless(&refusal.to_string()));
         Code::from(&refusal)
     })
 }
@@ -127,7 +127,7 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
             let handle = user
                 .map(|user| user.handle.clone())
                 .ok_or_else(|| Refusal::NoSuchUser { handle: acting.unwrap_or_default().into() })?;
-            show(options, &Answer::Handle(handle));
+            show(options, &Answer::Handle(handle))?;
             return Ok(Code::Done);
         }
         Verb::Autoreply { text } => {
@@ -150,9 +150,9 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
         Verb::User { verb: UserVerb::List } => {
             let users = status(client, options).await?.users;
             if options.json {
-                print(&json_lines(&users));
+                print(&json_lines(&users))?;
             } else {
-                print(&show::users(&users));
+                print(&show::users(&users))?;
             }
             return Ok(Code::Done);
         }
@@ -166,7 +166,7 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
         }
     };
     let answer = client.ask(options.acting.clone(), command, None).await?;
-    show(options, &answer);
+    show(options, &answer)?;
     Ok(Code::Done)
 }
 
@@ -177,7 +177,7 @@ async fn status(client: &Client, options: &Options) -> Result<Status, Refusal> {
     }
 }
 
-fn show(options: &Options, answer: &Answer) {
+fn show(options: &Options, answer: &Answer) -> Result<(), Refusal> {
     let now = Wall::from_system(std::time::SystemTime::now());
     let text = if options.json {
         match answer {
@@ -189,7 +189,7 @@ fn show(options: &Options, answer: &Answer) {
     } else {
         show::answer(answer, now)
     };
-    print(&text);
+    print(&text)
 }
 
 fn json_lines<T: Serialize>(values: &[T]) -> String {
@@ -197,9 +197,14 @@ fn json_lines<T: Serialize>(values: &[T]) -> String {
 }
 
 /// To stdout. That nobody reads it any more (`| head`) changes nothing of what was done.
-fn print(text: &str) {
+fn print(text: &str) -> Result<(), Refusal> {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Refusal::File { path: "stdout".into(), reason: IoError::from(error).text })
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -11,8 +11,9 @@ use smol::Timer;
 use super::args::Options;
 use super::{Code, show};
 use crate::control::Client;
+use crate::daemon::complain;
 use crate::hub::Way;
-use crate::model::{Refusal, Stamped};
+use crate::model::{IoError, Refusal, Stamped};
 
 /// So often it is looked whether someone still reads while nothing happens.
 const LOOK: Duration = Duration::from_secs(1);
@@ -33,7 +34,7 @@ pub(super) async fn run(
         let event = match event.or(look).await {
             Some(Some(event)) => event,
             Some(None) => {
-                eprintln!("klatsch: the node is gone");
+                complain("the node is gone");
                 return Ok(Code::NoNode);
             }
             None if is_read() => continue,
@@ -43,7 +44,7 @@ pub(super) async fn run(
             if error.kind() == io::ErrorKind::BrokenPipe {
                 return Ok(Code::Done);
             }
-            return Err(Refusal::File { path: "stdout".into(), reason: error.to_string() });
+            return Err(Refusal::File { path: "stdout".into(), reason: IoError::from(error).text });
         }
     }
 }

@@ -15,6 +15,7 @@ use super::args::Options;
 use super::{Code, json_lines, print, show};
 use crate::command::Command;
 use crate::control::Client;
+use crate::daemon::complain;
 use crate::hub::Way;
 use crate::model::{
     Answer, Delivery, EntryId, IoError, PeerId, Receipt, Refusal, TransferState, What, limits,
@@ -69,7 +70,7 @@ pub(super) async fn image(
 async fn listen(client: &mut Client) -> Result<(), Refusal> {
     match client.subscribe(None, None).await {
         Err(Refusal::TooMany { .. }) => {
-            eprintln!("klatsch: too many others follow the node's events: sent without waiting");
+            complain("too many others follow the node's events: sent without waiting");
             Ok(())
         }
         done => done,
@@ -78,14 +79,14 @@ async fn listen(client: &mut Client) -> Result<(), Refusal> {
 
 fn report(options: &Options, watch: &Watch) -> Code {
     if watch.receipts.is_empty() {
-        eprintln!("klatsch: nobody is here");
+        complain("nobody is here");
         return Code::NoSuchPeer;
     }
-    print(&if options.json {
-        json_lines(&watch.receipts)
-    } else {
-        show::receipts(&watch.receipts)
-    });
+    let text =
+        if options.json { json_lines(&watch.receipts) } else { show::receipts(&watch.receipts) };
+    if let Err(refusal) = print(&text) {
+        complain(refusal);
+    }
     watch.code()
 }
 

@@ -14,6 +14,8 @@ use crate::model::{
 pub const MAX_ROWS: usize = 200;
 /// Columns a name may take in a table.
 const MAX_CELL: usize = 40;
+/// Columns kept for a setting's value: a longer one moves only its own help.
+const MAX_VALUE: usize = 16;
 
 /// How to write.
 #[derive(Clone, Copy, Debug)]
@@ -172,7 +174,7 @@ impl Paint {
             let key = format!("{}{}", harmless(&s.key), if s.live { "" } else { "*" });
             [key, shown(&harmless(&s.value)), harmless(&s.help)]
         };
-        let mut rows = table(&settings.iter().map(row).collect::<Vec<_>>());
+        let mut rows = lay(&settings.iter().map(row).collect::<Vec<_>>(), MAX_VALUE);
         if settings.iter().any(|s| !s.live) {
             rows.push("* is set in the file and holds from the next start".into());
         }

@@ -66,10 +66,16 @@ pub fn start(start: Start) -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(line) => {
-            eprintln!("klatsch: {line}");
+            complain(line);
             ExitCode::FAILURE
         }
     }
+}
+
+/// One line to a person on stderr. That nobody reads it there is no reason to end otherwise.
+pub fn complain(line: impl std::fmt::Display) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "klatsch: {line}");
 }
 
 /// A console shows what matters itself; a daemon has the journal.
