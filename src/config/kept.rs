@@ -117,6 +117,7 @@ mod tests {
 
     fn some() -> Kept {
         Kept {
+            away: Some("at lunch".into()),
             set: [("slcp.announce".into(), "30".into()), ("handle".into(), "ännä".into())].into(),
             blocked: vec!["mallory".into()],
             forms: [("tuna".into(), "tuna".into())].into(),

@@ -116,6 +116,9 @@ pub struct Kept {
     /// Settings changed by `CONFIG`, `HANDLE`, `AUTOREPLY`, `AWAY`: key to value as `CONFIG`
     /// takes it. They stand above every file.
     pub set: BTreeMap<String, String>,
+    /// The text given with the last AWAY, while it lasts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub away: Option<String>,
     /// Blocked handles.
     pub blocked: Vec<String>,
     /// Forms set by hand or learned: `handle` (lower case) to the form's name.

@@ -329,7 +329,9 @@ impl Driver {
             Err(error) if error.kind == Trouble::Exhausted && self.unsent.len() < MAX_UNSENT => {
                 self.unsent.push_back((socket, to, bytes));
             }
-            Err(error) => self.at_once.push_back(Input::Unreachable { socket, to, error }),
+            Err(error) => {
+                self.at_once.push_back(Input::Unreachable { socket, to, bytes, error });
+            }
         }
     }
 

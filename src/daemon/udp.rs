@@ -20,6 +20,8 @@ use crate::node::io::Input;
 
 /// Datagrams taken from one socket before others get their turn.
 const BURST: usize = 32;
+/// Bytes taken of what an error quotes of its datagram.
+const QUOTED: usize = 64;
 /// Errors of earlier sends that may stand before our own send.
 const STALE_ERRORS: usize = 8;
 
@@ -143,7 +145,7 @@ fn receive(id: SocketId, socket: &Async<UdpSocket>) -> nix::Result<Option<Input>
 /// Empties the error queue: each entry names where the datagram went that came to nothing.
 async fn tell_errors(id: SocketId, socket: &Async<UdpSocket>, told: &Sender<Input>) {
     for _ in 0..BURST {
-        let mut bytes = [0; 64];
+        let mut bytes = [0; QUOTED];
         let mut io = [IoSliceMut::new(&mut bytes)];
         // the packet's interface comes first (IP_PKTINFO is on), then the error with its sender
         let mut space = nix::cmsg_space!(
@@ -166,7 +168,9 @@ async fn tell_errors(id: SocketId, socket: &Async<UdpSocket>, told: &Sender<Inpu
             })
         });
         let Some(errno) = errno else { continue };
-        let input = Input::Unreachable { socket: id, to, error: errno.into() };
+        let len = got.bytes;
+        let quoted = bytes[..len.min(QUOTED)].to_vec();
+        let input = Input::Unreachable { socket: id, to, bytes: quoted, error: errno.into() };
         if told.send(input).await.is_err() {
             return;
         }

@@ -249,7 +249,7 @@ impl Node {
             ([], None) => {
                 let last = all.iter().max_by_key(|p| p.gone_at);
                 last.map(|p| Target::Peer(p.id))
-                    .ok_or_else(|| Refusal::NoSuchPeer { name: name.to_owned() })
+                    .ok_or_else(|| Refusal::NoSuchPeer { name: config_rows::shown(name) })
             }
             (several, local) => {
                 let mut choices: Vec<String> = several.iter().map(|p| self.name_of(p.id)).collect();
@@ -266,6 +266,10 @@ impl Node {
         let Some(user) = self.users.get_mut(id) else { return Ok(Answer::Done) };
         user.away = away;
         user.away_text = text.filter(|t| away && !t.trim().is_empty());
+        let text = user.away_text.clone();
+        if self.users.acting(None) == Ok(id) {
+            self.kept.away = text;
+        }
         self.tell_slcp_of(now, id);
         if !away {
             self.answered.back(id);
@@ -457,8 +461,9 @@ impl Node {
             }
             let answer = match row.key {
                 _ if !row.live => {
+                    let (old, new) = (config_rows::shown(&old), config_rows::shown(&value));
                     let text = format!(
-                        "{} is {old}; the file says {value}, which holds after the next start",
+                        "{} is {old}; the file says {new}, which holds after the next start",
                         row.key
                     );
                     self.trouble(now, text);
@@ -479,6 +484,10 @@ impl Node {
             if let Err(refusal) = answer {
                 self.trouble(now, format!("{}: {refusal}", row.key));
             }
+        }
+        if new.users.get(1..) != self.settings.users.get(1..) {
+            let text = "[[users]] changed: that holds after the next start".into();
+            self.trouble(now, text);
         }
         next.users.clone_from(&self.settings.users);
         self.apply(now, next);

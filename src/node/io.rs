@@ -48,6 +48,8 @@ pub enum Input {
         socket: SocketId,
         /// Where it should have gone.
         to: SocketAddrV4,
+        /// How the datagram began, as far as the error quotes it; empty if it does not.
+        bytes: Vec<u8>,
         /// Why.
         error: IoError,
     },

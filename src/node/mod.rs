@@ -95,23 +95,6 @@ pub struct Node {
     rng: fastrand::Rng,
 }
 
-/// How large the node's tables are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sizes {
-    /// Peers, those gone included.
-    pub peers: usize,
-    /// Deliveries remembered.
-    pub pending: usize,
-    /// Transfers under way.
-    pub transfers: usize,
-    /// Peers whose handle was said to be taken.
-    pub warned: usize,
-    /// Peers that were answered automatically.
-    pub answered: usize,
-    /// SLCP's tables.
-    pub machine: Option<machine::Sizes>,
-}
-
 #[derive(Default)]
 struct Complaints {
     window: Millis,
@@ -172,11 +155,15 @@ impl Node {
             Input::Tick => self.tick(now),
             Input::Links(links) => self.set_links(now, links),
             Input::Bound(socket) => self.slcp_do(|m| m.bound(now.mono, socket)),
-            Input::BindFailed(socket, error) => self.slcp_do(|m| m.bind_failed(socket, error)),
+            Input::BindFailed(socket, error) => {
+                self.slcp_do(|m| m.bind_failed(now.mono, socket, error))
+            }
             Input::Datagram { socket, from, to, link, bytes } => {
                 self.slcp_do(|m| m.datagram(now.mono, Arrived { socket, from, to, link, bytes }));
             }
-            Input::Unreachable { to, error, .. } => self.unreachable(now, to, &error),
+            Input::Unreachable { to, bytes, error, .. } => {
+                self.unreachable(now, to, &bytes, &error)
+            }
             Input::Accepted { socket, stream, from } => {
                 self.slcp_do(|m| m.accepted(now.mono, socket, stream, from));
             }
@@ -213,18 +200,6 @@ impl Node {
             .min()
     }
 
-    /// How large the tables are that strangers can fill.
-    pub fn sizes(&self) -> Sizes {
-        Sizes {
-            peers: self.roster.all().count(),
-            pending: self.deliveries.pending.len(),
-            transfers: self.transfers.count(),
-            warned: self.warned_taken.len(),
-            answered: self.answered.len(),
-            machine: self.slcp.as_ref().map(Machine::sizes),
-        }
-    }
-
     /// What was set at run time.
     pub fn kept(&self) -> &Kept {
         &self.kept
@@ -244,6 +219,9 @@ impl Node {
             let named = settings.handle.is_some();
             let mut user = User::from_settings(settings, handle);
             user.joined = join && named;
+            if n == 0 && user.away {
+                user.away_text.clone_from(&self.kept.away);
+            }
             if n == 0 && join && !named {
                 // those who start together do not choose together
                 self.claim_until = Some(now.mono + CLAIM_MS + self.rng.u64(0..CLAIM_MS / 2));
@@ -331,9 +309,9 @@ impl Node {
         // whoever was here hears of us at our new address; whoever is not is soon found out
     }
 
-    fn unreachable(&mut self, now: Now, to: SocketAddrV4, error: &IoError) {
+    fn unreachable(&mut self, now: Now, to: SocketAddrV4, bytes: &[u8], error: &IoError) {
         let listened = self.slcp.as_ref().is_some_and(|m| m.listens_on_chat_port(to));
-        self.slcp_do(|m| m.unreachable(now.mono, to, error));
+        self.slcp_do(|m| m.unreachable(now.mono, to, bytes, error));
         let dead = match error.kind {
             Trouble::Refused => listened,
             Trouble::Unreachable => true,
@@ -420,15 +398,20 @@ impl Node {
                 }
             }
             Heard::Port(_, Err(error)) => self.trouble(now, error.text),
-            Heard::Discovery(Ok(())) => self.slcp_trouble = None,
+            Heard::Discovery(Ok(())) => {
+                if self.slcp_trouble.take().is_some() {
+                    self.slcp_do(|m| m.announce_again(now.mono));
+                }
+            }
             Heard::Discovery(Err(error)) => {
                 let port = self.settings.slcp.port;
                 let text = format!(
                     "SLCP discovery port {port} cannot be opened ({error}): people will not be \
-                     found; end that program, or set slcp.port"
+                     found; end that program (it is tried again), or set slcp.port"
                 );
-                self.slcp_trouble = Some(text.clone());
-                self.trouble(now, text);
+                if self.slcp_trouble.replace(text.clone()).as_ref() != Some(&text) {
+                    self.trouble(now, text);
+                }
             }
             Heard::Complaint { from, text } => self.complain(now, from, &text),
         }

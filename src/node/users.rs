@@ -170,16 +170,6 @@ impl Answered {
         true
     }
 
-    /// How many are remembered.
-    pub fn len(&self) -> usize {
-        self.last.len()
-    }
-
-    /// Whether nobody is.
-    pub fn is_empty(&self) -> bool {
-        self.last.is_empty()
-    }
-
     /// The user came back: the next absence answers anew.
     pub fn back(&mut self, user: UserId) {
         self.last.retain(|(u, _), _| *u != user);

@@ -69,6 +69,10 @@ pub struct Bench {
     /// Connections are made and writes taken at once; else the test says when.
     pub serve: bool,
     /// Whoever is asked for a connection here refuses it.
+    /// Why every `Bind` fails, while it does.
+    pub bind_fails: Option<IoError>,
+    /// What the node last had kept.
+    pub kept: Option<Kept>,
     pub refuse: Vec<SocketAddrV4>,
     sent: Vec<Net>,
     events: Vec<Event>,
@@ -146,6 +150,8 @@ impl Bench {
             store: Store::default(),
             serve: true,
             refuse: Vec::new(),
+            bind_fails: None,
+            kept: None,
             sent: Vec::new(),
             events: Vec::new(),
             answers: Vec::new(),
@@ -212,8 +218,8 @@ impl Bench {
                 let input = match net {
                     Net::Bind(id, bind) => {
                         let taken = self.sockets.values().any(|b| *b == bind);
-                        if taken {
-                            let error = IoError::new(Trouble::InUse, "in use");
+                        let taken = taken.then(|| IoError::new(Trouble::InUse, "in use"));
+                        if let Some(error) = self.bind_fails.clone().or(taken) {
                             Some(Input::BindFailed(id, error))
                         } else {
                             self.sockets.insert(id, bind);
@@ -265,7 +271,8 @@ impl Bench {
             }
             Action::Answer(ticket, answer) => self.answers.push((ticket, answer)),
             Action::Tell(event) => self.events.push(event),
-            Action::Keep(_) | Action::Show { .. } => {}
+            Action::Keep(kept) => self.kept = Some(*kept),
+            Action::Show { .. } => {}
         }
     }
 

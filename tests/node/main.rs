@@ -11,3 +11,4 @@ mod forms;
 mod limits;
 mod streams;
 mod transfers;
+mod troubles;

@@ -75,7 +75,12 @@ fn a_piece_read_for_one_recipient_never_goes_to_the_next() {
     bench.store_answers(); // opened; now it is read for Eva
     let socket = bench.socket(To::Chat);
     let error = IoError::new(Trouble::Refused, "nobody listens there");
-    bench.input(Input::Unreachable { socket, to: addr("192.168.178.13:5000"), error });
+    bench.input(Input::Unreachable {
+        socket,
+        to: addr("192.168.178.13:5000"),
+        bytes: Vec::new(),
+        error,
+    });
     bench.store.hold = false;
     bench.run();
     bench.advance(5_000);
@@ -237,7 +242,12 @@ proptest! {
                 Step::Ready(n) => if let Some(id) = pick(n) { bench.bytes(id, "READY"); },
                 Step::Unreachable(n) => {
                     let socket = bench.socket(To::Chat);
-                    bench.input(Input::Unreachable { socket, to: place(n), error });
+                    bench.input(Input::Unreachable {
+                        socket,
+                        to: place(n),
+                        bytes: Vec::new(),
+                        error,
+                    });
                 }
                 Step::Leave(n) => {
                     let said = format!("LEAVE {}\n", names[usize::from(n)]);

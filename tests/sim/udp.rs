@@ -143,7 +143,8 @@ impl World {
             (Some(_), Some((h, _))) if self.silent_cut && self.hosts[h].up => {}
             _ => {
                 let error = io_error(Trouble::Unreachable);
-                self.give(ARP_MS, n, Input::Unreachable { socket, to, error });
+                let bytes = packet.bytes.clone();
+                self.give(ARP_MS, n, Input::Unreachable { socket, to, bytes, error });
             }
         }
         None
@@ -182,7 +183,8 @@ impl World {
         if sockets.is_empty() && !packet.broadcast && self.joined(host, packet.origin_host) {
             let (n, socket) = packet.origin;
             let error = io_error(Trouble::Refused);
-            self.give(1, n, Input::Unreachable { socket, to: packet.to, error });
+            let (to, bytes) = (packet.to, packet.bytes.clone());
+            self.give(1, n, Input::Unreachable { socket, to, bytes, error });
         }
         for (n, socket) in sockets {
             let (from, to) = (packet.from, Some(*packet.to.ip()));

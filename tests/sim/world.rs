@@ -367,8 +367,8 @@ impl World {
                 host.listeners.retain(|l| (l.0, l.1) != (n, socket));
             }
             Action::Net(Net::Send { socket, to, bytes }) => {
-                if let Some(error) = self.send(n, socket, to, bytes) {
-                    at_once.push_back(Input::Unreachable { socket, to, error });
+                if let Some(error) = self.send(n, socket, to, bytes.clone()) {
+                    at_once.push_back(Input::Unreachable { socket, to, bytes, error });
                 }
             }
             Action::Net(net) => self.tcp(n, net),

@@ -78,14 +78,6 @@ impl Answers {
     pub(super) fn wake_at(&self) -> Option<Millis> {
         self.waiting.iter().map(|(at, _)| *at).min()
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
-    pub(super) fn sources(&self) -> usize {
-        self.answers.sources.len().max(self.autoreplies.sources.len())
-    }
 }
 
 impl Limiter {

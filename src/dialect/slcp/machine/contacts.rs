@@ -144,7 +144,10 @@ impl Contacts {
             return false;
         }
         match self.entry(addr) {
-            Some(contact) => !std::mem::replace(&mut contact.refused, true),
+            Some(contact) => {
+                contact.refused = true;
+                true
+            }
             None => false,
         }
     }

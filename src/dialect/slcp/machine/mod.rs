@@ -192,19 +192,6 @@ pub struct ImageHeard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lesson(pub(super) Seen);
 
-/// How large the machine's tables are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sizes {
-    /// Programs remembered.
-    pub contacts: usize,
-    /// Streams open.
-    pub streams: usize,
-    /// Answers that wait for their moment.
-    pub answers: usize,
-    /// Sources whose answers are counted.
-    pub sources: usize,
-}
-
 /// What comes out.
 #[derive(Debug, PartialEq)]
 pub enum Out {
@@ -216,6 +203,8 @@ pub enum Out {
 
 /// Sends to an address that may still come back as unreachable.
 const MAX_RECENT: usize = 256;
+/// Bytes of a datagram that are compared with what an ICMP error quotes of it.
+const QUOTED: usize = 64;
 /// How long an ICMP error may take to concern a send.
 const RECENT_MS: Millis = 3_000;
 /// After coming up, announcements are repeated so soon: one lost datagram must not hide us.
@@ -242,6 +231,20 @@ struct Recent {
     handle: Handle,
     tag: u64,
     text: String,
+    /// How each of its datagrams began.
+    heads: Vec<Vec<u8>>,
+}
+
+impl Recent {
+    /// Whether this is what an error is about that quotes so much of a datagram. It may quote
+    /// 8 bytes only (RFC 792), or nothing.
+    fn began(&self, quoted: &[u8]) -> bool {
+        let same = |head: &Vec<u8>| {
+            let n = head.len().min(quoted.len());
+            head[..n] == quoted[..n]
+        };
+        self.heads.iter().any(same)
+    }
 }
 
 /// See the module.
@@ -262,6 +265,8 @@ pub struct Machine {
     back: BTreeMap<UserId, u8>,
     /// When to announce, soonest first.
     announce_at: Vec<Millis>,
+    /// When ports that could not be had are tried again.
+    rebind_at: Option<Millis>,
     out: VecDeque<Out>,
     rng: fastrand::Rng,
 }
@@ -281,6 +286,7 @@ impl Machine {
             former: Vec::new(),
             back: BTreeMap::new(),
             announce_at: Vec::new(),
+            rebind_at: None,
             out: VecDeque::new(),
             rng: fastrand::Rng::with_seed(seed),
             setup,
@@ -298,6 +304,7 @@ impl Machine {
     pub fn wake_at(&self) -> Option<Millis> {
         [
             self.announce_at.iter().copied().min(),
+            self.rebind_at,
             self.answers.wake_at(),
             self.streams.wake_at(),
             self.images.wake_at(),
@@ -313,6 +320,7 @@ impl Machine {
             self.announce_at.retain(|at| *at > now);
             self.announce(now, known());
         }
+        self.rebind(now);
         self.due_answers(now);
         self.tick_streams(now);
         self.tick_images(now);
@@ -435,6 +443,7 @@ impl Machine {
             self.stream_text(tag, to.addr, parts);
             return Ok(());
         }
+        let heads = parts.iter().map(|p| p[..p.len().min(QUOTED)].to_vec()).collect();
         for part in parts {
             self.send(user, to.addr, part);
         }
@@ -448,6 +457,7 @@ impl Machine {
             handle: to.handle.clone(),
             tag,
             text: text.to_owned(),
+            heads,
         });
         self.heard(Heard::Sent(tag));
         Ok(())
@@ -473,36 +483,24 @@ impl Machine {
         self.contacts.listens_on_chat_port(addr)
     }
 
-    /// A datagram will not arrive. A peer whose form we only guessed is tried over TCP
-    /// (PROTOCOLS section 3); otherwise what was sent there lately failed.
-    pub fn unreachable(&mut self, now: Millis, to: SocketAddrV4, error: &IoError) {
-        let (lost, kept): (VecDeque<Recent>, _) = std::mem::take(&mut self.recent)
-            .into_iter()
-            .partition(|r| r.to == to && r.at + RECENT_MS >= now);
-        self.recent = kept;
+    /// A datagram that began like this will not arrive: one text failed, the last that it can be
+    /// about; those before it may have arrived. Where the form was only guessed, it is tried over
+    /// TCP (PROTOCOLS section 3).
+    pub fn unreachable(&mut self, now: Millis, to: SocketAddrV4, quoted: &[u8], error: &IoError) {
+        let about = |r: &Recent| r.to == to && r.at + RECENT_MS >= now && r.began(quoted);
+        let at = self.recent.iter().rposition(about);
+        let lost = at.and_then(|at| self.recent.remove(at));
         let retry = error.kind == Trouble::Refused && self.contacts.refused(to);
         if !retry {
             self.image_unreachable(to, error);
         }
-        for r in lost {
-            if !retry {
-                self.heard(Heard::NotSent(r.tag, error.clone()));
-                continue;
-            }
-            let addressee = Addressee { handle: r.handle, addr: to };
-            // it fitted before, and the form's text is the same
-            let _ = self.send_text(now, r.tag, r.user, &addressee, &r.text);
+        let Some(r) = lost else { return };
+        if !retry {
+            return self.heard(Heard::NotSent(r.tag, error.clone()));
         }
-    }
-
-    /// How large the tables are that strangers can fill.
-    pub fn sizes(&self) -> Sizes {
-        Sizes {
-            contacts: self.contacts.len(),
-            streams: self.streams.open.len(),
-            answers: self.answers.len(),
-            sources: self.answers.sources(),
-        }
+        let addressee = Addressee { handle: r.handle, addr: to };
+        // it fitted before, and the form's text is the same
+        let _ = self.send_text(now, r.tag, r.user, &addressee, &r.text);
     }
 
     /// Forgets what was learned of a peer that left the roster.
@@ -595,6 +593,11 @@ impl Machine {
         for (to, _) in self.broadcast_addresses() {
             self.send(from, SocketAddrV4::new(to, self.setup.port), bytes.to_vec());
         }
+    }
+
+    /// Announces ourselves anew, as at the start.
+    pub fn announce_again(&mut self, now: Millis) {
+        self.announce_soon(now, 0);
     }
 
     fn announce_soon(&mut self, now: Millis, after: Millis) {

@@ -1,14 +1,17 @@
 //! The machine's ports: discovery and NO_IPC's image port shared by all users, and for each user
 //! one chat port (UDP and TCP) with the ports beside it that some programs send images to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::stream::PortKind;
 use super::{Heard, Machine, UserId};
-use crate::model::{Bind, IoError, Net, SocketId, Trouble};
+use crate::model::{Bind, IoError, Millis, Net, SocketId, Trouble};
 
 /// Marks SLCP's sockets among those of all dialects.
 const TAG: u32 = 0x0100_0000;
+
+/// A port that could not be had is tried again after so long.
+const REBIND_MS: Millis = 15_000;
 
 /// What a socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub(super) struct Sockets {
     next: u32,
     open: BTreeMap<SocketId, Role>,
     users: BTreeMap<UserId, Ports>,
+    /// Users of whom it was said that no port could be had.
+    without: BTreeSet<UserId>,
 }
 
 struct Ports {
@@ -119,7 +124,9 @@ impl Machine {
                 "no free chat port from {min} to {max}{why}: end a program that holds one, or set \
                  port-min and port-max"
             );
-            self.heard(Heard::Port(id, Err(IoError::new(Trouble::InUse, text))));
+            if self.sockets.without.insert(id) {
+                self.heard(Heard::Port(id, Err(IoError::new(Trouble::InUse, text))));
+            }
             return;
         };
         if self.sockets.is_own_port(port) {
@@ -166,6 +173,8 @@ impl Machine {
     fn port_open(&mut self, now: u64, id: UserId) {
         let Some(ports) = self.sockets.users.get_mut(&id) else { return };
         ports.tcp_open = true;
+        self.sockets.without.remove(&id);
+        let Some(ports) = self.sockets.users.get_mut(&id) else { return };
         ports.candidates.clear();
         let (port, wanted_failed) = (ports.port, ports.wanted_failed.take());
         if let Some(text) = wanted_failed {
@@ -188,10 +197,13 @@ impl Machine {
     }
 
     /// A `Bind` failed.
-    pub fn bind_failed(&mut self, socket: SocketId, error: IoError) {
+    pub fn bind_failed(&mut self, now: Millis, socket: SocketId, error: IoError) {
         match self.sockets.open.remove(&socket) {
             None => {}
-            Some(Role::Discovery) => self.heard(Heard::Discovery(Err(error))),
+            Some(Role::Discovery) => {
+                self.rebind_at = Some(now + REBIND_MS);
+                self.heard(Heard::Discovery(Err(error)));
+            }
             Some(Role::ImageUdp) => {
                 let port = self.setup.image_port;
                 self.complain_ours(format!(
@@ -199,14 +211,14 @@ impl Machine {
                      come in; slcp.image-port sets another"
                 ));
             }
-            Some(Role::ChatUdp(id)) => self.port_failed(id, error),
+            Some(Role::ChatUdp(id)) => self.port_failed(now, id, error),
             Some(Role::Tcp(id, PortKind::Chat)) => {
                 if let Some(ports) = self.sockets.users.get(&id) {
                     let udp = ports.udp;
                     self.sockets.open.remove(&udp);
                     self.net(Net::Unbind(udp));
                 }
-                self.port_failed(id, error);
+                self.port_failed(now, id, error);
             }
             Some(Role::Tcp(id, PortKind::ImageOnly)) => {
                 let port = self.users.get(&id).and_then(|me| me.image_port).unwrap_or_default();
@@ -219,7 +231,7 @@ impl Machine {
         }
     }
 
-    fn port_failed(&mut self, id: UserId, error: IoError) {
+    fn port_failed(&mut self, now: Millis, id: UserId, error: IoError) {
         let wanted = self.users.get(&id).and_then(|me| me.wanted_port);
         if let Some(ports) = self.sockets.users.get_mut(&id) {
             ports.udp_open = false;
@@ -228,5 +240,25 @@ impl Machine {
             }
         }
         self.try_next_port(id, Some(error));
+        if !self.sockets.has_user(id) {
+            self.rebind_at = Some(now + REBIND_MS);
+        }
+    }
+
+    /// Tries again what could not be had: the program that held it may have ended.
+    pub(super) fn rebind(&mut self, now: Millis) {
+        if self.rebind_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.rebind_at = None;
+        if !self.sockets.open.values().any(|role| *role == Role::Discovery) {
+            let (_, net) = self.sockets.bind(Role::Discovery, Bind::SharedUdp(self.setup.port));
+            self.net(net);
+        }
+        for id in self.users.keys().copied().collect::<Vec<_>>() {
+            if !self.sockets.has_user(id) {
+                self.open_user(id);
+            }
+        }
     }
 }
