@@ -92,12 +92,12 @@ pub enum Heard {
         /// Away or back.
         away: bool,
     },
-    /// An answer is due: call [`Machine::answer`] with who is known.
+    /// An answer is due: call [`Machine::answer`](super::Machine::answer) with who is known.
     Asked(Due),
     /// A text.
     Text(TextHeard),
-    /// An image begins. Answer with [`Machine::image_stored`] after each piece, or
-    /// [`Machine::image_refused`].
+    /// An image begins. Answer with [`Machine::image_stored`](super::Machine::image_stored) after each piece, or
+    /// [`Machine::image_refused`](super::Machine::image_refused).
     ImageBegins(ImageHeard),
     /// A piece of it.
     ImageBytes(ImageKey, Vec<u8>),
@@ -107,7 +107,7 @@ pub enum Heard {
     Sent(u64),
     /// What was sent under this tag will not arrive.
     NotSent(u64, IoError),
-    /// The next bytes of the image under this tag are wanted: [`Machine::image_bytes`].
+    /// The next bytes of the image under this tag are wanted: [`Machine::image_bytes`](super::Machine::image_bytes).
     WantBytes(u64),
     /// A local user's port is open, or none could be had.
     Port(UserId, Result<u16, IoError>),
@@ -160,7 +160,7 @@ pub struct ImageHeard {
     pub lesson: Lesson,
 }
 
-/// What one message tells of its sender's program: for [`Machine::learn`].
+/// What one message tells of its sender's program: for [`Machine::learn`](super::Machine::learn).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lesson(pub(in crate::dialect::slcp) Seen);
 
