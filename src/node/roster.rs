@@ -211,7 +211,7 @@ impl Roster {
         by: By,
     ) -> PeerId {
         let join = by == By::Join;
-        self.adopt(handle, route);
+        self.adopt(handle, route, join);
         let twin = join.then(|| self.twin(now.mono, handle, route)).flatten();
         let known = self.by_addr.get(&route.addr).copied();
         let id = match (known, twin) {
@@ -347,7 +347,9 @@ impl Roster {
             if peer.probe_at <= now {
                 if peer.probes >= PROBES {
                     let last = peer.heard.map(|(mono, _)| mono);
-                    if !peer.answers && last.is_some_and(|last| now < last + MUTE_MS) {
+                    // who cannot be written to either is not kept waiting for
+                    let mute = !peer.answers && peer.route().addr.port() != 0;
+                    if mute && last.is_some_and(|last| now < last + MUTE_MS) {
                         (peer.probes, peer.probe_at) = (0, now + self.silent);
                     } else {
                         silent.push(peer.id);
@@ -564,13 +566,20 @@ impl Roster {
 
     /// Somebody of whom only a text was heard, from we know not which port, says where it
     /// listens: it is the same one.
-    fn adopt(&mut self, handle: &Handle, route: Route) {
+    fn adopt(&mut self, handle: &Handle, route: Route, join: bool) {
         let ip = *route.addr.ip();
-        if route.addr.port() == 0 || self.by_addr.contains_key(&route.addr) {
+        if route.addr.port() == 0 {
             return;
         }
         let portless = |p: &&Peer| p.handle.is(handle.as_str()) && p.route().addr.port() == 0;
         let Some(id) = self.known_at(ip).find(portless).map(|p| p.id) else { return };
+        if self.by_addr.contains_key(&route.addr) {
+            // it is known by another handle there, and takes this one again
+            if join {
+                self.remove(id, "it is the one that joined");
+            }
+            return;
+        }
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.routes = vec![route];
             self.by_addr.insert(route.addr, id);

@@ -56,6 +56,21 @@ fn an_error_fails_the_text_it_is_about_and_none_before_it() {
     assert_eq!(failed(&mut bench), 1, "nothing quoted: the same");
 }
 
+/// A forged JOIN gave it another name, a text came from a port of no one: one JOIN mends it all.
+#[test]
+fn whoever_was_doubled_by_forgeries_is_one_again_after_its_join() {
+    let mut bench = with_peer();
+    bench.datagram(NORA, To::Discovery, "JOIN Mallory 5000\n");
+    let stream = bench.stream("192.168.178.11:40000", To::Tcp(0));
+    assert!(bench.bytes(stream, "MSG Nora me too\n"));
+    bench.advance(1_000);
+    assert_eq!(bench.here(), ["Mallory", "Nora"]);
+    bench.datagram(NORA, To::Discovery, "JOIN Nora 5000\n");
+    bench.advance(1_000);
+    assert_eq!(bench.here(), ["Nora"]);
+    assert!(bench.say("Nora", "hello").is_ok());
+}
+
 #[test]
 fn a_discovery_port_that_comes_free_is_taken_without_a_restart() {
     let mut bench = with_peer();
