@@ -456,7 +456,7 @@ fn quit_waits_for_answers_and_ctrl_c_does_not() {
 
 #[test]
 fn files_are_found_from_home_and_here() {
-    let base = Some("/work".into());
+    let base = Some("/here".into());
     let options = SessionOptions { home: Some("/home/a".into()), base, ..Default::default() };
     let mut session = Session::new(options);
     session.feed(b"img bob ~/my cat.png\rimg bob \"x y.png\"\r");
@@ -465,7 +465,7 @@ fn files_are_found_from_home_and_here() {
         other => panic!("{other:?}"),
     };
     assert_eq!(path(&mut session), "/home/a/my cat.png");
-    assert_eq!(path(&mut session), "/work/x y.png");
+    assert_eq!(path(&mut session), "/here/x y.png");
 }
 
 #[test]
