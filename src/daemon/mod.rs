@@ -292,16 +292,10 @@ fn about(start: &Start, grounds: &Grounds, socket: &control::socket::Socket) -> 
         version: env!("CARGO_PKG_VERSION").into(),
         instance: grounds.place.name.clone(),
         mode: if start.terminal { TERMINAL } else { DAEMON }.into(),
-        epoch: String::new(),
         pid: std::process::id(),
-        uptime: 0,
-        users: Vec::new(),
-        dialects: Vec::new(),
-        links: Vec::new(),
-        peers: 0,
         socket: socket.path().display().to_string(),
         state: grounds.state.as_ref().map(|s| s.path.display().to_string()).unwrap_or_default(),
-        imagepath: String::new(),
+        ..Status::default()
     }
 }
 

@@ -118,7 +118,7 @@ pub struct DialectView {
 }
 
 /// The node at a glance.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// klatsch's version.
     pub version: String,

@@ -120,16 +120,7 @@ impl Bench {
             version: "0".into(),
             instance: "test".into(),
             mode: "daemon".into(),
-            epoch: String::new(),
-            pid: 1,
-            uptime: 0,
-            users: Vec::new(),
-            dialects: Vec::new(),
-            links: Vec::new(),
-            peers: 0,
-            socket: String::new(),
-            state: String::new(),
-            imagepath: String::new(),
+            ..Status::default()
         };
         let birth = Birth {
             settings,

@@ -230,6 +230,23 @@ fn max_hints() {
     assert_eq!(bench.here().len(), 1 + 40);
 }
 
+/// However often a list is forged, one address is asked for so many users and no more.
+#[test]
+fn max_hints_at_one_address() {
+    let mut bench = large_net();
+    let list = |from: usize| {
+        let entry = |n| format!("h{n} 192.168.9.9 {}", 5_000 + n);
+        let all: Vec<String> = (from..from + MAX_HINTS).map(entry).collect();
+        format!("KNOWUSERS {}\n", all.join(", "))
+    };
+    bench.datagram(PEER, To::Discovery, list(0));
+    assert_eq!(bench.here().len(), MAX_HINTS);
+    bench.advance(15_000); // nobody answered: all are dropped again
+    assert!(bench.here().is_empty());
+    bench.datagram(PEER, To::Discovery, list(MAX_HINTS));
+    assert!(bench.here().is_empty(), "the address has had its users");
+}
+
 #[test]
 fn max_namesakes_are_asked_when_a_handle_turns_up_elsewhere() {
     let mut bench = large_net();

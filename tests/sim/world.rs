@@ -145,16 +145,7 @@ fn about() -> Status {
         version: "sim".into(),
         instance: "default".into(),
         mode: "daemon".into(),
-        epoch: String::new(),
-        pid: 1,
-        uptime: 0,
-        users: Vec::new(),
-        dialects: Vec::new(),
-        links: Vec::new(),
-        peers: 0,
-        socket: String::new(),
-        state: String::new(),
-        imagepath: String::new(),
+        ..Status::default()
     }
 }
 

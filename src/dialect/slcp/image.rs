@@ -87,16 +87,7 @@ fn end(bytes: &[u8], stream: bool) -> Option<(usize, usize)> {
 }
 
 fn head(text: &str, blank: bool, is_ours: &dyn Fn(&str) -> bool) -> Result<ImageHead, Unreadable> {
-    let mut head = ImageHead {
-        from: None,
-        to: None,
-        name: None,
-        size: None,
-        connect_back: None,
-        comment: None,
-        body: Vec::new(),
-        style: ImageStyle::Sender,
-    };
+    let mut head = ImageHead::new(ImageStyle::Sender);
     let text = text.trim();
     if let Some(rest) = text.strip_prefix("IMG:") {
         let (file, size) = rest.split_once(':').ok_or(Unreadable::Missing("size"))?;

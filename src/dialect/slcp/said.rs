@@ -127,6 +127,22 @@ pub struct ImageHead {
     pub style: ImageStyle,
 }
 
+impl ImageHead {
+    /// One that says nothing yet but how it was written.
+    pub(super) fn new(style: ImageStyle) -> ImageHead {
+        ImageHead {
+            from: None,
+            to: None,
+            name: None,
+            size: None,
+            connect_back: None,
+            comment: None,
+            body: Vec::new(),
+            style,
+        }
+    }
+}
+
 /// How a JOIN was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JoinStyle {

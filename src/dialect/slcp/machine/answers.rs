@@ -244,14 +244,10 @@ impl Machine {
             places.extend(chat);
         }
         places.extend(reply_port.map(|p| SocketAddrV4::new(ip, p)));
-        let mut seen = Vec::new();
-        places.retain(|p| {
-            !seen.contains(p) && {
-                seen.push(*p);
-                true
-            }
-        });
         for (n, place) in places.iter().enumerate() {
+            if places[..n].contains(place) {
+                continue;
+            }
             let most = if n == 0 { lists.len() } else { 1 };
             for bytes in lists.iter().take(most) {
                 if self.may_answer(now, from, bytes.len()) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 
 use super::super::forms::Transport;
-use super::super::said::{First, ImageHead, Said};
+use super::super::said::{First, ImageHead, ImageStyle, Said};
 use super::sockets::Role;
 use super::streams::Stream;
 use super::{Heard, ImageHeard, ImageKey, Machine};
@@ -243,16 +243,7 @@ impl Machine {
                 return;
             }
             let key = self.images.new_key();
-            let head = ImageHead {
-                from: None,
-                to: None,
-                name: None,
-                size: None,
-                connect_back: None,
-                comment: None,
-                body: Vec::new(),
-                style: super::super::said::ImageStyle::Json,
-            };
+            let head = ImageHead::new(ImageStyle::Json);
             self.image_begins(key, head, from, role, Transport::Udp);
             // some count from 0, some from 1: the first piece seen tells, if it is the first
             let chunks =

@@ -78,11 +78,6 @@ impl Sockets {
 }
 
 impl Machine {
-    /// Whether a socket is SLCP's.
-    pub fn owns(socket: SocketId) -> bool {
-        socket.0 & 0xff00_0000 == TAG
-    }
-
     pub(super) fn open_shared(&mut self) {
         let (_, net) = self.sockets.bind(Role::Discovery, Bind::SharedUdp(self.setup.port));
         self.net(net);

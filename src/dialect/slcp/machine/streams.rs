@@ -12,7 +12,6 @@ use super::outgoing::Outgoing;
 use super::sockets::Role;
 use super::{Heard, ImageKey, Machine};
 use crate::model::limits::{MAX_STREAMS, MAX_STREAMS_PER_SOURCE, STALL_MS};
-use crate::model::net::ACCEPTED;
 use crate::model::{IoError, Millis, Net, SocketId, StreamId, Trouble};
 
 /// Marks SLCP's own streams among those of all dialects.
@@ -90,11 +89,6 @@ impl Streams {
 }
 
 impl Machine {
-    /// Whether a stream that the node made is SLCP's.
-    pub fn owns_stream(&self, stream: StreamId) -> bool {
-        stream.0 & !ACCEPTED & TAG == TAG || self.streams.open.contains_key(&stream)
-    }
-
     /// A listener of ours accepted a connection.
     pub fn accepted(
         &mut self,
