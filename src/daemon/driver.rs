@@ -1,6 +1,7 @@
 //! The loop: waits for whatever happens, feeds the node, performs its actions.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::process::{Command as Process, Stdio};
 use std::rc::Rc;
@@ -63,7 +64,7 @@ pub(super) struct Driver {
     next_file: u64,
     next_ticket: u64,
     answers: HashMap<Ticket, Sender<Result<Answer, Refusal>>>,
-    unsent: VecDeque<(SocketId, std::net::SocketAddrV4, Vec<u8>)>,
+    unsent: VecDeque<(SocketId, SocketAddrV4, Vec<u8>)>,
     /// What performing actions brought up, for the node's next turn.
     at_once: VecDeque<Input>,
 }
@@ -223,6 +224,14 @@ impl Driver {
                     self.at_once.push_back(Input::File(file, Err(error)));
                 }
             }
+            Action::Store { n, .. } => {
+                let error = IoError::new(Trouble::Other, "nothing is kept yet");
+                self.at_once.push_back(Input::Stored(n, Err(error)));
+            }
+            Action::Query(ticket, _) => {
+                let error = IoError::new(Trouble::Other, "nothing is kept yet");
+                self.at_once.push_back(Input::Found(ticket, Err(error)));
+            }
             Action::Answer(ticket, answer) => {
                 if let Some(reply) = self.answers.remove(&ticket) {
                     let _ = reply.try_send(answer); // who asked may be gone
@@ -307,11 +316,8 @@ impl Driver {
                 let opened = udp::Udp::open(&self.executor, socket, port, false, told);
                 (Proto::Udp, port, opened.map(|s| drop(self.udp.insert(socket, s))))
             }
-            Bind::Tcp(port) => {
-                let accepted = self.accepted.0.clone();
-                let opened = tcp::Listener::open(&self.executor, socket, port, accepted);
-                (Proto::Tcp, port, opened.map(|l| drop(self.listeners.insert(socket, l))))
-            }
+            Bind::Tcp(port) => self.listen(socket, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)),
+            Bind::TcpAt(at) => self.listen(socket, at),
         };
         opened.map_err(|error| match error.kind {
             Trouble::InUse => match ports::holder(proto, port) {
@@ -322,7 +328,13 @@ impl Driver {
         })
     }
 
-    fn send(&mut self, socket: SocketId, to: std::net::SocketAddrV4, bytes: Vec<u8>) {
+    fn listen(&mut self, socket: SocketId, at: SocketAddrV4) -> (Proto, u16, Result<(), IoError>) {
+        let accepted = self.accepted.0.clone();
+        let opened = tcp::Listener::open(&self.executor, socket, at, accepted);
+        (Proto::Tcp, at.port(), opened.map(|l| drop(self.listeners.insert(socket, l))))
+    }
+
+    fn send(&mut self, socket: SocketId, to: SocketAddrV4, bytes: Vec<u8>) {
         let Some(udp) = self.udp.get(&socket) else { return };
         match udp.send(to, &bytes) {
             Ok(()) => {}

@@ -23,6 +23,7 @@ use crate::command::Command;
 use crate::config::{Kept, Settings, Sources, kept};
 use crate::control;
 use crate::hub::{Hub, Local, Way};
+use crate::model::history::Remembered;
 use crate::model::{Answer, Event, Handle, IoError, Status, Wall, What};
 use crate::node::{self, Birth, Node};
 use crate::store::files::Files;
@@ -205,6 +206,7 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
             fallback: fallback_handle(),
             join: !asks_handle,
             about: about(&start, &grounds, &socket),
+            remembered: Remembered::default(),
         },
     );
     let (told, files_told) = async_channel::unbounded();

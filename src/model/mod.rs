@@ -6,6 +6,7 @@ pub mod answer;
 pub mod delivery;
 pub mod event;
 pub mod handle;
+pub mod history;
 pub mod limits;
 pub mod net;
 pub mod peer;

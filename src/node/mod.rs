@@ -19,6 +19,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use crate::config::{Kept, Settings, rows as config_rows};
 use crate::dialect::slcp::machine::{self, Arrived, Heard, Machine, Me, Out, Setup};
 use crate::dialect::slcp::said::Entry;
+use crate::model::history::Remembered;
 use crate::model::{
     Answer, Dialect, Event, Handle, IoError, Link, Millis, Now, PeerId, Refusal, Status, Trouble,
     UserId, What,
@@ -61,6 +62,8 @@ pub struct Birth {
     pub join: bool,
     /// What only the driver knows of `Status`: version, instance, mode, pid, socket, state.
     pub about: Status,
+    /// What was kept of earlier conversations.
+    pub remembered: Remembered,
 }
 
 /// The node. See the module.
@@ -176,6 +179,7 @@ impl Node {
             Input::Closed(stream, error) => {
                 self.slcp_do(|m| m.stream_closed(now.mono, stream, &error));
             }
+            Input::Stored(..) | Input::Found(..) | Input::Clock(_) => {}
             Input::File(file, result) => self.file_done(now, file, result),
             Input::Ask { ticket, user, command, given } => {
                 self.ask(now, ticket, user.as_deref(), command, given);

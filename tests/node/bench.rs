@@ -130,6 +130,7 @@ impl Bench {
             fallback: Handle::try_from("nobody").unwrap(),
             join: true,
             about,
+            remembered: klatsch::model::history::Remembered::default(),
         };
         let node = Node::new(Now { mono: 1_000_000, wall: Wall(1_795_228_536_764) }, birth);
         let mut bench = Bench {
@@ -255,6 +256,8 @@ impl Bench {
                     self.node.handle(now, input);
                 }
             }
+            Action::Store { n, .. } => self.node.handle(now, Input::Stored(n, Ok(()))),
+            Action::Query(..) => {}
             Action::File(file, op) => {
                 if let Some(result) = self.store.perform(file, op) {
                     self.store.waiting.push_back((file, result));

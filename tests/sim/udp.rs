@@ -43,7 +43,11 @@ impl World {
         let (port, shared) = match bind {
             Bind::SharedUdp(port) => (port, true),
             Bind::Udp(port) => (port, false),
-            Bind::Tcp(port) => {
+            Bind::TcpAt(_) | Bind::Tcp(_) => {
+                let port = match bind {
+                    Bind::TcpAt(at) => at.port(),
+                    Bind::Tcp(port) | Bind::Udp(port) | Bind::SharedUdp(port) => port,
+                };
                 if host.listeners.iter().any(|l| l.2 == port) {
                     return Input::BindFailed(socket, io_error(Trouble::InUse));
                 }

@@ -205,6 +205,7 @@ impl World {
             fallback: Handle::nearest("box"),
             join: true,
             about: about(),
+            remembered: klatsch::model::history::Remembered::default(),
         };
         let now = Now { mono: self.now, wall: Wall(WALL + self.now) };
         slot.node = Some(Node::new(now, birth));
@@ -376,6 +377,7 @@ impl World {
                 let now = self.now;
                 self.slots[n].told.push((now, event));
             }
+            Action::Store { .. } | Action::Query(..) => {}
             Action::Keep(_) | Action::Show { .. } => {}
         }
     }
