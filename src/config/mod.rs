@@ -7,6 +7,7 @@ mod foreign;
 pub mod kept;
 pub mod layers;
 pub mod rows;
+pub mod serial;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -18,6 +19,7 @@ use crate::model::Handle;
 
 pub use file::Note;
 pub use layers::{Loaded, Sources};
+pub use serial::Serial;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +42,10 @@ pub struct Settings {
     pub interfaces: Vec<String>,
     /// The control socket; none: the usual place.
     pub socket: Option<PathBuf>,
+    /// The machine is klatsch's own: it may be restarted, switched off and reset from here.
+    pub appliance: bool,
+    /// Serial lines with a console, at most [`serial::MAX_SERIAL`].
+    pub serial: Vec<Serial>,
     /// SLCP.
     pub slcp: Slcp,
 }
@@ -86,6 +92,8 @@ impl Default for Settings {
             bell: false,
             interfaces: Vec::new(),
             socket: None,
+            appliance: false,
+            serial: Vec::new(),
             slcp: Slcp {
                 enabled: true,
                 port: 4000,

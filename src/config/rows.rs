@@ -54,7 +54,7 @@ pub struct Row {
 }
 
 /// Why a value is refused: it is not as `expected` says, or for a reason of its own.
-enum Wrong {
+pub(super) enum Wrong {
     Value,
     Because(String),
 }
@@ -312,6 +312,15 @@ static ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        key: "appliance",
+        help: "the machine is klatsch's own: REBOOT, POWEROFF and FACTORY-RESET work",
+        expected: SWITCH,
+        kind: Kind::Switch,
+        get: |s| on_off(s.appliance),
+        set: |s, v| switch(v).map(|on| s.appliance = on),
+        ..ROW
+    },
+    Row {
         key: "slcp.enabled",
         help: "speak the Simple Local Chat Protocol",
         expected: SWITCH,
@@ -393,7 +402,7 @@ fn own_port_text(port: Option<u16>) -> String {
     port.map_or("auto".into(), |p| p.to_string())
 }
 
-fn switch(value: &str) -> Result<bool, Wrong> {
+pub(super) fn switch(value: &str) -> Result<bool, Wrong> {
     match value.to_ascii_lowercase().as_str() {
         "on" | "yes" | "true" => Ok(true),
         "off" | "no" | "false" => Ok(false),
