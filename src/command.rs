@@ -81,3 +81,16 @@ pub enum Command {
     /// A handle nobody bears, near to the one given.
     FreeHandle { handle: String },
 }
+
+impl Command {
+    /// Whether it changes or shows what is the operator's: a console with a PIN asks for it, one
+    /// that is not the operator's refuses.
+    pub fn is_operators(&self) -> bool {
+        matches!(
+            self,
+            Command::Config { value: Some(_), .. }
+                | Command::AddUser { .. }
+                | Command::RemoveUser { .. }
+        )
+    }
+}

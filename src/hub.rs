@@ -3,7 +3,7 @@
 //! Everything runs on one thread; a way in is a task that holds an `Rc<Hub>`. Calls wait in a
 //! bounded queue; events are read from the ring at each reader's own pace.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -34,6 +34,7 @@ pub struct Hub {
     ring: RefCell<Ring>,
     told: event_listener::Event,
     calls: Sender<Call>,
+    closed: Cell<bool>,
 }
 
 impl Hub {
@@ -41,7 +42,8 @@ impl Hub {
     pub fn new(epoch: u64) -> (Rc<Hub>, Receiver<Call>) {
         let (calls, taken) = async_channel::bounded(MAX_CALLS);
         let ring = RefCell::new(Ring::new(epoch));
-        (Rc::new(Hub { ring, told: event_listener::Event::new(), calls }), taken)
+        let told = event_listener::Event::new();
+        (Rc::new(Hub { ring, told, calls, closed: Cell::new(false) }), taken)
     }
 
     /// Asks the node and waits for its answer.
@@ -60,6 +62,12 @@ impl Hub {
     /// Tells every reader.
     pub fn tell(&self, event: Event) {
         self.ring.borrow_mut().push(event);
+        self.told.notify(usize::MAX);
+    }
+
+    /// The node is stopping: consoles of this process hear the rest and then that it is gone.
+    pub fn close(&self) {
+        self.closed.set(true);
         self.told.notify(usize::MAX);
     }
 
@@ -121,6 +129,12 @@ pub struct Local {
 }
 
 impl Local {
+    /// A reader of what comes from now on.
+    pub fn from_now(hub: Rc<Hub>) -> Local {
+        let cursor = RefCell::new(hub.tail());
+        Local { hub, cursor }
+    }
+
     /// A reader of all that the ring holds, such as what went wrong while starting.
     pub fn from_start(hub: Rc<Hub>) -> Local {
         let cursor = RefCell::new(hub.resume(&format!("{}:0", hub.epoch())).unwrap_or(hub.tail()));
@@ -142,7 +156,7 @@ impl Way for Local {
         loop {
             let told = self.hub.told.listen();
             let event = self.hub.try_next(&mut self.cursor.borrow_mut());
-            if event.is_some() {
+            if event.is_some() || self.hub.closed.get() {
                 return event;
             }
             told.await;

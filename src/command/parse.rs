@@ -16,6 +16,15 @@ pub enum Typed {
     Quit,
     /// Speak for this local user from now on; none: list them.
     User(Option<String>),
+    /// Show nothing of what comes, or show it again.
+    Mute(bool),
+    /// So many columns; none: the terminal is to say how many it has.
+    Width(Option<u16>),
+    /// The images that came; or where the one of this number is.
+    Save {
+        /// Which.
+        number: Option<u32>,
+    },
     /// An empty line.
     Nothing,
 }
@@ -111,7 +120,15 @@ pub fn parse(line: &str) -> Result<Typed, Mistake> {
         "AUTOREPLY" => Command::SetAutoreply { text: reply_text(row, unquoted(rest.trim_end()))? },
         "BLOCK" => Command::Block { handle: one_word(row, rest)? },
         "UNBLOCK" => Command::Unblock { handle: one_word(row, rest)? },
+        "CONFIG" if split_word(rest).0.eq_ignore_ascii_case("width") => {
+            return width(row, split_word(rest).1);
+        }
         "CONFIG" => config(row, rest)?,
+        "SAVE" => return save(row, rest),
+        "MUTE" | "UNMUTE" => {
+            nothing_more(row, rest, Command::Status {})?;
+            return Ok(Typed::Mute(row.name == "MUTE"));
+        }
         "FORM" => {
             let (handle, form) = split_word(rest);
             if handle.is_empty() {
@@ -218,6 +235,29 @@ fn config(row: &'static Row, rest: &str) -> Result<Command, Mistake> {
         key: (!key.is_empty()).then(|| key.to_lowercase()),
         value: (!value.is_empty() || quoted_empty).then(|| value.into()),
     })
+}
+
+fn save(row: &'static Row, rest: &str) -> Result<Typed, Mistake> {
+    let (number, more) = split_word(rest);
+    if !more.is_empty() {
+        return Err(Mistake::Extra { row, found: more.into() });
+    }
+    let bad = || Mistake::Bad { row, reason: format!("an image's number, not {number}") };
+    let number = match number {
+        "" => None,
+        number => Some(number.parse().map_err(|_| bad())?),
+    };
+    Ok(Typed::Save { number })
+}
+
+fn width(row: &'static Row, value: &str) -> Result<Typed, Mistake> {
+    let value = unquoted(value.trim_end());
+    if value.is_empty() {
+        return Ok(Typed::Width(None));
+    }
+    let reason = || format!("width is a number of columns, not {value}");
+    let width = value.parse().map_err(|_| Mistake::Bad { row, reason: reason() })?;
+    Ok(Typed::Width(Some(width)))
 }
 
 /// A switch in the words people use.
@@ -369,6 +409,10 @@ mod tests {
         assert_eq!(parse("?"), Ok(Typed::Help(None)));
         assert_eq!(parse("help /msg"), Ok(Typed::Help(Row::named("MSG"))));
         assert_eq!(parse(" \t "), Ok(Typed::Nothing));
+        assert_eq!(parse("mute"), Ok(Typed::Mute(true)));
+        assert_eq!(parse("UNMUTE"), Ok(Typed::Mute(false)));
+        assert_eq!(parse("config WIDTH"), Ok(Typed::Width(None)));
+        assert_eq!(parse("config width 132"), Ok(Typed::Width(Some(132))));
     }
 
     #[test]

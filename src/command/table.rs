@@ -98,6 +98,16 @@ pub static ROWS: &[Row] = &[
         arguments: &[Kind::Handles, Kind::Path],
     },
     Row {
+        name: "SAVE",
+        aliases: &[],
+        usage: "SAVE [<number>]",
+        summary: "where an image is that came",
+        help: "An image's number stands at the end of the line that told of it. Without a number \
+               the newest are listed.",
+        example: "SAVE 3",
+        arguments: &[Kind::None],
+    },
+    Row {
         name: "AWAY",
         aliases: &[],
         usage: "AWAY [text]",
@@ -176,9 +186,29 @@ pub static ROWS: &[Row] = &[
         summary: "show settings, or change one",
         help: "CONFIG lists all, CONFIG key shows one, CONFIG key value changes it, CONFIG key \
                \"\" empties it; the change lasts over a restart. CONFIG inactive ON is AWAY, OFF \
-               is BACK.",
+               is BACK. CONFIG WIDTH asks this terminal how wide it is, CONFIG WIDTH 100 \
+               tells it.",
         example: "CONFIG bell ON",
         arguments: &[Kind::SettingKey, Kind::OnOff],
+    },
+    Row {
+        name: "MUTE",
+        aliases: &[],
+        usage: "MUTE",
+        summary: "show nothing of what comes",
+        help: "For this console only. What became of your own messages is still told. UNMUTE says \
+               how many came meanwhile.",
+        example: "MUTE",
+        arguments: &[],
+    },
+    Row {
+        name: "UNMUTE",
+        aliases: &[],
+        usage: "UNMUTE",
+        summary: "show what comes again",
+        help: "Ends MUTE.",
+        example: "UNMUTE",
+        arguments: &[],
     },
     Row {
         name: "STATUS",

@@ -6,21 +6,28 @@
 
 mod done;
 mod known;
+mod line;
 mod news;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 use self::known::Known;
 pub use self::known::MAX_NAMES;
+use self::line::Waits;
+pub use self::line::{BETWEEN_GREETINGS, MAX_IMAGES, SILENCE, Standing, WIDTH_ANSWER};
 use self::news::News;
 pub use self::news::{MAX_HELD, MAX_LINES_PER_SECOND, MAX_OUTPUT, MAX_SENT};
 use super::editor::{DEFAULT_WIDTH, Did, Editor, MAX_LINE, Screen};
-use super::render::{Paint, is_in, same};
+use super::render::{Paint, is_in};
 use crate::command::{Command, Typed, complete, parse};
-use crate::model::{Answer, Handle, Refusal, Status, Wall};
+use crate::model::{Answer, Handle, Millis, Refusal, Status, Wall};
 
 /// Commands that may wait for their answers; typing beyond waits.
 pub const MAX_ASKS: usize = 32;
+/// Typed bytes that may wait for answers, where the driver reads on all the same.
+pub const MAX_TYPED: usize = 64 * 1024;
 
 /// What a session is told once.
 #[derive(Clone, Debug)]
@@ -45,6 +52,14 @@ pub struct SessionOptions {
     pub paths: fn(&str) -> Vec<String>,
     /// Names of forms, for Tab after FORM.
     pub forms: Vec<String>,
+    /// Bytes that may wait for the terminal before events are only counted.
+    pub queue: usize,
+    /// It may do what is the operator's.
+    pub operator: bool,
+    /// It is on a serial line: it greets after silence and on Enter.
+    pub serial: bool,
+    /// What was before this session.
+    pub standing: Rc<RefCell<Standing>>,
 }
 
 impl Default for SessionOptions {
@@ -60,6 +75,10 @@ impl Default for SessionOptions {
             clock: |at| ((at.0 / 3_600_000 % 24) as u8, (at.0 / 60_000 % 60) as u8),
             paths: |_| Vec::new(),
             forms: Vec::new(),
+            queue: MAX_OUTPUT,
+            operator: true,
+            serial: false,
+            standing: Rc::default(),
         }
     }
 }
@@ -68,6 +87,8 @@ impl Default for SessionOptions {
 #[derive(Clone, Debug, PartialEq)]
 enum Why {
     Greeting,
+    /// The end of a serial line's greeting.
+    Here,
     Roster,
     Settings,
     /// The console's own line.
@@ -106,6 +127,20 @@ pub struct Session {
     quitting: bool,
     forced: bool,
     suspend: bool,
+    now: Millis,
+    operator: bool,
+    serial: bool,
+    standing: Rc<RefCell<Standing>>,
+    /// When the last greeting began.
+    greeted: Option<Millis>,
+    /// What came since the operator last looked, for the greeting that is under way.
+    missed: u64,
+    /// Messages that MUTE kept from the screen.
+    muted_away: u64,
+    waits: Option<Waits>,
+    width_asked: Option<Millis>,
+    /// Typed bytes that found no room.
+    lost: u64,
 }
 
 impl Session {
@@ -118,7 +153,7 @@ impl Session {
             editor,
             paint: Paint { colour: options.colour, clock: options.clock },
             known: Known::new(options.forms, options.home, options.paths),
-            news: News::new(options.screen != Screen::Plain, options.bell),
+            news: News::new(options.screen != Screen::Plain, options.bell, options.queue),
             me: options.user.clone().unwrap_or_default(),
             user: options.user,
             state: "",
@@ -132,13 +167,33 @@ impl Session {
             quitting: false,
             forced: false,
             suspend: false,
+            now: 0,
+            operator: options.operator,
+            serial: options.serial,
+            standing: options.standing,
+            greeted: None,
+            missed: 0,
+            muted_away: 0,
+            waits: None,
+            width_asked: None,
+            lost: 0,
         }
+    }
+
+    /// The time, on the same clock as everything else here is told it; before the call it is for.
+    pub fn set_now(&mut self, now: Millis) {
+        self.now = now;
     }
 
     /// Greets: asks the node what the three lines need, and what Tab will need.
     pub fn start(&mut self) {
+        if self.standing.borrow().lock.hides() {
+            return self.ask_pin(Waits::Console);
+        }
+        self.greeted = Some(self.now);
+        self.missed += std::mem::take(&mut self.standing.borrow_mut().unread);
         self.ask(Why::Greeting, Command::Status {});
-        self.ask(Why::Roster, Command::Who { gone: false });
+        self.ask(if self.serial { Why::Here } else { Why::Roster }, Command::Who { gone: false });
         self.ask(Why::Settings, Command::Config { key: None, value: None });
     }
 
@@ -155,8 +210,15 @@ impl Session {
             self.forced |= bytes.contains(&0x03);
             return;
         }
-        self.input.extend(bytes);
+        self.keyed();
+        let room = MAX_TYPED.saturating_sub(self.input.len()).min(bytes.len());
+        self.input.extend(&bytes[..room]);
+        self.lost += (bytes.len() - room) as u64;
         self.work();
+        if self.lost > 0 && self.input.is_empty() {
+            let lost = std::mem::take(&mut self.lost);
+            self.note(&format!("{lost} typed bytes were lost: they came faster than answers"));
+        }
     }
 
     /// Nothing more will be typed: ends when all commands are answered.
@@ -250,9 +312,10 @@ impl Session {
 
     fn did(&mut self, did: Did) {
         match did {
-            Did::Line(line) => match self.offered.take() {
-                Some(offered) => self.handle_given(line.trim(), offered),
-                None => self.line(&line),
+            Did::Line(line) => match (self.waits.take(), self.offered.take()) {
+                (Some(waits), _) => self.pin_given(&line, waits),
+                (None, Some(offered)) => self.handle_given(line.trim(), offered),
+                (None, None) => self.line(&line),
             },
             Did::TooLong => {
                 let text = format!(
@@ -261,8 +324,19 @@ impl Session {
                 self.note(&text);
             }
             Did::Tab { again } => self.tab(again),
-            Did::Interrupt | Did::End => self.quitting = true,
+            Did::Interrupt | Did::End => match self.waits.take() {
+                Some(Waits::Line(_)) => {
+                    self.editor.set_masked(false);
+                    self.show_prompt();
+                }
+                waits => {
+                    self.waits = waits;
+                    // noise on a line must not end its console
+                    self.quitting |= !self.serial;
+                }
+            },
             Did::Suspend => self.suspend = true,
+            Did::Column(column) => self.column(column),
         }
     }
 
@@ -284,9 +358,15 @@ impl Session {
     fn line(&mut self, line: &str) {
         self.news.forget();
         match parse(line) {
+            Ok(Typed::Nothing) if self.serial => self.greet(),
             Ok(Typed::Nothing) => {}
+            Ok(Typed::Quit) if self.serial => self.close(),
             Ok(Typed::Quit) => self.quitting = true,
-            Ok(Typed::Help(row)) => self.editor.above(&self.paint.help(row)),
+            Ok(Typed::Help(row)) => self.help(row),
+            Ok(Typed::Mute(muted)) => self.mute(muted),
+            Ok(Typed::Width(width)) => self.width(width),
+            Ok(Typed::Save { number }) => self.save(number),
+            Ok(Typed::Command(command)) if !self.may(line, &command) => {}
             Ok(Typed::User(whom)) => self.ask(Why::User(whom), Command::Status {}),
             Ok(Typed::Command(Command::SendFile { to, path, descriptor })) => {
                 let mut path = self.known.expand(&path);
@@ -301,9 +381,9 @@ impl Session {
     }
 
     fn tab(&mut self, again: bool) {
-        let completion = match self.offered {
-            Some(_) => None,
-            None => complete(self.editor.begun(), &self.known),
+        let completion = match (&self.offered, &self.waits) {
+            (None, None) => complete(self.editor.begun(), &self.known),
+            _ => None,
         };
         let Some(completion) = completion else {
             return self.editor.signal(b"\x07");
@@ -330,7 +410,7 @@ impl Session {
 
     fn refused(&mut self, asked: &Asked, refusal: &Refusal) {
         match (&asked.why, refusal) {
-            (Why::Roster | Why::Settings, _) => {}
+            (Why::Roster | Why::Here | Why::Settings, _) => {}
             (Why::FirstHandle, Refusal::HandleTaken { free, .. }) => {
                 self.note(&refusal.to_string());
                 let free = free.to_string();
@@ -349,11 +429,8 @@ impl Session {
 
     fn answered(&mut self, asked: Asked, answer: Answer) {
         match (asked.why, answer) {
-            (Why::Greeting, Answer::Status(status)) => {
-                self.learn(&status);
-                let me = status.users.iter().find(|u| same(u.handle.as_str(), &self.me));
-                self.editor.above(&self.paint.greeting(&status, me));
-            }
+            (Why::Greeting, Answer::Status(status)) => self.greeting(&status),
+            (Why::Here, answer) => self.line_answered(answer),
             (Why::Roster, Answer::Who(peers)) => self.known.roster(&peers),
             (Why::Settings, Answer::Config(settings)) => {
                 self.known.settings(&settings);
@@ -419,8 +496,14 @@ impl Session {
 
     fn set_state(&mut self, state: &'static str) {
         self.state = state;
-        if self.offered.is_none() {
-            self.editor.set_prompt(&format!("{}{state}> ", self.me));
+        self.show_prompt();
+    }
+
+    fn show_prompt(&mut self) {
+        if self.waits.is_some() {
+            self.editor.set_prompt("PIN: ");
+        } else if self.offered.is_none() {
+            self.editor.set_prompt(&format!("{}{}> ", self.me, self.state));
         }
     }
 }

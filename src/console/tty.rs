@@ -18,6 +18,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::{or, yield_now};
+use nix::libc;
 use smol::{Async, Timer};
 
 use self::raw::{Raw, Signals};
@@ -52,8 +53,25 @@ pub struct Options {
     pub eof: Eof,
     /// The first start: ask for a handle, and offer this one.
     pub ask_handle: Option<String>,
-    /// The rest; screen and width are set by the terminal.
+    /// A serial line: how fast it takes bytes, in bits per second. Its terminal is raw already,
+    /// signals are not its business, and what is typed is always read.
+    pub pace: Option<u32>,
+    /// Where the session's clock begins.
+    pub started: Instant,
+    /// The rest; screen and width are set by the terminal, save on a serial line.
     pub session: SessionOptions,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            eof: Eof::Ends,
+            ask_handle: None,
+            pace: None,
+            started: Instant::now(),
+            session: SessionOptions::default(),
+        }
+    }
 }
 
 impl Options {
@@ -68,7 +86,7 @@ impl Options {
             paths,
             ..SessionOptions::default()
         };
-        Options { eof: Eof::Ends, ask_handle: None, session }
+        Options { session, ..Options::default() }
     }
 }
 
@@ -117,6 +135,16 @@ impl Terminal {
             (true, false) => Screen::Ansi,
         };
         Ok(Terminal { input: Some(End::new(input)?), output: End::new(output)?, screen })
+    }
+
+    /// A serial line, opened non-blocking for this alone, and raw.
+    pub fn line(line: OwnedFd, screen: Screen) -> io::Result<Terminal> {
+        let input = End::Polled(Async::new_nonblocking(line.try_clone()?)?);
+        Ok(Terminal {
+            input: Some(input),
+            output: End::Polled(Async::new_nonblocking(line)?),
+            screen,
+        })
     }
 
     /// What it is.
@@ -188,24 +216,27 @@ enum Woke {
 /// Runs a console until it ends. The terminal is raw meanwhile, and as it was afterwards.
 pub async fn run<W: Way>(way: &W, terminal: Terminal, options: Options) -> io::Result<Ended> {
     let Terminal { mut input, output, screen } = terminal;
+    let line = options.pace.is_some();
     let mut raw = match (&input, screen) {
-        (Some(input), Screen::Ansi | Screen::Dumb) => match Raw::new(input.fd()) {
+        (Some(input), Screen::Ansi | Screen::Dumb) if !line => match Raw::new(input.fd()) {
             Err(e) if gone(&e) => return Ok(Ended::HungUp),
             raw => Some(raw?),
         },
         _ => None,
     };
-    let signals = Signals::new(raw.is_some())?;
+    let signals = if line { None } else { Some(Signals::new(raw.is_some())?) };
     let colour = options.session.colour && screen == Screen::Ansi;
-    let width = columns(output.fd());
+    let width = if line { options.session.width } else { columns(output.fd()) };
+    let mut pace = Pace::of(options.pace);
     let mut session =
         Session::new(SessionOptions { screen, width, colour, ..options.session.clone() });
+    let started = options.started;
+    session.set_now(millis(started));
     match &options.ask_handle {
         Some(suggestion) if screen != Screen::Plain => session.ask_handle(suggestion),
         _ => session.start(),
     }
 
-    let started = Instant::now();
     let mut buffer = [0; CHUNK];
     let mut waiting: Vec<u8> = Vec::new();
     let mut asking: Option<Asking<'_>> = None;
@@ -235,16 +266,22 @@ pub async fn run<W: Way>(way: &W, terminal: Terminal, options: Options) -> io::R
         let written = async {
             match waiting.as_slice() {
                 [] => pending().await,
-                bytes => Woke::Written(output.write(bytes).await),
+                bytes => {
+                    let most = pace.ready().await.min(bytes.len());
+                    Woke::Written(output.write(&bytes[..most]).await)
+                }
             }
         };
         let signal = async {
-            signals.wait().await;
+            match &signals {
+                Some(signals) => signals.wait().await,
+                None => pending().await,
+            }
             Woke::Signal
         };
         let read = async {
             match &input {
-                Some(input) if !session.busy() => Woke::Read(input.read(&mut buffer).await),
+                Some(input) if line || !session.busy() => Woke::Read(input.read(&mut buffer).await),
                 _ => pending().await,
             }
         };
@@ -258,13 +295,17 @@ pub async fn run<W: Way>(way: &W, terminal: Terminal, options: Options) -> io::R
         };
         let woke = or(or(or(answer, written), or(signal, read)), or(event, tick)).await;
 
-        let now = Millis::try_from(started.elapsed().as_millis()).unwrap_or(Millis::MAX);
+        let now = millis(started);
+        session.set_now(now);
         match woke {
             Woke::Answer(ticket, result) => {
                 asking = None;
                 session.answer(ticket, result);
             }
-            Woke::Written(Ok(n)) => drop(waiting.drain(..n)),
+            Woke::Written(Ok(n)) => {
+                pace.wrote(n);
+                drop(waiting.drain(..n));
+            }
             Woke::Written(Err(e)) if gone(&e) => break Ended::HungUp,
             Woke::Written(Err(e)) => return Err(e),
             Woke::Read(Ok(0)) if screen != Screen::Plain => break Ended::HungUp,
@@ -285,7 +326,7 @@ pub async fn run<W: Way>(way: &W, terminal: Terminal, options: Options) -> io::R
             }
             Woke::Tick => session.tick(now),
             Woke::Signal => {
-                let came = signals.take();
+                let came = signals.as_ref().map(Signals::take).unwrap_or_default();
                 if came.end {
                     waiting.extend(session.hide());
                     break Ended::Signalled;
@@ -312,6 +353,43 @@ pub async fn run<W: Way>(way: &W, terminal: Terminal, options: Options) -> io::R
         flush(&output, &mut waiting).await;
     }
     Ok(ended)
+}
+
+fn millis(since: Instant) -> Millis {
+    Millis::try_from(since.elapsed().as_millis()).unwrap_or(Millis::MAX)
+}
+
+/// How fast a line takes bytes. What is handed to the kernel early waits there before an echo, for
+/// seconds on a slow line; so it is handed over in pieces, each when the one before has left.
+struct Pace {
+    speed: Option<u32>,
+    next: Instant,
+}
+
+/// Pieces per second.
+const PIECES: u32 = 20;
+/// Bits on the line for a byte: 8N1.
+const BITS: u32 = 10;
+
+impl Pace {
+    fn of(speed: Option<u32>) -> Pace {
+        Pace { speed: speed.map(|s| s.max(BITS)), next: Instant::now() }
+    }
+
+    /// Waits until the line is free, then says how many bytes it takes at once.
+    async fn ready(&self) -> usize {
+        let Some(speed) = self.speed else { return CHUNK };
+        Timer::at(self.next).await;
+        usize::try_from(speed / BITS / PIECES).unwrap_or(1).clamp(1, CHUNK)
+    }
+
+    fn wrote(&mut self, bytes: usize) {
+        if let Some(speed) = self.speed {
+            let bits = u32::try_from(bytes).unwrap_or(u32::MAX).saturating_mul(BITS);
+            let takes = Duration::from_secs(1) * bits / speed;
+            self.next = self.next.max(Instant::now()) + takes;
+        }
+    }
 }
 
 /// Opens what `SendFile` names here: the person's rights count, not the daemon's.
@@ -358,7 +436,7 @@ async fn flush(output: &End, waiting: &mut Vec<u8>) {
 fn gone(e: &io::Error) -> bool {
     matches!(
         e.raw_os_error(),
-        Some(nix::libc::EIO | nix::libc::EPIPE | nix::libc::ENXIO | nix::libc::EBADF)
+        Some(libc::EIO | libc::EPIPE | libc::ENXIO | libc::ENODEV | libc::EBADF)
     )
 }
 

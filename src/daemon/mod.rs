@@ -7,6 +7,7 @@ mod driver;
 mod links;
 pub mod place;
 mod ports;
+mod serial;
 mod signals;
 mod tcp;
 mod terminal;
@@ -107,6 +108,9 @@ async fn daemon_to_attach(start: &Start) -> Option<PathBuf> {
 
 /// By then a node that starts has joined, and whoever is here has answered it.
 const HEARING: Duration = Duration::from_millis(node::CLAIM_MS + 500);
+
+/// How long a slow serial line may take to be told that the node stops.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 const DAEMON: &str = "daemon";
 const TERMINAL: &str = "terminal";
@@ -239,6 +243,9 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
             socket.path().display()
         );
     }
+    // A person's node in a terminal has that one console; the lines are the daemon's.
+    let lines = if terminal { &[][..] } else { &grounds.settings.serial };
+    let consoles = serial::Consoles::start(&executor, &hub, lines);
     let driver = Driver::new(node, Rc::clone(&executor), Rc::clone(&hub), files, keeper);
     let reload = driver::Reload { sources: grounds.sources.clone() };
     let quit = async_channel::bounded::<()>(1);
@@ -272,6 +279,11 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
             }
         })
         .await;
+    hub.close();
+    let late = async {
+        smol::Timer::after(LAST_WORDS).await;
+    };
+    executor.run(smol::future::or(consoles.end(), late)).await;
     drop(socket);
     drop(grounds.held.take());
     drop(grounds.state.take());
