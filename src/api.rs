@@ -105,6 +105,12 @@ pub const METHODS: &[(&str, &[Parameter])] = &[
     ("Config", &[may("key", Kind::Text), may("value", Kind::Text), USER]),
     ("SetForm", &[HANDLE, may("form", Kind::Text), USER]),
     ("FreeHandle", &[HANDLE, USER]),
+    ("Doctor", &[USER]),
+    ("Network", &[USER]),
+    ("Log", &[may("lines", Kind::Number), USER]),
+    ("Reboot", &[USER]),
+    ("PowerOff", &[USER]),
+    ("FactoryReset", &[USER]),
     (SUBSCRIBE, &[may("since", Kind::Text), may("ready", Kind::Flag), USER]),
 ];
 
@@ -176,6 +182,9 @@ pub fn answer_to_json(answer: &Answer) -> Object {
         Answer::Sent(receipts) => json!({"receipts": receipts}),
         Answer::Config(settings) => json!({"settings": settings}),
         Answer::Handle(handle) => json!({"handle": handle}),
+        Answer::Doctor(report) => json!(report),
+        Answer::Network(interfaces) => json!({"interfaces": interfaces}),
+        Answer::Log(lines) => json!({"lines": lines}),
     };
     match value {
         Value::Object(object) => object,
@@ -192,6 +201,9 @@ pub fn answer_from_json(mut reply: Object) -> Option<Answer> {
     if reply.contains_key("epoch") {
         return serde_json::from_value(Value::Object(reply)).ok().map(Answer::Status);
     }
+    if reply.contains_key("findings") {
+        return serde_json::from_value(Value::Object(reply)).ok().map(Answer::Doctor);
+    }
     let mut take = |name: &str| reply.remove(name);
     if let Some(peers) = take("peers") {
         serde_json::from_value(peers).ok().map(Answer::Who)
@@ -199,6 +211,10 @@ pub fn answer_from_json(mut reply: Object) -> Option<Answer> {
         serde_json::from_value(receipts).ok().map(Answer::Sent)
     } else if let Some(settings) = take("settings") {
         serde_json::from_value(settings).ok().map(Answer::Config)
+    } else if let Some(interfaces) = take("interfaces") {
+        serde_json::from_value(interfaces).ok().map(Answer::Network)
+    } else if let Some(lines) = take("lines") {
+        serde_json::from_value(lines).ok().map(Answer::Log)
     } else {
         serde_json::from_value(take("handle")?).ok().map(Answer::Handle)
     }

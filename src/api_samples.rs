@@ -5,8 +5,9 @@ use crate::command::Command;
 use crate::model::answer::{DialectView, LinkView, UserView};
 use crate::model::ring::GapReason;
 use crate::model::{
-    Answer, Delivery, Dialect, Direction, EntryId, Gap, Handle, PeerId, PeerView, Presence,
-    Receipt, Refusal, RouteView, SettingView, Status, TransferState, Trust, Wall, What,
+    Answer, Delivery, Dialect, Direction, EntryId, Finding, Gap, Handle, Health, InterfaceView,
+    PeerId, PeerView, Presence, Receipt, Refusal, Report, RouteView, SettingView, Status,
+    TransferState, Trust, Wall, What,
 };
 
 fn handle() -> Handle {
@@ -37,6 +38,13 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::SetForm { handle: text(), form: None },
         Command::SetForm { handle: text(), form: Some("udp".into()) },
         Command::FreeHandle { handle: text() },
+        Command::Doctor {},
+        Command::Network {},
+        Command::Log { lines: None },
+        Command::Log { lines: Some(5) },
+        Command::Reboot {},
+        Command::PowerOff {},
+        Command::FactoryReset {},
     ]
 }
 
@@ -64,6 +72,36 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::Config { .. } => ("Config", Answer::Config(vec![setting()])),
         Command::SetForm { .. } => ("SetForm", Answer::Done),
         Command::FreeHandle { .. } => ("FreeHandle", Answer::Handle(handle())),
+        Command::Doctor {} => ("Doctor", Answer::Doctor(report())),
+        Command::Network {} => ("Network", Answer::Network(vec![interface()])),
+        Command::Log { .. } => ("Log", Answer::Log(vec!["a line".into()])),
+        Command::Reboot {} => ("Reboot", Answer::Done),
+        Command::PowerOff {} => ("PowerOff", Answer::Done),
+        Command::FactoryReset {} => ("FactoryReset", Answer::Done),
+    }
+}
+
+fn report() -> Report {
+    let finding = |health, advice: Option<&str>| Finding {
+        check: "clock".into(),
+        health,
+        text: "it is 1970".into(),
+        advice: advice.map(Into::into),
+    };
+    let all = [Health::Ok, Health::Unknown, Health::Warning].map(|health| finding(health, None));
+    Report::of([&all[..], &[finding(Health::Wrong, Some("set it"))]].concat())
+}
+
+fn interface() -> InterfaceView {
+    InterfaceView {
+        name: "eth0".into(),
+        kind: "ethernet".into(),
+        up: true,
+        link: Some(true),
+        addresses: vec!["192.168.1.5/24".into()],
+        speed: Some(1_000),
+        wifi: None,
+        used: true,
     }
 }
 

@@ -5,7 +5,8 @@ use unicode_width::UnicodeWidthStr;
 use crate::model::answer::UserView;
 use crate::model::text::harmless;
 use crate::model::{
-    Answer, Direction, PeerView, Receipt, SettingView, Stamped, Status, TransferState, Wall, What,
+    Answer, Direction, PeerView, Receipt, Report, SettingView, Stamped, Status, TransferState,
+    Wall, What,
 };
 
 /// An answer in lines; empty where there is nothing to say.
@@ -18,7 +19,30 @@ pub(super) fn answer(answer: &Answer, now: Wall) -> String {
         Answer::Sent(receipts) => self::receipts(receipts),
         Answer::Config(settings) => self::settings(settings),
         Answer::Handle(handle) => format!("{handle}\n"),
+        Answer::Doctor(report) => doctor(report),
+        Answer::Network(interfaces) => table(interfaces.iter().map(|i| {
+            let link = match (i.up, i.link) {
+                (false, _) => "off",
+                (true, Some(false)) => "no link",
+                (true, _) => "on",
+            };
+            let wifi = i.wifi.clone().unwrap_or_default();
+            vec![i.name.clone(), i.kind.clone(), link.into(), i.addresses.join(" "), wifi]
+        })),
+        Answer::Log(lines) => lines.iter().map(|line| harmless(line) + "\n").collect(),
     }
+}
+
+/// One line per finding, and one for what to do about it.
+fn doctor(report: &Report) -> String {
+    let mut text = String::new();
+    for f in &report.findings {
+        text += &format!("{:8} {:10} {}\n", f.health, harmless(&f.check), harmless(&f.text));
+        if let Some(advice) = &f.advice {
+            text += &format!("{:20}-> {}\n", "", harmless(advice));
+        }
+    }
+    text
 }
 
 /// One line per recipient.

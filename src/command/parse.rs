@@ -124,6 +124,22 @@ pub fn parse(line: &str) -> Result<Typed, Mistake> {
             return width(row, split_word(rest).1);
         }
         "CONFIG" => config(row, rest)?,
+        "DOCTOR" => nothing_more(row, rest, Command::Doctor {})?,
+        "NETWORK" => nothing_more(row, rest, Command::Network {})?,
+        "LOG" => match split_word(rest) {
+            ("", _) => Command::Log { lines: None },
+            (number, "") => {
+                let bad =
+                    || Mistake::Bad { row, reason: format!("a number of lines, not {number}") };
+                Command::Log { lines: Some(number.parse().map_err(|_| bad())?) }
+            }
+            (_, more) => return Err(Mistake::Extra { row, found: more.into() }),
+        },
+        "REBOOT" => nothing_more(row, rest, Command::Reboot {})?,
+        "POWEROFF" => nothing_more(row, rest, Command::PowerOff {})?,
+        "FACTORY-RESET" if rest.trim_end().eq_ignore_ascii_case("yes") => Command::FactoryReset {},
+        "FACTORY-RESET" if rest.is_empty() => return missing("a YES"),
+        "FACTORY-RESET" => nothing_more(row, rest, Command::FactoryReset {})?,
         "SAVE" => return save(row, rest),
         "MUTE" | "UNMUTE" => {
             nothing_more(row, rest, Command::Status {})?;
@@ -396,6 +412,13 @@ mod tests {
             ("config Inactive off", back),
             ("config inactive", config(Some("inactive"), None)),
             ("status", Command::Status {}),
+            ("doctor", Command::Doctor {}),
+            ("network", Command::Network {}),
+            ("log", Command::Log { lines: None }),
+            ("log 50", Command::Log { lines: Some(50) }),
+            ("reboot", Command::Reboot {}),
+            ("shutdown", Command::PowerOff {}),
+            ("factory-reset Yes", Command::FactoryReset {}),
             ("form anna json", form(Some("json"))),
             ("form anna AUTO", form(None)),
             ("form anna", form(None)),
@@ -426,6 +449,8 @@ mod tests {
             ("block", "BLOCK needs a handle: BLOCK mallory"),
             ("block a b", "BLOCK does not take \"b\": BLOCK <handle>"),
             ("join now", "JOIN does not take \"now\": JOIN"),
+            ("factory-reset", "FACTORY-RESET needs a YES: FACTORY-RESET YES"),
+            ("log many", "LOG: a number of lines, not many"),
             ("handle", "HANDLE needs a name: HANDLE anna-2"),
             ("autoreply", "AUTOREPLY needs a text, or OFF: AUTOREPLY I am at lunch"),
             ("config inactive maybe", "CONFIG: inactive is ON or OFF, not maybe"),

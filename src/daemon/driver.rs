@@ -13,7 +13,7 @@ use smol::{LocalExecutor, Timer};
 
 use super::ports::{self, Proto};
 use super::signals::{self, Signal};
-use super::{links, tcp, udp};
+use super::{links, machine, tcp, udp};
 use crate::config::{Kept, Sources, kept};
 use crate::hub::{Call, Hub};
 use crate::model::net::ACCEPTED;
@@ -52,6 +52,7 @@ pub(super) struct Driver {
     hub: Rc<Hub>,
     files: Files,
     keeper: kept::Keeper,
+    machine: machine::Machine,
     kept: Kept,
     imagepath: std::path::PathBuf,
     told: Sender<Input>,
@@ -86,6 +87,7 @@ impl Driver {
         hub: Rc<Hub>,
         files: Files,
         keeper: kept::Keeper,
+        machine: machine::Machine,
     ) -> Driver {
         let (told, inputs) = async_channel::bounded(MAX_INPUTS);
         Driver {
@@ -96,6 +98,7 @@ impl Driver {
             hub,
             files,
             keeper,
+            machine,
             told,
             inputs,
             accepted: async_channel::bounded(MAX_INPUTS),
@@ -363,6 +366,10 @@ impl Driver {
     }
 
     fn call(&mut self, call: Call) {
+        if call.command.is_machines() {
+            let settings = self.node.settings();
+            return self.machine.answer(call, settings, &self.hub, &self.executor);
+        }
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         self.answers.insert(ticket, call.reply);

@@ -3,8 +3,12 @@
 //! `driver` is the loop; `udp`, `tcp`, `links` and `signals` are its thin drivers; `place` says
 //! where an instance lives; this file starts and ends it all.
 
+mod doctor;
 mod driver;
 mod links;
+mod log;
+mod machine;
+mod network;
 pub mod place;
 mod ports;
 mod serial;
@@ -56,7 +60,7 @@ type Stop = String;
 
 /// Runs a node until it ends; in a terminal, attaches to a daemon that runs already.
 pub fn start(start: Start) -> ExitCode {
-    log_to_stderr(start.terminal);
+    log::start(start.terminal);
     let outcome = smol::block_on(async {
         if start.terminal {
             if let Some(socket) = daemon_to_attach(&start).await {
@@ -78,13 +82,6 @@ pub fn start(start: Start) -> ExitCode {
 pub fn complain(line: impl std::fmt::Display) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "klatsch: {line}");
-}
-
-/// A console shows what matters itself; a daemon has the journal.
-fn log_to_stderr(terminal: bool) {
-    let usual = if terminal { "off" } else { "info" };
-    let env = env_logger::Env::new().filter_or("KLATSCH_LOG", usual);
-    env_logger::Builder::from_env(env).format_timestamp(None).format_target(false).init();
 }
 
 /// The socket of a daemon (`klatsch run`) that this terminal is to attach to: the instance that
@@ -150,6 +147,7 @@ fn grounds(start: &Start) -> Result<Grounds, Stop> {
     };
     let mut notes = Vec::new();
     let state = place.hold_state().map_err(|line| notes.push(line)).ok();
+    notes.extend(state.as_ref().and_then(|state| machine::reset_if_marked(&state.path)));
     let (kept, note) = match &state {
         Some(state) => kept::read(&state.path),
         None => (Kept::default(), None),
@@ -225,18 +223,18 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
         .spawn(async move {
             // awaited first: a macro that is off evaluates none of its arguments
             let error = serving.await;
-            log::error!("control socket: {error}");
+            ::log::error!("control socket: {error}");
         })
         .detach();
     for line in std::mem::take(&mut grounds.notes) {
-        log::warn!("{line}");
+        ::log::warn!("{line}");
         let at = Wall::from_system(SystemTime::now());
         let what = What::Error { text: line };
         hub.tell(Event { at, user: None, what });
     }
     let terminal = start.terminal;
     if !terminal {
-        log::info!(
+        ::log::info!(
             "klatsch {} ({}) listens at {}",
             env!("CARGO_PKG_VERSION"),
             grounds.place.name,
@@ -246,7 +244,10 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     // A person's node in a terminal has that one console; the lines are the daemon's.
     let lines = if terminal { &[][..] } else { &grounds.settings.serial };
     let consoles = serial::Consoles::start(&executor, &hub, lines);
-    let driver = Driver::new(node, Rc::clone(&executor), Rc::clone(&hub), files, keeper);
+    let state = grounds.state.as_ref().map(|s| s.path.clone());
+    let machine = machine::Machine::new(socket.path(), state);
+    machine.ask_for_logins(&Settings { serial: lines.to_vec(), ..Settings::default() });
+    let driver = Driver::new(node, Rc::clone(&executor), Rc::clone(&hub), files, keeper, machine);
     let reload = driver::Reload { sources: grounds.sources.clone() };
     let quit = async_channel::bounded::<()>(1);
     let running = driver.run(calls, files_told, reload, !terminal, quit.1);

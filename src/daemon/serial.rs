@@ -2,7 +2,7 @@
 //! back. A line that is absent, unplugged or taken is tried with growing pauses and one log line.
 
 use std::cell::RefCell;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -180,8 +180,13 @@ impl Line {
         Ok(Line(fd))
     }
 
-    /// Says what else would write on it, as far as that can be known.
+    /// Keeps the log off it, and says what else would write on it, as far as that can be known.
     fn mind(&self) {
+        let device = |fd: std::os::fd::BorrowedFd| fstat(fd).map(|s| s.st_rdev);
+        let stderr = std::io::stderr();
+        if device(self.0.as_fd()).is_ok() && device(self.0.as_fd()) == device(stderr.as_fd()) {
+            super::log::silence();
+        }
         let Ok(name) = nix::unistd::ttyname(&*self.0) else { return };
         let Some(name) = name.file_name().and_then(|n| n.to_str()) else { return };
         let consoles = std::fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();

@@ -4,3 +4,4 @@
 
 mod cable;
 mod line;
+mod machine;
