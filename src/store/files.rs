@@ -1,11 +1,9 @@
-//! The one storage thread: received and sent image files, so that no slow disk holds up the loop.
+//! Received and sent files.
 //!
 //! A received file is a hidden `.part` in the image folder until all of it is on the disk; then
 //! it gets its name, never replacing another. It is locked while it is written, so that what a
 //! dead run left is told from what another instance is writing, and removed. Files are handled
 //! relative to a descriptor of their folder, under names of safe characters only.
-//!
-//! The node has at most one operation per file under way, so answers wait unbounded but few.
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -14,9 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
-use async_channel::Sender;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, Flock, FlockArg, OFlag, fcntl, openat};
 use nix::sys::stat::Mode;
@@ -29,106 +25,13 @@ use crate::node::io::{FileDone, FileId, FileOp};
 
 /// Files open at once: one per transfer, and as many waiting for one.
 pub const MAX_OPEN: usize = 2 * MAX_TRANSFERS;
-/// Operations that wait for the thread: each open file's, and room for new ones.
-pub const QUEUE: usize = 2 * MAX_OPEN;
 /// Longest stem that `Create` takes; with number and extension it stays below NAME_MAX.
 pub const MAX_STEM: usize = 128;
 /// Names tried for one file: `stem`, `stem-2` … `stem-999`.
 pub const MAX_NAMES: u32 = 999;
-/// The thread's stack, in bytes; its deepest call is the image header's parser.
-pub const STACK: usize = 128 * 1024;
 
 const PART_HEAD: &str = ".klatsch-";
 const PART_TAIL: &str = ".part";
-
-/// What is told about a file.
-pub type Told = (FileId, Result<FileDone, IoError>);
-
-/// The loop's end of the storage thread. Dropping it ends the thread, unfinished files removed.
-pub struct Files {
-    jobs: Option<SyncSender<Job>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-enum Job {
-    Op(FileId, FileOp),
-    Adopt(FileId, OwnedFd),
-    Folder(PathBuf),
-}
-
-impl Files {
-    /// Starts the thread. `folder` is where received images go; it is made when first needed.
-    /// `told` should be unbounded: the thread waits for room in it.
-    pub fn start(folder: PathBuf, told: Sender<Told>) -> Result<Files, IoError> {
-        let (jobs, todo) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new()
-            .name("klatsch-files".into())
-            .stack_size(STACK)
-            .spawn(move || run(Desk::new(folder), &todo, &told))?;
-        Ok(Files { jobs: Some(jobs), thread: Some(thread) })
-    }
-
-    /// Hands an operation over. The error is the operation's own outcome, to be told like an
-    /// answer; `Discard` and `Close` are never refused.
-    pub fn submit(&self, file: FileId, op: FileOp) -> Result<(), IoError> {
-        let must = matches!(op, FileOp::Discard | FileOp::Close);
-        self.hand(Job::Op(file, op), must)
-    }
-
-    /// Hands over a descriptor that came with a call; answered as `Open` is.
-    pub fn adopt(&self, file: FileId, fd: OwnedFd) -> Result<(), IoError> {
-        self.hand(Job::Adopt(file, fd), false)
-    }
-
-    /// From now on received images go to another folder; what is under way ends where it began.
-    pub fn folder(&self, folder: PathBuf) -> Result<(), IoError> {
-        self.hand(Job::Folder(folder), true)
-    }
-
-    fn hand(&self, job: Job, must: bool) -> Result<(), IoError> {
-        let gone = || IoError::new(Trouble::Other, "the storage thread has ended");
-        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        match jobs.try_send(job) {
-            Ok(()) => Ok(()),
-            // The thread never waits for the loop, so room comes.
-            Err(TrySendError::Full(job)) if must => jobs.send(job).map_err(|_| gone()),
-            Err(TrySendError::Full(_)) => {
-                Err(IoError::new(Trouble::Exhausted, "too many file operations at once"))
-            }
-            Err(TrySendError::Disconnected(_)) => Err(gone()),
-        }
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic there was printed; there is nobody left to tell.
-            let _ = thread.join();
-        }
-    }
-}
-
-fn run(mut desk: Desk, todo: &Receiver<Job>, told: &Sender<Told>) {
-    desk.sweep();
-    while let Ok(job) = todo.recv() {
-        let (file, outcome) = match job {
-            Job::Op(file, op) => (file, desk.perform(file, op)),
-            Job::Adopt(file, fd) => (file, Some(desk.adopt(file, fd))),
-            Job::Folder(folder) => {
-                desk.folder = folder;
-                desk.sweep();
-                continue;
-            }
-        };
-        if let Some(outcome) = outcome {
-            if told.send_blocking((file, outcome)).is_err() {
-                break;
-            }
-        }
-    }
-}
 
 /// The folder, open: names in it cannot be led elsewhere by renaming a part of its path.
 struct Folder {
@@ -150,19 +53,39 @@ enum Item {
     Source(File),
 }
 
-struct Desk {
+/// The folder of received files, and every file that is open.
+pub(super) struct Desk {
     folder: PathBuf,
     items: BTreeMap<FileId, Item>,
 }
 
 impl Desk {
-    fn new(folder: PathBuf) -> Desk {
+    pub(super) fn new(folder: PathBuf) -> Desk {
         Desk { folder, items: BTreeMap::new() }
+    }
+
+    /// From now on received files go to another folder; what is under way ends where it began.
+    pub(super) fn set_folder(&mut self, folder: PathBuf) {
+        self.folder = folder;
+        self.sweep();
+    }
+
+    /// Removes a received file, if it lies in the folder under a name that we gave.
+    pub(super) fn remove(&mut self, path: &Path) {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let Some(name) = name.filter(|_| path.parent() == Some(&self.folder)) else { return };
+        let Ok(folder) = open_folder(&self.folder) else { return };
+        // Somebody may have moved it: then it is his.
+        let _ = unlinkat(&folder.fd, name, UnlinkatFlags::NoRemoveDir);
     }
 
     /// Performs an operation; `None` where it has no answer. A file whose operation fails is
     /// gone: a part is removed at once, which also gives a full disk its room back.
-    fn perform(&mut self, file: FileId, op: FileOp) -> Option<Result<FileDone, IoError>> {
+    pub(super) fn perform(
+        &mut self,
+        file: FileId,
+        op: FileOp,
+    ) -> Option<Result<FileDone, IoError>> {
         let outcome = match op {
             FileOp::Create { stem } => self.create(file, stem),
             FileOp::Append(bytes) => self.append(file, &bytes),
@@ -205,7 +128,7 @@ impl Desk {
         self.take(file, open_source(path)?)
     }
 
-    fn adopt(&mut self, file: FileId, fd: OwnedFd) -> Result<FileDone, IoError> {
+    pub(super) fn adopt(&mut self, file: FileId, fd: OwnedFd) -> Result<FileDone, IoError> {
         let mode = OFlag::from_bits_truncate(fcntl(fd.as_fd(), FcntlArg::F_GETFL)?);
         if mode & OFlag::O_ACCMODE == OFlag::O_WRONLY || mode.contains(OFlag::O_PATH) {
             return Err(IoError::new(Trouble::Denied, "is not open for reading"));
@@ -250,7 +173,7 @@ impl Desk {
     }
 
     /// Removes the parts that a dead run left. Best effort: they are only in the way.
-    fn sweep(&self) {
+    pub(super) fn sweep(&self) {
         let Ok(entries) = std::fs::read_dir(&self.folder) else { return };
         let Ok(folder) = open_folder(&self.folder) else { return };
         for entry in entries.filter_map(Result::ok) {

@@ -2,8 +2,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use async_channel::Receiver as Answers;
-
 use super::*;
 use crate::node::io::Picture;
 
@@ -221,43 +219,6 @@ fn names_run_out_after_the_last_one() {
     ok(desk.perform(ID, create("x")));
     assert_eq!(err(desk.perform(ID, FileOp::Finish)).kind, Trouble::Exhausted);
     assert_eq!(names(dir.path()).len(), MAX_NAMES as usize);
-}
-
-#[test]
-fn the_thread_answers_in_order_and_follows_the_folder() {
-    let dir = tempfile::tempdir().unwrap();
-    let (told, answers): (_, Answers<Told>) = async_channel::unbounded();
-    let files = Files::start(dir.path().join("one"), told).unwrap();
-    files.submit(ID, create("x")).unwrap();
-    files.folder(dir.path().join("two")).unwrap();
-    files.submit(FileId(8), create("x")).unwrap();
-    for op in [FileOp::Append(GIF.into()), FileOp::Finish] {
-        files.submit(ID, op.clone()).unwrap();
-        files.submit(FileId(8), op).unwrap();
-    }
-    let all: Vec<Told> = (0..6).map(|_| answers.recv_blocking().unwrap()).collect();
-    assert_eq!(all[0], (ID, Ok(FileDone::Created)));
-    let finished = |told: &Told| match &told.1 {
-        Ok(FileDone::Finished { path, .. }) => path.clone(),
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(finished(&all[4]), dir.path().join("one/x.gif").display().to_string());
-    assert_eq!(finished(&all[5]), dir.path().join("two/x.gif").display().to_string());
-    files.submit(ID, create("half")).unwrap();
-    drop(files);
-    assert_eq!(names(&dir.path().join("two")), ["x.gif"], "the half one is gone");
-}
-
-#[test]
-fn one_operation_past_the_queue_is_refused_not_waited_for() {
-    let (jobs, todo) = sync_channel(QUEUE);
-    let files = Files { jobs: Some(jobs), thread: None };
-    for _ in 0..QUEUE {
-        files.submit(ID, FileOp::Read { offset: 0 }).unwrap();
-    }
-    assert_eq!(files.submit(ID, FileOp::Read { offset: 0 }).unwrap_err().kind, Trouble::Exhausted);
-    drop(todo);
-    assert!(files.submit(ID, FileOp::Close).is_err());
 }
 
 #[test]
