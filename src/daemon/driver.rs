@@ -13,7 +13,7 @@ use smol::{LocalExecutor, Timer};
 
 use super::ports::{self, Proto};
 use super::signals::{self, Signal};
-use super::{links, tcp, udp};
+use super::{clock, links, tcp, udp};
 use crate::config::{Kept, Sources};
 use crate::hub::{Call, Hub};
 use crate::model::net::ACCEPTED;
@@ -123,6 +123,9 @@ impl Driver {
             log::warn!("signals cannot be caught: {error}");
         }
         let _links = self.executor.spawn(links::watch(self.told.clone()));
+        let trusted = clock::is_trusted();
+        self.feed(Input::Clock(trusted));
+        let _clock = (!trusted).then(|| self.executor.spawn(clock::watch(self.told.clone())));
         self.feed(Input::Links(links::list()));
         let mut timer = Timer::never();
         let mut timer_at = None;
@@ -197,6 +200,10 @@ impl Driver {
     fn feed(&mut self, input: Input) {
         if let Input::Closed(stream, _) = &input {
             self.streams.remove(stream);
+        }
+        if let Input::Clock(trusted) = &input {
+            // Refused only when the thread has ended: then nothing is kept anyway.
+            let _ = self.store.clock(*trusted);
         }
         self.node.handle(now(Instant::now()), input);
     }

@@ -3,6 +3,7 @@
 //! `driver` is the loop; `udp`, `tcp`, `links` and `signals` are its thin drivers; `place` says
 //! where an instance lives; this file starts and ends it all.
 
+mod clock;
 mod driver;
 mod links;
 pub mod place;
