@@ -214,3 +214,7 @@ pub fn set_aside(folder: &Path) -> Result<String, IoError> {
     File::open(folder)?.sync_all()?;
     Ok(name)
 }
+
+#[cfg(test)]
+#[path = "base_tests.rs"]
+mod tests;

@@ -19,6 +19,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use super::picture;
+use super::quota::{Quota, is_ours};
+use crate::config;
 use crate::model::limits::{CHUNK, MAX_TRANSFERS};
 use crate::model::{IoError, Trouble};
 use crate::node::io::{FileDone, FileId, FileOp};
@@ -45,6 +47,7 @@ struct Part {
     file: Flock<File>,
     name: String,
     stem: String,
+    bytes: u64,
     kept: bool,
 }
 
@@ -57,26 +60,58 @@ enum Item {
 pub(super) struct Desk {
     folder: PathBuf,
     items: BTreeMap<FileId, Item>,
+    quota: Quota,
 }
 
 impl Desk {
-    pub(super) fn new(folder: PathBuf) -> Desk {
-        Desk { folder, items: BTreeMap::new() }
+    pub(super) fn new(folder: PathBuf, rules: config::Files) -> Desk {
+        Desk { folder, items: BTreeMap::new(), quota: Quota::new(rules) }
     }
 
-    /// From now on received files go to another folder; what is under way ends where it began.
-    pub(super) fn set_folder(&mut self, folder: PathBuf) {
-        self.folder = folder;
+    /// What a run begins with: what a dead one left is removed, and what is beyond the quota.
+    pub(super) fn begin(&mut self) {
         self.sweep();
+        if self.folder.is_dir() {
+            // What cannot be removed now is said when the next file comes.
+            let _ = self.make_room(0);
+        }
+    }
+
+    /// From now on received files go to this folder, under these bounds; what is under way ends
+    /// where it began.
+    pub(super) fn set_rules(&mut self, folder: PathBuf, rules: config::Files) {
+        self.folder = folder;
+        self.quota.set(rules);
+        self.begin();
+    }
+
+    /// Paths of received files that were removed to make room, since it was last asked.
+    pub(super) fn removed(&mut self) -> Vec<String> {
+        self.quota.removed()
     }
 
     /// Removes a received file, if it lies in the folder under a name that we gave.
     pub(super) fn remove(&mut self, path: &Path) {
         let name = path.file_name().and_then(|name| name.to_str());
-        let Some(name) = name.filter(|_| path.parent() == Some(&self.folder)) else { return };
+        let here = |name: &&str| path.parent() == Some(&self.folder) && is_ours(name);
+        let Some(name) = name.filter(here) else { return };
+        let bytes = std::fs::symlink_metadata(path).map_or(0, |m| m.len());
         let Ok(folder) = open_folder(&self.folder) else { return };
-        // Somebody may have moved it: then it is his.
-        let _ = unlinkat(&folder.fd, name, UnlinkatFlags::NoRemoveDir);
+        // Somebody may have moved it: then it is theirs.
+        if unlinkat(&folder.fd, name, UnlinkatFlags::NoRemoveDir).is_ok() {
+            self.quota.remove(bytes);
+        }
+    }
+
+    /// Room for `bytes` beside all that was received and is being received.
+    fn make_room(&mut self, bytes: u64) -> Result<(), IoError> {
+        let unfinished = self.items.values().map(|item| match item {
+            Item::Part(part) => part.bytes,
+            Item::Source(_) => 0,
+        });
+        let wanted = bytes + unfinished.sum::<u64>();
+        let folder = open_folder(&self.folder)?;
+        self.quota.make_room(&folder.fd, &folder.path, wanted)
     }
 
     /// Performs an operation; `None` where it has no answer. A file whose operation fails is
@@ -90,7 +125,10 @@ impl Desk {
             FileOp::Create { stem } => self.create(file, stem),
             FileOp::Append(bytes) => self.append(file, &bytes),
             FileOp::Finish => match self.items.remove(&file) {
-                Some(Item::Part(part)) => part.finish(),
+                Some(Item::Part(part)) => {
+                    let bytes = part.bytes;
+                    part.finish().inspect(|_| self.quota.add(bytes))
+                }
                 _ => Err(unknown()),
             },
             FileOp::Open { path } => self.open(file, Path::new(&path)),
@@ -116,8 +154,10 @@ impl Desk {
     }
 
     fn append(&mut self, file: FileId, bytes: &[u8]) -> Result<FileDone, IoError> {
+        self.make_room(bytes.len() as u64)?;
         let Some(Item::Part(part)) = self.items.get_mut(&file) else { return Err(unknown()) };
         part.file.write_all(bytes)?;
+        part.bytes += bytes.len() as u64;
         Ok(FileDone::Appended)
     }
 
@@ -173,7 +213,7 @@ impl Desk {
     }
 
     /// Removes the parts that a dead run left. Best effort: they are only in the way.
-    pub(super) fn sweep(&self) {
+    fn sweep(&self) {
         let Ok(entries) = std::fs::read_dir(&self.folder) else { return };
         let Ok(folder) = open_folder(&self.folder) else { return };
         for entry in entries.filter_map(Result::ok) {
@@ -199,7 +239,7 @@ impl Part {
         let fd = openat(&folder.fd, name.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
         let file = Flock::lock(File::from(fd), FlockArg::LockExclusiveNonblock)
             .map_err(|(_, errno)| IoError::from(errno))?;
-        Ok(Part { folder, file, name, stem, kept: false })
+        Ok(Part { folder, file, name, stem, bytes: 0, kept: false })
     }
 
     fn finish(mut self) -> Result<FileDone, IoError> {

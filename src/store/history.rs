@@ -293,10 +293,11 @@ impl History {
         })
     }
 
-    /// Notes of a received file that it was removed.
-    pub fn file_gone(&mut self, path: &str) -> Result<(), IoError> {
+    /// Notes of received files that they were removed.
+    pub fn files_gone(&mut self, paths: &[String]) -> Result<(), IoError> {
         self.transact(|conn, _| {
-            conn.execute("UPDATE entries SET gone = 1 WHERE path = ?", [path]).map(drop)
+            let mut gone = conn.prepare("UPDATE entries SET gone = 1 WHERE path = ?")?;
+            paths.iter().try_for_each(|path| gone.execute([path]).map(drop))
         })
     }
 

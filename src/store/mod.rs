@@ -12,6 +12,7 @@ pub mod files;
 pub mod history;
 pub mod picture;
 mod queue;
+mod quota;
 mod read;
 pub mod retain;
 pub mod row;

@@ -30,7 +30,7 @@ pub(super) fn run(
     // Who waits for it may be gone; then the queue has ended too.
     let _ = found.send(remembered);
     let mut worker = Worker {
-        desk: Desk::new(rules.images.clone()),
+        desk: Desk::new(rules.images.clone(), rules.files.clone()),
         history,
         keeper,
         rules,
@@ -42,7 +42,8 @@ pub(super) fn run(
         sweep_at: Some(now().mono),
         untidy: Untidy::Not,
     };
-    worker.desk.sweep();
+    worker.desk.begin();
+    worker.note_removed();
     worker.say();
     while worker.turn(queue) {}
     queue.gone();
@@ -90,6 +91,7 @@ impl Worker {
         for job in turn.files {
             self.file(job);
         }
+        self.note_removed();
         for job in turn.history {
             match job {
                 HistoryJob::Write(write) => {
@@ -142,8 +144,8 @@ impl Worker {
     }
 
     fn set_rules(&mut self, rules: Rules) {
-        if rules.images != self.rules.images {
-            self.desk.set_folder(rules.images.clone());
+        if rules.images != self.rules.images || rules.files != self.rules.files {
+            self.desk.set_rules(rules.images.clone(), rules.files.clone());
         }
         if rules.history != self.rules.history {
             self.history.set_rules(rules.history.clone());
@@ -240,6 +242,15 @@ impl Worker {
     fn remove_files(&mut self, paths: &[String]) {
         for path in paths {
             self.desk.remove(Path::new(path));
+        }
+    }
+
+    /// The entries of files that made room say that they are gone.
+    fn note_removed(&mut self) {
+        let removed = self.desk.removed();
+        if !removed.is_empty() {
+            // Trouble is said by the history itself; then the entries go on naming them.
+            let _ = self.history.files_gone(&removed);
         }
     }
 
