@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::Slcp;
+use crate::config::{Files, History, Keep, Slcp, WhenFull};
 
 const FILE: &str = "/etc/chat/config.toml";
 
@@ -231,6 +231,8 @@ fn the_shipped_file_names_every_key_with_its_default() {
         socket: Some("/x".into()),
         appliance: true,
         serial: Vec::new(),
+        history: History { keep: Keep::Nothing, entries: 100, bytes: 1 << 20 },
+        files: Files { quota: 1 << 20, when_full: WhenFull::Refuse },
         slcp: Slcp {
             enabled: false,
             port: 1,

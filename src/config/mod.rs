@@ -4,6 +4,7 @@
 
 pub mod file;
 mod foreign;
+pub mod keep;
 pub mod kept;
 pub mod layers;
 pub mod rows;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::Handle;
 
 pub use file::Note;
+pub use keep::{Files, History, Keep, WhenFull};
 pub use layers::{Loaded, Sources};
 pub use serial::Serial;
 
@@ -46,6 +48,10 @@ pub struct Settings {
     pub appliance: bool,
     /// Serial lines with a console, at most [`serial::MAX_SERIAL`].
     pub serial: Vec<Serial>,
+    /// What is kept of conversations.
+    pub history: History,
+    /// Received files.
+    pub files: Files,
     /// SLCP.
     pub slcp: Slcp,
 }
@@ -94,6 +100,8 @@ impl Default for Settings {
             socket: None,
             appliance: false,
             serial: Vec::new(),
+            history: History::default(),
+            files: Files::default(),
             slcp: Slcp {
                 enabled: true,
                 port: 4000,
