@@ -120,6 +120,14 @@ pub trait Way {
 
     /// The next event; `None` when the node is gone. Cancel-safe.
     fn event(&self) -> impl Future<Output = Option<Rc<Stamped>>>;
+
+    /// Reads on after `since` (`epoch:seq`), or from here: the epoch, and the number of the newest
+    /// event. `None`: `since` is not in its form.
+    fn read_from(&self, since: Option<&str>) -> Result<Option<(String, u64)>, Refusal> {
+        let _ = since;
+        let what = "events of a node elsewhere: klatsch monitor --json shows them";
+        Err(Refusal::Denied { what: what.into() })
+    }
 }
 
 /// A console's own end of the hub.
@@ -150,6 +158,16 @@ impl Way for Local {
         file: Option<OwnedFd>,
     ) -> Result<Answer, Refusal> {
         self.hub.ask(user, command, file).await
+    }
+
+    fn read_from(&self, since: Option<&str>) -> Result<Option<(String, u64)>, Refusal> {
+        let cursor = match since {
+            Some(since) => self.hub.resume(since),
+            None => Some(self.hub.tail()),
+        };
+        let Some(cursor) = cursor else { return Ok(None) };
+        self.cursor.replace(cursor);
+        Ok(Some((self.hub.epoch(), self.hub.last())))
     }
 
     async fn event(&self) -> Option<Rc<Stamped>> {

@@ -16,6 +16,11 @@ pub enum Typed {
     Quit,
     /// Speak for this local user from now on; none: list them.
     User(Option<String>),
+    /// One JSON object per line from now on, or this again.
+    Mode {
+        /// The former.
+        json: bool,
+    },
     /// Show nothing of what comes, or show it again.
     Mute(bool),
     /// So many columns; none: the terminal is to say how many it has.
@@ -140,6 +145,12 @@ pub fn parse(line: &str) -> Result<Typed, Mistake> {
         "FACTORY-RESET" if rest.trim_end().eq_ignore_ascii_case("yes") => Command::FactoryReset {},
         "FACTORY-RESET" if rest.is_empty() => return missing("a YES"),
         "FACTORY-RESET" => nothing_more(row, rest, Command::FactoryReset {})?,
+        "MODE" => match rest.trim_end().to_ascii_lowercase().as_str() {
+            "json" => return Ok(Typed::Mode { json: true }),
+            "text" => return Ok(Typed::Mode { json: false }),
+            "" => return missing("JSON or TEXT"),
+            _ => return Err(Mistake::Bad { row, reason: format!("JSON or TEXT, not {rest}") }),
+        },
         "SAVE" => return save(row, rest),
         "MUTE" | "UNMUTE" => {
             nothing_more(row, rest, Command::Status {})?;
@@ -432,6 +443,8 @@ mod tests {
         assert_eq!(parse("?"), Ok(Typed::Help(None)));
         assert_eq!(parse("help /msg"), Ok(Typed::Help(Row::named("MSG"))));
         assert_eq!(parse(" \t "), Ok(Typed::Nothing));
+        assert_eq!(parse("Mode json "), Ok(Typed::Mode { json: true }));
+        assert_eq!(parse("MODE TEXT"), Ok(Typed::Mode { json: false }));
         assert_eq!(parse("mute"), Ok(Typed::Mute(true)));
         assert_eq!(parse("UNMUTE"), Ok(Typed::Mute(false)));
         assert_eq!(parse("config WIDTH"), Ok(Typed::Width(None)));
@@ -449,6 +462,8 @@ mod tests {
             ("block", "BLOCK needs a handle: BLOCK mallory"),
             ("block a b", "BLOCK does not take \"b\": BLOCK <handle>"),
             ("join now", "JOIN does not take \"now\": JOIN"),
+            ("mode", "MODE needs JSON or TEXT: MODE JSON"),
+            ("mode xml", "MODE: JSON or TEXT, not xml"),
             ("factory-reset", "FACTORY-RESET needs a YES: FACTORY-RESET YES"),
             ("log many", "LOG: a number of lines, not many"),
             ("handle", "HANDLE needs a name: HANDLE anna-2"),

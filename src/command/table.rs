@@ -211,6 +211,16 @@ pub static ROWS: &[Row] = &[
         arguments: &[],
     },
     Row {
+        name: "MODE",
+        aliases: &[],
+        usage: "MODE JSON|TEXT",
+        summary: "speak JSON, for a program on this line",
+        help: "One JSON object per line each way, as on the control socket. The line MODE TEXT ends \
+               it.",
+        example: "MODE JSON",
+        arguments: &[Kind::None],
+    },
+    Row {
         name: "STATUS",
         aliases: &[],
         usage: "STATUS",

@@ -2,11 +2,12 @@
 //!
 //! [`keys`] turns bytes into keys, [`editor`] keys into lines and rows ([`row`]), [`session`] lines into
 //! commands and events into words ([`render`]). All four are pure: bytes and `now` in, bytes and
-//! commands out. So is [`lock`], the operator's. [`tty`] is the thin driver that gives them a real
+//! commands out. So are [`lock`], the operator's, and [`json`], the mode for programs. [`tty`] is the thin driver that gives them a real
 //! terminal.
 
 pub mod editor;
 pub mod history;
+pub mod json;
 pub mod keys;
 pub mod lock;
 pub mod render;

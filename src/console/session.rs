@@ -127,6 +127,7 @@ pub struct Session {
     quitting: bool,
     forced: bool,
     suspend: bool,
+    json: bool,
     now: Millis,
     operator: bool,
     serial: bool,
@@ -167,6 +168,7 @@ impl Session {
             quitting: false,
             forced: false,
             suspend: false,
+            json: false,
             now: 0,
             operator: options.operator,
             serial: options.serial,
@@ -252,6 +254,12 @@ impl Session {
         self.work();
     }
 
+    /// Whether `MODE JSON` came, and nothing is waited for any more; then what followed it.
+    pub fn wants_json(&mut self) -> Option<Vec<u8>> {
+        let busy = self.asks.values().any(|a| a.why == Why::Typed);
+        (self.json && !busy).then(|| self.input.drain(..).collect())
+    }
+
     /// Bytes for the terminal.
     pub fn take_output(&mut self) -> Vec<u8> {
         if self.quitting { self.editor.hide() } else { self.editor.take_output() }
@@ -290,7 +298,7 @@ impl Session {
     fn work(&mut self) {
         // A script's lines are answered in their order; a person need not wait.
         let most = if self.plain { 1 } else { MAX_ASKS };
-        while !self.quitting && self.asks.len() < most {
+        while !self.quitting && !self.json && self.asks.len() < most {
             let did = match self.input.pop_front() {
                 Some(byte) => self.editor.feed(byte),
                 None if self.eof => {
@@ -363,6 +371,12 @@ impl Session {
             Ok(Typed::Quit) if self.serial => self.close(),
             Ok(Typed::Quit) => self.quitting = true,
             Ok(Typed::Help(row)) => self.help(row),
+            Ok(Typed::Mode { json }) => {
+                self.json = json;
+                if !json {
+                    self.editor.above("this is text already: MODE JSON is for a program");
+                }
+            }
             Ok(Typed::Mute(muted)) => self.mute(muted),
             Ok(Typed::Width(width)) => self.width(width),
             Ok(Typed::Save { number }) => self.save(number),

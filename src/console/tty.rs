@@ -6,6 +6,8 @@
 //! then one bounded read or write made. Regular files and /dev/null, which epoll refuses (EPERM),
 //! never block and are read and written as they are.
 
+#[path = "tty/json.rs"]
+mod json;
 #[path = "tty/raw.rs"]
 mod raw;
 
@@ -26,6 +28,7 @@ pub use self::raw::{columns, local_time};
 use super::editor::Screen;
 use super::session::{Session, SessionOptions};
 use crate::command::Command;
+use crate::config::serial::Mode;
 use crate::hub::Way;
 use crate::model::{Answer, Millis, Refusal, Stamped};
 use crate::store::files::open_source;
@@ -56,6 +59,8 @@ pub struct Options {
     /// A serial line: how fast it takes bytes, in bits per second. Its terminal is raw already,
     /// signals are not its business, and what is typed is always read.
     pub pace: Option<u32>,
+    /// What is spoken at first.
+    pub mode: Mode,
     /// Where the session's clock begins.
     pub started: Instant,
     /// The rest; screen and width are set by the terminal, save on a serial line.
@@ -68,6 +73,7 @@ impl Default for Options {
             eof: Eof::Ends,
             ask_handle: None,
             pace: None,
+            mode: Mode::Text,
             started: Instant::now(),
             session: SessionOptions::default(),
         }
@@ -101,6 +107,8 @@ pub enum Ended {
     Signalled,
     /// The node is gone.
     NodeGone,
+    /// The other mode was asked for.
+    Mode,
 }
 
 /// An input and an output, and what they can do.
@@ -215,9 +223,33 @@ enum Woke {
 
 /// Runs a console until it ends. The terminal is raw meanwhile, and as it was afterwards.
 pub async fn run<W: Way>(way: &W, terminal: Terminal, options: Options) -> io::Result<Ended> {
-    let Terminal { mut input, output, screen } = terminal;
+    let mut terminal = terminal;
+    let mut mode = options.mode;
+    let mut rest = Vec::new();
+    loop {
+        let ended = match mode {
+            Mode::Text => text(way, &mut terminal, &options, &mut rest).await?,
+            Mode::Json => json::run(way, &mut terminal, &options, &mut rest).await?,
+        };
+        mode = match (ended, mode) {
+            (Ended::Mode, Mode::Text) => Mode::Json,
+            (Ended::Mode, Mode::Json) => Mode::Text,
+            (ended, _) => return Ok(ended),
+        };
+    }
+}
+
+/// The console for people. `rest`: what the mode before had read already, and what is left of it.
+async fn text<W: Way>(
+    way: &W,
+    terminal: &mut Terminal,
+    options: &Options,
+    rest: &mut Vec<u8>,
+) -> io::Result<Ended> {
+    let Terminal { input, output, screen } = terminal;
+    let screen = *screen;
     let line = options.pace.is_some();
-    let mut raw = match (&input, screen) {
+    let mut raw = match (&*input, screen) {
         (Some(input), Screen::Ansi | Screen::Dumb) if !line => match Raw::new(input.fd()) {
             Err(e) if gone(&e) => return Ok(Ended::HungUp),
             raw => Some(raw?),
@@ -240,7 +272,15 @@ pub async fn run<W: Way>(way: &W, terminal: Terminal, options: Options) -> io::R
     let mut buffer = [0; CHUNK];
     let mut waiting: Vec<u8> = Vec::new();
     let mut asking: Option<Asking<'_>> = None;
+    if !rest.is_empty() {
+        session.feed(&std::mem::take(rest));
+    }
     let ended = loop {
+        if let Some(left) = session.wants_json() {
+            waiting.extend(session.hide());
+            *rest = left;
+            break Ended::Mode;
+        }
         if asking.is_none() {
             if let Some((ticket, user, command)) = session.next_ask() {
                 asking = Some(Box::pin(async move { (ticket, ask(way, user, command).await) }));
@@ -280,7 +320,7 @@ pub async fn run<W: Way>(way: &W, terminal: Terminal, options: Options) -> io::R
             Woke::Signal
         };
         let read = async {
-            match &input {
+            match &*input {
                 Some(input) if line || !session.busy() => Woke::Read(input.read(&mut buffer).await),
                 _ => pending().await,
             }
@@ -310,7 +350,7 @@ pub async fn run<W: Way>(way: &W, terminal: Terminal, options: Options) -> io::R
             Woke::Written(Err(e)) => return Err(e),
             Woke::Read(Ok(0)) if screen != Screen::Plain => break Ended::HungUp,
             Woke::Read(Ok(0)) => {
-                input = None;
+                *input = None;
                 if options.eof == Eof::Ends {
                     session.end_of_input();
                 }
@@ -335,7 +375,7 @@ pub async fn run<W: Way>(way: &W, terminal: Terminal, options: Options) -> io::R
                     session.set_width(columns(output.fd()));
                 }
                 if came.stop {
-                    stop(&mut session, &output, &mut waiting, raw.as_mut()).await;
+                    stop(&mut session, output, &mut waiting, raw.as_mut()).await;
                 }
                 if came.resumed {
                     if let Some(raw) = &mut raw {
@@ -346,11 +386,11 @@ pub async fn run<W: Way>(way: &W, terminal: Terminal, options: Options) -> io::R
             }
         }
         if session.wants_suspend() && raw.is_some() {
-            stop(&mut session, &output, &mut waiting, raw.as_mut()).await;
+            stop(&mut session, output, &mut waiting, raw.as_mut()).await;
         }
     };
     if ended != Ended::HungUp {
-        flush(&output, &mut waiting).await;
+        flush(output, &mut waiting).await;
     }
     Ok(ended)
 }

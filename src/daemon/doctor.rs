@@ -16,7 +16,7 @@ use nix::unistd::{AccessFlags, access};
 use self::firewall::{Passes, Wire, by_iptables, by_nft};
 use self::judge::Facts;
 use super::ports::{self, Proto};
-use super::{log, network};
+use super::{clock, log, network};
 use crate::config::Settings;
 use crate::model::{IoError, PeerView, Report, Status, Wall};
 
@@ -50,7 +50,7 @@ pub(super) fn examine(patient: &Patient) -> Report {
             .flat_map(|p| p.dialect.iter().map(|d| (d.to_string(), p.presence)))
             .collect(),
         now: Wall::from_system(SystemTime::now()),
-        synchronised: synchronised(),
+        synchronised: clock::is_synchronised(),
         disks: disks(status),
         lines: lines(settings),
         errors: log::last_errors(ERRORS),
@@ -182,12 +182,6 @@ pub(super) fn run(program: &str, arguments: &[&str]) -> Result<String, Failed> {
     } else {
         Err(Failed::Refused)
     }
-}
-
-/// What systemd-timesyncd says; of other programs it is not known.
-fn synchronised() -> Option<bool> {
-    let folder = Path::new("/run/systemd/timesync");
-    folder.exists().then(|| folder.join("synchronized").exists())
 }
 
 fn disks(status: &Status) -> Vec<(String, String, Result<u64, String>)> {

@@ -143,6 +143,7 @@ fn options(line: &Serial, standing: &Rc<RefCell<Standing>>) -> Options {
         eof: Eof::Ignored,
         ask_handle: None,
         pace: Some(line.speed),
+        mode: line.mode,
         started: Instant::now(),
         session,
     }

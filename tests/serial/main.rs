@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod cable;
+mod json;
 mod line;
 mod machine;

@@ -28,8 +28,8 @@ pub struct Facts {
     pub peers: Vec<(String, Presence)>,
     /// The system's time.
     pub now: Wall,
-    /// Whether something keeps the clock right, where that can be known.
-    pub synchronised: Option<bool>,
+    /// Whether a time server keeps the clock right.
+    pub synchronised: bool,
     /// What for, where, bytes free of it; or why it cannot be written.
     pub disks: Vec<(String, String, Result<u64, String>)>,
     /// Serial lines that others write on, and what does.
@@ -253,9 +253,8 @@ fn clock(facts: &Facts, said: &mut Said) {
         return said.warn("clock", format!("it says {now}, which cannot be"), advice);
     }
     match facts.synchronised {
-        Some(true) => said.ok("clock", format!("{now} UTC, kept right by a time server")),
-        Some(false) => said.ok("clock", format!("{now} UTC, not confirmed by a time server")),
-        None => said.ok("clock", format!("{now} UTC")),
+        true => said.ok("clock", format!("{now} UTC, kept right by a time server")),
+        false => said.ok("clock", format!("{now} UTC, not confirmed by a time server")),
     }
 }
 
