@@ -7,6 +7,7 @@
 
 pub mod editor;
 pub mod history;
+pub mod inline;
 pub mod json;
 pub mod keys;
 pub mod lock;
