@@ -25,10 +25,12 @@ pub enum Typed {
     Mute(bool),
     /// So many columns; none: the terminal is to say how many it has.
     Width(Option<u16>),
-    /// The images that came; or where the one of this number is.
+    /// The images that came; or where the one of this number is; or that one, over the line.
     Save {
         /// Which.
         number: Option<u32>,
+        /// Over the line.
+        back: bool,
     },
     /// An empty line.
     Nothing,
@@ -266,15 +268,17 @@ fn config(row: &'static Row, rest: &str) -> Result<Command, Mistake> {
 
 fn save(row: &'static Row, rest: &str) -> Result<Typed, Mistake> {
     let (number, more) = split_word(rest);
-    if !more.is_empty() {
-        return Err(Mistake::Extra { row, found: more.into() });
-    }
+    let back = match more.trim_end() {
+        "" => false,
+        "-" => true,
+        more => return Err(Mistake::Extra { row, found: more.into() }),
+    };
     let bad = || Mistake::Bad { row, reason: format!("an image's number, not {number}") };
     let number = match number {
         "" => None,
         number => Some(number.parse().map_err(|_| bad())?),
     };
-    Ok(Typed::Save { number })
+    Ok(Typed::Save { number, back })
 }
 
 fn width(row: &'static Row, value: &str) -> Result<Typed, Mistake> {
@@ -445,6 +449,9 @@ mod tests {
         assert_eq!(parse(" \t "), Ok(Typed::Nothing));
         assert_eq!(parse("Mode json "), Ok(Typed::Mode { json: true }));
         assert_eq!(parse("MODE TEXT"), Ok(Typed::Mode { json: false }));
+        assert_eq!(parse("save"), Ok(Typed::Save { number: None, back: false }));
+        assert_eq!(parse("SAVE 3"), Ok(Typed::Save { number: Some(3), back: false }));
+        assert_eq!(parse("save 3 - "), Ok(Typed::Save { number: Some(3), back: true }));
         assert_eq!(parse("mute"), Ok(Typed::Mute(true)));
         assert_eq!(parse("UNMUTE"), Ok(Typed::Mute(false)));
         assert_eq!(parse("config WIDTH"), Ok(Typed::Width(None)));
@@ -462,6 +469,8 @@ mod tests {
             ("block", "BLOCK needs a handle: BLOCK mallory"),
             ("block a b", "BLOCK does not take \"b\": BLOCK <handle>"),
             ("join now", "JOIN does not take \"now\": JOIN"),
+            ("save x", "SAVE: an image's number, not x"),
+            ("save 3 /tmp", "SAVE does not take \"/tmp\": SAVE [<number> [-]]"),
             ("mode", "MODE needs JSON or TEXT: MODE JSON"),
             ("mode xml", "MODE: JSON or TEXT, not xml"),
             ("factory-reset", "FACTORY-RESET needs a YES: FACTORY-RESET YES"),

@@ -93,17 +93,19 @@ pub static ROWS: &[Row] = &[
         usage: "IMG <handle>[,<handle>...] <file>",
         summary: "send an image",
         help: "The file's name may hold spaces, with or without quotes around it; ~/ is your home \
-               folder.",
+               folder. A - takes the image over this line: (echo begin-base64 644 $f; base64 $f; \
+               echo ====; cksum <$f) makes the text to be sent of a file f.",
         example: "IMG anna ~/cat.png",
         arguments: &[Kind::Handles, Kind::Path],
     },
     Row {
         name: "SAVE",
         aliases: &[],
-        usage: "SAVE [<number>]",
+        usage: "SAVE [<number> [-]]",
         summary: "where an image is that came",
         help: "An image's number stands at the end of the line that told of it. Without a number \
-               the newest are listed.",
+               the newest are listed. With - the image itself comes over this line, as base64 \
+               between begin-base64 and ====, with what cksum says of it; Ctrl-C ends it.",
         example: "SAVE 3",
         arguments: &[Kind::None],
     },

@@ -161,6 +161,13 @@ impl Receive {
         }
     }
 
+    /// It is not wanted any more: the rest of it is swallowed.
+    pub fn give_up(&mut self) {
+        if self.state != State::Over {
+            self.fail(String::new());
+        }
+    }
+
     /// What was decoded since the last call.
     pub fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.bytes)
@@ -260,7 +267,7 @@ impl Receive {
         Some(if size != came {
             Err(format!("{came} of {size} bytes came: send it again"))
         } else if sum != u64::from(is) {
-            Err(format!("its checksum is {is}, not {sum}: send it again"))
+            Err(format!("checksum {is}, not {sum}: send it again"))
         } else if size == 0 {
             Err("it is empty".into())
         } else {

@@ -5,6 +5,7 @@
 //! `known`.
 
 mod done;
+mod image;
 mod known;
 mod line;
 mod news;
@@ -13,6 +14,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use self::image::{Coming, Going};
+pub use self::image::{SETTLES, STALLS, Spool};
 use self::known::Known;
 pub use self::known::MAX_NAMES;
 use self::line::Waits;
@@ -89,6 +92,8 @@ enum Why {
     Greeting,
     /// The end of a serial line's greeting.
     Here,
+    /// Whether those are here whom an image is for that is to come over the line.
+    Image(Vec<String>),
     Roster,
     Settings,
     /// The console's own line.
@@ -142,6 +147,10 @@ pub struct Session {
     width_asked: Option<Millis>,
     /// Typed bytes that found no room.
     lost: u64,
+    /// An image that comes over the line, one that goes, and what is left for the driver's file.
+    coming: Option<Coming>,
+    going: Option<Going>,
+    spool: VecDeque<Spool>,
 }
 
 impl Session {
@@ -179,6 +188,9 @@ impl Session {
             waits: None,
             width_asked: None,
             lost: 0,
+            coming: None,
+            going: None,
+            spool: VecDeque::new(),
         }
     }
 
@@ -216,6 +228,7 @@ impl Session {
         let room = MAX_TYPED.saturating_sub(self.input.len()).min(bytes.len());
         self.input.extend(&bytes[..room]);
         self.lost += (bytes.len() - room) as u64;
+        self.keys_while_going(bytes);
         self.work();
         if self.lost > 0 && self.input.is_empty() {
             let lost = std::mem::take(&mut self.lost);
@@ -298,8 +311,12 @@ impl Session {
     fn work(&mut self) {
         // A script's lines are answered in their order; a person need not wait.
         let most = if self.plain { 1 } else { MAX_ASKS };
-        while !self.quitting && !self.json && self.asks.len() < most {
+        while !self.quitting && !self.json && !self.is_held() && self.asks.len() < most {
             let did = match self.input.pop_front() {
+                Some(byte) if self.coming.is_some() => {
+                    self.image_byte(byte);
+                    None
+                }
                 Some(byte) => self.editor.feed(byte),
                 None if self.eof => {
                     let rest = self.editor.rest();
@@ -379,7 +396,11 @@ impl Session {
             }
             Ok(Typed::Mute(muted)) => self.mute(muted),
             Ok(Typed::Width(width)) => self.width(width),
-            Ok(Typed::Save { number }) => self.save(number),
+            Ok(Typed::Save { number: Some(number), back: true }) => self.send_back(number),
+            Ok(Typed::Save { number, .. }) => self.save(number),
+            Ok(Typed::Command(Command::SendFile { to, path, .. })) if path == "-" => {
+                self.ask(Why::Image(to), Command::Who { gone: false });
+            }
             Ok(Typed::Command(command)) if !self.may(line, &command) => {}
             Ok(Typed::User(whom)) => self.ask(Why::User(whom), Command::Status {}),
             Ok(Typed::Command(Command::SendFile { to, path, descriptor })) => {
@@ -445,6 +466,10 @@ impl Session {
         match (asked.why, answer) {
             (Why::Greeting, Answer::Status(status)) => self.greeting(&status),
             (Why::Here, answer) => self.line_answered(answer),
+            (Why::Image(to), Answer::Who(peers)) => {
+                self.known.roster(&peers);
+                self.receive_image(to);
+            }
             (Why::Roster, Answer::Who(peers)) => self.known.roster(&peers),
             (Why::Settings, Answer::Config(settings)) => {
                 self.known.settings(&settings);
@@ -514,7 +539,9 @@ impl Session {
     }
 
     fn show_prompt(&mut self) {
-        if self.waits.is_some() {
+        if let Some(progress) = self.image_prompt() {
+            self.editor.set_prompt(&progress);
+        } else if self.waits.is_some() {
             self.editor.set_prompt("PIN: ");
         } else if self.offered.is_none() {
             self.editor.set_prompt(&format!("{}{}> ", self.me, self.state));

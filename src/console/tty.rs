@@ -10,11 +10,13 @@
 mod json;
 #[path = "tty/raw.rs"]
 mod raw;
+#[path = "tty/spool.rs"]
+mod spool;
 
 use std::future::{Future, pending};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -25,12 +27,13 @@ use smol::{Async, Timer};
 
 use self::raw::{Raw, Signals};
 pub use self::raw::{columns, local_time};
+use self::spool::{Sending, Spooled};
 use super::editor::Screen;
 use super::session::{Session, SessionOptions};
 use crate::command::Command;
 use crate::config::serial::Mode;
 use crate::hub::Way;
-use crate::model::{Answer, Millis, Refusal, Stamped};
+use crate::model::{Answer, IoError, Millis, Refusal, Stamped};
 use crate::store::files::open_source;
 
 /// Bytes read or written at once: what a pipe that is ready takes without blocking (PIPE_BUF).
@@ -59,6 +62,8 @@ pub struct Options {
     /// A serial line: how fast it takes bytes, in bits per second. Its terminal is raw already,
     /// signals are not its business, and what is typed is always read.
     pub pace: Option<u32>,
+    /// The folder for what comes over the line until it is sent on; none: the system's for such.
+    pub spool: Option<PathBuf>,
     /// What is spoken at first.
     pub mode: Mode,
     /// Where the session's clock begins.
@@ -73,6 +78,7 @@ impl Default for Options {
             eof: Eof::Ends,
             ask_handle: None,
             pace: None,
+            spool: None,
             mode: Mode::Text,
             started: Instant::now(),
             session: SessionOptions::default(),
@@ -272,10 +278,27 @@ async fn text<W: Way>(
     let mut buffer = [0; CHUNK];
     let mut waiting: Vec<u8> = Vec::new();
     let mut asking: Option<Asking<'_>> = None;
+    let mut spool = Spooled::default();
+    let mut sending: Option<Sending> = None;
     if !rest.is_empty() {
         session.feed(&std::mem::take(rest));
     }
     let ended = loop {
+        while let Some(piece) = session.take_spool() {
+            if let Err(error) = spool.take(piece, options.spool.as_deref()) {
+                session.spool_failed(&IoError::from(error).text);
+            }
+        }
+        if let Some(path) = session.wants_file() {
+            match Sending::open(&path) {
+                Ok((head, file)) => {
+                    waiting.extend(session.hide());
+                    waiting.extend(head);
+                    sending = Some(file);
+                }
+                Err(error) => session.file_sent(Err(&error.text)),
+            }
+        }
         if let Some(left) = session.wants_json() {
             waiting.extend(session.hide());
             *rest = left;
@@ -283,10 +306,15 @@ async fn text<W: Way>(
         }
         if asking.is_none() {
             if let Some((ticket, user, command)) = session.next_ask() {
-                asking = Some(Box::pin(async move { (ticket, ask(way, user, command).await) }));
+                let spooled = spool.for_command(&command);
+                asking =
+                    Some(Box::pin(async move { (ticket, ask(way, user, command, spooled).await) }));
             }
         }
-        if waiting.is_empty() {
+        if let Some(file) = sending.take_if(|_| waiting.is_empty()) {
+            sending = file.go_on(&mut session, &mut waiting);
+        }
+        if waiting.is_empty() && sending.is_none() {
             waiting = session.take_output();
         }
         if session.ended() {
@@ -432,10 +460,17 @@ impl Pace {
     }
 }
 
-/// Opens what `SendFile` names here: the person's rights count, not the daemon's.
-async fn ask<W: Way>(way: &W, user: Option<String>, command: Command) -> Result<Answer, Refusal> {
-    let Command::SendFile { to, path, .. } = command else {
-        return way.ask(user, command, None).await;
+/// Opens what `SendFile` names here: the person's rights count, not the daemon's. `spooled`: the
+/// file itself, which came over the line.
+async fn ask<W: Way>(
+    way: &W,
+    user: Option<String>,
+    command: Command,
+    spooled: Option<OwnedFd>,
+) -> Result<Answer, Refusal> {
+    let (to, path) = match command {
+        Command::SendFile { to, path, descriptor: None } => (to, path),
+        command => return way.ask(user, command, spooled).await,
     };
     let file = open_source(Path::new(&path))
         .map_err(|e| Refusal::File { path: path.clone(), reason: e.text })?;

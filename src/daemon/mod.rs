@@ -248,7 +248,7 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     }
     // A person's node in a terminal has that one console; the lines are the daemon's.
     let lines = if terminal { &[][..] } else { &grounds.settings.serial };
-    let consoles = serial::Consoles::start(&executor, &hub, lines);
+    let consoles = serial::Consoles::start(&executor, &hub, lines, &grounds.settings.imagepath);
     let state = grounds.state.as_ref().map(|s| s.path.clone());
     let machine = machine::Machine::new(socket.path(), state);
     machine.ask_for_logins(&Settings { serial: lines.to_vec(), ..Settings::default() });

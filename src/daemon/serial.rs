@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -46,9 +47,13 @@ impl Consoles {
         executor: &LocalExecutor<'static>,
         hub: &Rc<Hub>,
         lines: &[Serial],
+        spool: &Path,
     ) -> Consoles {
         let on = lines.iter().filter(|line| line.on && !line.login);
-        Consoles(on.map(|line| executor.spawn(keep(line.clone(), Rc::clone(hub)))).collect())
+        Consoles(
+            on.map(|line| executor.spawn(keep(line.clone(), Rc::clone(hub), spool.to_owned())))
+                .collect(),
+        )
     }
 
     /// Until all have said their last word: the hub was closed.
@@ -60,11 +65,11 @@ impl Consoles {
 }
 
 /// One line's console, for as long as the node runs.
-async fn keep(line: Serial, hub: Rc<Hub>) {
+async fn keep(line: Serial, hub: Rc<Hub>, spool: PathBuf) {
     let name = line.device.display().to_string();
     let standing = Rc::new(RefCell::new(Standing::new(Lock::of(&line))));
     let way = Local::from_now(hub);
-    let options = options(&line, &standing);
+    let options = Options { spool: Some(spool), ..options(&line, &standing) };
     let mut pause = FIRST_PAUSE;
     let mut said = String::new();
     loop {
@@ -141,11 +146,10 @@ fn options(line: &Serial, standing: &Rc<RefCell<Standing>>) -> Options {
     };
     Options {
         eof: Eof::Ignored,
-        ask_handle: None,
         pace: Some(line.speed),
         mode: line.mode,
-        started: Instant::now(),
         session,
+        ..Options::default()
     }
 }
 

@@ -28,11 +28,19 @@ pub struct Chatbox {
 impl Chatbox {
     /// A box whose one line is said by `serial` beside its device, and `more` above that.
     pub fn new(serial: &str, more: &str) -> Chatbox {
-        let folder = tempfile::tempdir().unwrap();
         let free = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let discovery = free.local_addr().unwrap().port();
+        Chatbox::on(free.local_addr().unwrap().port(), "kiosk", serial, more)
+    }
+
+    /// Another box on the same LAN.
+    pub fn beside(other: &Chatbox, handle: &str, serial: &str) -> Chatbox {
+        Chatbox::on(other.discovery, handle, serial, "")
+    }
+
+    fn on(discovery: u16, handle: &str, serial: &str, more: &str) -> Chatbox {
+        let folder = tempfile::tempdir().unwrap();
         let config = format!(
-            "interfaces = [\"lo\"]\nhandle = \"kiosk\"\n{more}\n[slcp]\nport = {discovery}\n\
+            "interfaces = [\"lo\"]\nhandle = \"{handle}\"\n{more}\n[slcp]\nport = {discovery}\n\
              [[serial]]\ndevice = \"{}\"\n{serial}\n",
             folder.path().join("tty").display()
         );

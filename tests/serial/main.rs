@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cable;
+mod image;
 mod json;
 mod line;
 mod machine;

@@ -217,6 +217,7 @@ impl Session {
             self.editor.wipe();
             self.ask_pin(Waits::Console);
         }
+        self.image_tick();
         if self.width_asked.is_some_and(|until| self.now >= until) {
             self.width_asked = None;
             self.note("the terminal does not say how wide it is: CONFIG WIDTH 100 tells it");
@@ -225,7 +226,7 @@ impl Session {
 
     pub(super) fn line_wake(&self) -> Option<Millis> {
         let lock = self.standing.borrow().lock.wake();
-        [lock, self.width_asked].into_iter().flatten().min()
+        [lock, self.width_asked, self.image_wake()].into_iter().flatten().min()
     }
 
     pub(super) fn mute(&mut self, muted: bool) {

@@ -149,7 +149,7 @@ impl Session {
         self.news.second = now;
         self.news.lines = 0;
         self.news.rung = false;
-        let shows = !self.standing.borrow().lock.hides();
+        let shows = !self.standing.borrow().lock.hides() && self.going.is_none();
         if self.news.hidden > 0 && shows && self.editor.pending() < self.news.queue {
             let hidden = std::mem::take(&mut self.news.hidden);
             self.note(&format!("{hidden} messages not shown, HISTORY shows them"));
@@ -187,7 +187,9 @@ impl Session {
             return;
         }
         drop(standing);
-        let crowded = self.news.limited && self.news.lines >= MAX_LINES_PER_SECOND;
+        // between the lines of a file nothing else may stand
+        let crowded =
+            self.going.is_some() || self.news.limited && self.news.lines >= MAX_LINES_PER_SECOND;
         if crowded || self.editor.pending() >= self.news.queue {
             self.news.hidden += 1;
             return;

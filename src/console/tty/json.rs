@@ -56,7 +56,7 @@ pub(super) async fn run<W: Way>(
         if asking.is_none() {
             if let Some((user, command)) = json.next_ask() {
                 let user = user.or_else(|| options.session.user.clone());
-                asking = Some(Box::pin(async move { (0, ask(way, user, command).await) }));
+                asking = Some(Box::pin(async move { (0, ask(way, user, command, None).await) }));
             }
         }
         if let Some(since) = json.wants_events() {
