@@ -40,6 +40,8 @@ pub struct Settings {
     pub interfaces: Vec<String>,
     /// The control socket; none: the usual place.
     pub socket: Option<PathBuf>,
+    /// How long a text waits for somebody who is not here, in seconds.
+    pub outbox_keep: u64,
     /// SLCP.
     pub slcp: Slcp,
 }
@@ -86,6 +88,7 @@ impl Default for Settings {
             bell: false,
             interfaces: Vec::new(),
             socket: None,
+            outbox_keep: 7 * 24 * 60 * 60,
             slcp: Slcp {
                 enabled: true,
                 port: 4000,
