@@ -259,6 +259,7 @@ pub(crate) fn entries() -> Vec<Entry> {
         format: "png".into(),
         width: Some(3),
         height: None,
+        gone: false,
     };
     let came = Entry {
         order: 18,

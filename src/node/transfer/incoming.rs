@@ -222,6 +222,7 @@ impl Node {
                     format: picture.format.into(),
                     width: picture.width,
                     height: picture.height,
+                    gone: false,
                 },
                 autoreply: false,
                 recipients: Vec::new(),

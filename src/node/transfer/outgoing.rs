@@ -78,6 +78,7 @@ impl Node {
             format: picture.format.into(),
             width: picture.width,
             height: picture.height,
+            gone: false,
         };
         let refused = |target: &Target| match target {
             Target::Local(_) => Some("it is a user of this very node: tell it the path".into()),
