@@ -57,7 +57,10 @@ impl Store {
             let (_, changes) = self.waiting.pop_front().unwrap();
             any = Some(match self.fails {
                 true => Err(IoError::new(Trouble::Full, "the disk is full")),
-                false => Ok(changes.into_iter().for_each(|c| self.durable.apply(c))),
+                false => {
+                    changes.into_iter().for_each(|c| self.durable.apply(c));
+                    Ok(())
+                }
             });
         }
         any
