@@ -108,12 +108,13 @@ fn install() {
         let name = c"openDirectory".as_ptr();
         let real = (*system).xGetSystemCall.and_then(|f| f(system, name)).unwrap();
         FOLDER.store(real as usize, Ordering::SeqCst);
-        let ours: unsafe extern "C" fn(*const c_char, *mut c_int) -> c_int = open_folder;
-        let ours = std::mem::transmute::<_, unsafe extern "C" fn()>(ours);
+        let ours = std::mem::transmute::<OpenFolder, unsafe extern "C" fn()>(open_folder);
         (*system).xSetSystemCall.unwrap()(system, name, Some(ours));
         assert_eq!(ffi::sqlite3_auto_extension(Some(opened)), ffi::SQLITE_OK);
     });
 }
+
+type OpenFolder = unsafe extern "C" fn(*const c_char, *mut c_int) -> c_int;
 
 /// The system layer's own function for it.
 static FOLDER: AtomicUsize = AtomicUsize::new(0);
@@ -126,9 +127,8 @@ unsafe extern "C" fn open_folder(path: *const c_char, fd: *mut c_int) -> c_int {
     });
     // SAFETY: it is what the layer gave under this name.
     unsafe {
-        let real: unsafe extern "C" fn(*const c_char, *mut c_int) -> c_int =
-            std::mem::transmute(FOLDER.load(Ordering::SeqCst));
-        real(path, fd)
+        let real = FOLDER.load(Ordering::SeqCst);
+        std::mem::transmute::<usize, OpenFolder>(real)(path, fd)
     }
 }
 
