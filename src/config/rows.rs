@@ -386,7 +386,10 @@ static ROWS: &[Row] = &[
         get: |s| span(s.outbox_keep),
         set: |s, v| {
             let time = humantime::parse_duration(v).map_err(|_| Wrong::Value)?.as_secs();
-            s.outbox_keep = Some(time).filter(|t| OUTBOX.contains(t)).ok_or(Wrong::Value)?;
+            if !OUTBOX.contains(&time) {
+                return Err(Wrong::Value);
+            }
+            s.outbox_keep = time;
             Ok(())
         },
         ..ROW

@@ -26,7 +26,7 @@ fn change(n: u64) -> Change {
 
 fn orders(history: &mut History) -> Vec<u64> {
     let query = Query::Last {
-        reader: crate::store::tests::reader(),
+        reader: super::super::tests::reader("anna"),
         conversation: None,
         before: None,
         limit: 200,

@@ -13,20 +13,30 @@ pub const PAGE_BYTES: usize = 256 * 1024;
 /// What one recipient counts of them.
 const RECIPIENT_BYTES: usize = 96;
 
+/// What a reader (`?2`, from the order `?3` on) may see: what is his, and the lobby.
+pub const MINE: &str = "(user IS NULL OR conversation = '#lobby' \
+     OR (user = ?2 COLLATE NOCASE AND ord > ?3))";
+
 /// Answers a question that changes nothing. `Delete` and `Import` are not such.
 pub fn answer(conn: &Connection, query: &Query) -> Result<Found, Error> {
     let below = |n: &Option<u64>| Value::from(n.map_or(i64::MAX, |n| signed(n.min(1 << 62))));
+    let mine = |reader: &Reader| {
+        [
+            Value::from(reader.user.as_str().to_owned()),
+            Value::from(signed(reader.since.min(1 << 62))),
+        ]
+    };
     match query {
         Query::Last { reader, conversation: None, before, limit } => {
-            let rest = format!("WHERE ord < ?1 AND {OWN} ORDER BY ord DESC");
-            let [user, since] = own(reader);
+            let rest = format!("WHERE ord < ?1 AND {MINE} ORDER BY ord DESC");
+            let [user, since] = mine(reader);
             entries(conn, &rest, [below(before), user, since], *limit, true)
         }
         Query::Last { reader, conversation: Some(with), before, limit } => {
-            let rest = format!("WHERE conversation = ?4 AND ord < ?1 AND {OWN} ORDER BY ord DESC");
-            let [user, since] = own(reader);
-            let with = Value::from(with.clone());
-            entries(conn, &rest, [below(before), user, since, with], *limit, true)
+            let rest = format!("WHERE conversation = ?4 AND ord < ?1 AND {MINE} ORDER BY ord DESC");
+            let [user, since] = mine(reader);
+            let args = [below(before), user, since, Value::from(with.clone())];
+            entries(conn, &rest, args, *limit, true)
         }
         Query::From { after, limit } => {
             let after = Value::from(signed((*after).min(1 << 62)));
@@ -37,24 +47,14 @@ pub fn answer(conn: &Connection, query: &Query) -> Result<Found, Error> {
                 return Ok(Found::Entries { entries: Vec::new(), more: false });
             };
             let rest = format!(
-                "WHERE ord IN (SELECT rowid FROM words WHERE words MATCH ?4 AND rowid < ?1) \
-                 AND {OWN} ORDER BY ord DESC"
+                "WHERE ord < ?1 AND {MINE} AND ord IN \
+                 (SELECT rowid FROM words WHERE words MATCH ?4) ORDER BY ord DESC"
             );
-            let [user, since] = own(reader);
-            let query = Value::from(query);
-            entries(conn, &rest, [below(before), user, since, query], *limit, true)
+            let [user, since] = mine(reader);
+            entries(conn, &rest, [below(before), user, since, Value::from(query)], *limit, true)
         }
         Query::Delete { .. } | Query::Import(_) => Ok(Found::Count(0)),
     }
-}
-
-/// What a reader may read, whose handle is the second argument, and whose first order the third.
-pub const OWN: &str = "(user IS NULL OR user = ?2 COLLATE NOCASE AND ord > ?3)";
-
-/// These arguments.
-pub fn own(reader: &Reader) -> [Value; 2] {
-    let since = signed(reader.since.min(1 << 62));
-    [Value::from(reader.user.as_str().to_owned()), Value::from(since)]
 }
 
 fn entries<const N: usize>(

@@ -1,11 +1,10 @@
 //! What is to go, and going: retention by age, count and bytes, deletion by hand, and room given
 //! back to the disk. What still waits to be sent stays until it was sent or expired.
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, Error, params_from_iter};
+use rusqlite::{Connection, Error};
 
 use super::history::SLICE;
-use super::read;
+use super::read::MINE;
 use super::row::signed;
 use super::write::{self, Counts};
 use crate::config::{History as Rules, Keep};
@@ -188,25 +187,29 @@ fn too_old(conn: &Connection, keep: Keep, age: &mut Age, now: Now) -> Result<Pla
     Ok(plan)
 }
 
-/// One step of a deletion by hand; it takes what waits to be sent too.
+/// One step of a deletion by hand, of what `reader` (none: anyone) may see; it takes what waits to
+/// be sent too.
 pub fn forget(
     conn: &Connection,
     counts: &mut Counts,
     reader: Option<&Reader>,
     what: &Forget,
 ) -> Result<Gone, Error> {
-    let (only, key) = match what {
-        Forget::Entry(order) => ("ord = ?1", Value::from(signed(*order))),
-        Forget::Conversation(with) => ("conversation = ?1", Value::from(with.clone())),
-        Forget::All => ("?1 IS NULL", Value::Null),
+    let (user, since) = match reader {
+        Some(reader) => (reader.user.as_str(), signed(reader.since.min(1 << 62))),
+        None => ("", 0),
     };
-    let (own, mut args) = (reader.map_or("1", |_| read::OWN), vec![key]);
-    args.extend(reader.map(read::own).into_iter().flatten());
-    let sql = format!("SELECT ord FROM entries WHERE {only} AND {own} LIMIT {SLICE}");
-    let mut statement = conn.prepare(&sql)?;
-    let orders: Result<Vec<i64>, Error> =
-        statement.query_map(params_from_iter(args), |r| r.get(0))?.collect();
-    let orders = orders?;
+    let mine = if reader.is_some() { MINE } else { "?2 = '' AND ?3 = 0" };
+    let list = |which: &str, arg: &dyn rusqlite::ToSql| -> Result<Vec<i64>, Error> {
+        let sql = format!("SELECT ord FROM entries WHERE {which} AND {mine} LIMIT {SLICE}");
+        let args = [arg, &user as &dyn rusqlite::ToSql, &since];
+        conn.prepare(&sql)?.query_map(args, |r| r.get(0))?.collect()
+    };
+    let orders = match what {
+        Forget::Entry(order) => list("ord = ?1", &signed((*order).min(1 << 62)))?,
+        Forget::Conversation(with) => list("conversation = ?1", with)?,
+        Forget::All => list("?1 = 0", &0)?,
+    };
     let mut gone = Gone::default();
     for order in orders {
         gone.add(write::remove(conn, counts, order)?, true);
