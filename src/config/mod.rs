@@ -52,6 +52,8 @@ pub struct Settings {
     pub history: History,
     /// Received files.
     pub files: Files,
+    /// How long a text waits for somebody who is not here, in seconds.
+    pub outbox_keep: u64,
     /// SLCP.
     pub slcp: Slcp,
 }
@@ -102,6 +104,7 @@ impl Default for Settings {
             serial: Vec::new(),
             history: History::default(),
             files: Files::default(),
+            outbox_keep: 7 * 24 * 60 * 60,
             slcp: Slcp {
                 enabled: true,
                 port: 4000,

@@ -12,7 +12,7 @@ use super::retain::{Age, MEMORY};
 use super::write::{self, Counts, Writer};
 use super::{read, retain};
 use crate::config::{History as Rules, Keep};
-use crate::model::history::{Change, Entry, Forget, Found, Query, Remembered};
+use crate::model::history::{Change, Entry, Forget, Found, Query, Reader, Remembered};
 use crate::model::{Delivery, IoError, Now, Trouble};
 
 /// Entries that one step of a long deletion or import takes; between two the thread does other
@@ -101,10 +101,13 @@ impl History {
 
     fn reopen(&mut self) -> Result<Remembered, Fault> {
         self.conn = None;
-        let Some(folder) = &self.folder else { return Ok(Remembered::default()) };
-        let conn = base::open(folder)?;
+        let Some(folder) = self.folder.clone() else { return Ok(Remembered::default()) };
+        if let Some(line) = base::look_at_log(&folder) {
+            self.say(&line);
+        }
+        let conn = base::open(&folder)?;
         let found = read::remembered(&conn).and_then(|r| Ok((write::counts(&conn)?, r)));
-        let (counts, remembered) = found.map_err(|e| Fault::of(&e, Some(folder)))?;
+        let (counts, remembered) = found.map_err(|e| Fault::of(&e, Some(&folder)))?;
         // What was given out in this run stays given out, whatever a fresh file says.
         self.counts = Counts { last: counts.last.max(self.counts.last), ..counts };
         self.conn = Some(conn);
@@ -221,8 +224,12 @@ impl History {
 
     /// One step of a deletion; the files that went with it, and how many entries. It is over
     /// when a step takes none.
-    pub fn forget(&mut self, what: &Forget) -> Result<retain::Gone, IoError> {
-        self.transact(|conn, counts| retain::forget(conn, counts, what))
+    pub fn forget(
+        &mut self,
+        reader: Option<&Reader>,
+        what: &Forget,
+    ) -> Result<retain::Gone, IoError> {
+        self.transact(|conn, counts| retain::forget(conn, counts, reader, what))
     }
 
     /// One step of what retention wants gone.

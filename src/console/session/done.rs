@@ -28,6 +28,12 @@ impl Session {
             (Command::FactoryReset {}, _) => {
                 "everything is erased while the machine restarts".into()
             }
+            (command, Answer::Page(page)) => self.paint.page(&page, &command),
+            (Command::Delete { .. }, Answer::Count(n)) => match n {
+                0 => "there was nothing of that to delete".into(),
+                1 => "1 entry is deleted".into(),
+                n => format!("{n} entries are deleted"),
+            },
             (Command::Config { value: None, .. }, Answer::Config(settings)) => {
                 self.known.settings(&settings);
                 self.paint.settings(&settings)
