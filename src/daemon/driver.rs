@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use async_channel::{Receiver, Sender};
 use smol::{LocalExecutor, Timer};
 
+use super::notify::Notify;
 use super::ports::{self, Proto};
 use super::signals::{self, Signal};
 use super::{links, tcp, udp};
@@ -66,6 +67,7 @@ pub(super) struct Driver {
     unsent: VecDeque<(SocketId, std::net::SocketAddrV4, Vec<u8>)>,
     /// What performing actions brought up, for the node's next turn.
     at_once: VecDeque<Input>,
+    notify: Notify,
 }
 
 enum Woken {
@@ -107,6 +109,7 @@ impl Driver {
             answers: HashMap::new(),
             unsent: VecDeque::new(),
             at_once: VecDeque::new(),
+            notify: Notify::from_environment(),
         }
     }
 
@@ -130,6 +133,7 @@ impl Driver {
         let mut timer_at = None;
         loop {
             self.perform();
+            self.notify.turn(now(Instant::now()), &self.node);
             let wake_at = self.wake_at();
             if wake_at != timer_at {
                 timer_at = wake_at;
@@ -154,6 +158,7 @@ impl Driver {
                 Woken::Signal(_) | Woken::Quit => break,
             }
         }
+        self.notify.stopping();
         self.feed(Input::Goodbye);
         self.perform();
         log::info!("stopped");
@@ -193,7 +198,7 @@ impl Driver {
             let pause = Millis::try_from(UNSENT_PAUSE.as_millis()).unwrap_or(1);
             now(Instant::now()).mono + pause
         });
-        [self.node.wake_at(), unsent].into_iter().flatten().min()
+        [self.node.wake_at(), unsent, self.notify.wake_at()].into_iter().flatten().min()
     }
 
     fn feed(&mut self, input: Input) {
@@ -232,6 +237,7 @@ impl Driver {
                 if let What::Error { text } = &event.what {
                     log::warn!("{text}");
                 }
+                self.notify.happened(now(Instant::now()).mono, &event.what);
                 self.hub.tell(event);
                 self.follow_imagepath();
             }
@@ -368,6 +374,7 @@ impl Driver {
     }
 
     fn reload(&mut self, reload: &Reload) {
+        self.notify.reloading();
         let loaded = reload.sources.load(&self.kept);
         for note in &loaded.notes {
             self.trouble(note.to_string());

@@ -1,10 +1,11 @@
 //! The process: where the node's core meets sockets, files, signals and the ways in.
 //!
-//! `driver` is the loop; `udp`, `tcp`, `links` and `signals` are its thin drivers; `place` says
-//! where an instance lives; this file starts and ends it all.
+//! `driver` is the loop; `udp`, `tcp`, `links`, `signals` and `notify` (systemd) are its thin drivers;
+//! `place` says where an instance lives; this file starts and ends it all.
 
 mod driver;
 mod links;
+mod notify;
 pub mod place;
 mod ports;
 mod signals;
