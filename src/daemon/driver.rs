@@ -13,7 +13,7 @@ use smol::{LocalExecutor, Timer};
 use super::notify::Notify;
 use super::ports::{self, Proto};
 use super::signals::{self, Signal};
-use super::{links, tcp, udp};
+use super::{journal, links, tcp, udp};
 use crate::config::{Kept, Sources, kept};
 use crate::hub::{Call, Hub};
 use crate::model::net::ACCEPTED;
@@ -234,9 +234,7 @@ impl Driver {
                 }
             }
             Action::Tell(event) => {
-                if let What::Error { text } = &event.what {
-                    log::warn!("{text}");
-                }
+                journal::event(&event);
                 self.notify.happened(now(Instant::now()).mono, &event.what);
                 self.hub.tell(event);
                 self.follow_imagepath();
@@ -388,9 +386,10 @@ impl Driver {
     }
 
     fn trouble(&self, text: String) {
-        log::warn!("{text}");
         let at = Wall::from_system(SystemTime::now());
-        self.hub.tell(crate::model::Event { at, user: None, what: What::Error { text } });
+        let event = crate::model::Event { at, user: None, what: What::Error { text } };
+        journal::event(&event);
+        self.hub.tell(event);
     }
 }
 

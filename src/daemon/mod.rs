@@ -1,9 +1,10 @@
 //! The process: where the node's core meets sockets, files, signals and the ways in.
 //!
 //! `driver` is the loop; `udp`, `tcp`, `links`, `signals` and `notify` (systemd) are its thin drivers;
-//! `place` says where an instance lives; this file starts and ends it all.
+//! `journal` is the log, `place` says where an instance lives; this file starts and ends it all.
 
 mod driver;
+mod journal;
 mod links;
 mod notify;
 pub mod place;
@@ -55,7 +56,8 @@ type Stop = String;
 
 /// Runs a node until it ends; in a terminal, attaches to a daemon that runs already.
 pub fn start(start: Start) -> ExitCode {
-    log_to_stderr(start.terminal);
+    // a console shows what matters itself
+    journal::start(if start.terminal { "off" } else { "info" });
     let outcome = smol::block_on(async {
         if start.terminal {
             if let Some(socket) = daemon_to_attach(&start).await {
@@ -77,13 +79,6 @@ pub fn start(start: Start) -> ExitCode {
 pub fn complain(line: impl std::fmt::Display) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "klatsch: {line}");
-}
-
-/// A console shows what matters itself; a daemon has the journal.
-fn log_to_stderr(terminal: bool) {
-    let usual = if terminal { "off" } else { "info" };
-    let env = env_logger::Env::new().filter_or("KLATSCH_LOG", usual);
-    env_logger::Builder::from_env(env).format_timestamp(None).format_target(false).init();
 }
 
 /// The socket of a daemon (`klatsch run`) that this terminal is to attach to: the instance that
@@ -224,10 +219,10 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
         })
         .detach();
     for line in std::mem::take(&mut grounds.notes) {
-        log::warn!("{line}");
         let at = Wall::from_system(SystemTime::now());
-        let what = What::Error { text: line };
-        hub.tell(Event { at, user: None, what });
+        let event = Event { at, user: None, what: What::Error { text: line } };
+        journal::event(&event);
+        hub.tell(event);
     }
     let terminal = start.terminal;
     if !terminal {
