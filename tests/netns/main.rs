@@ -4,6 +4,7 @@
 
 mod changes;
 mod junk;
+mod keeping;
 mod lan;
 mod lone;
 mod node;
