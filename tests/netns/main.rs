@@ -4,7 +4,11 @@
 
 mod changes;
 mod junk;
+<<<<<<< HEAD
 mod keeping;
+=======
+mod keeps;
+>>>>>>> store
 mod lan;
 mod lone;
 mod node;
