@@ -90,6 +90,27 @@ fn a_text_to_a_killed_program_comes_back_and_goes_out_when_it_runs_again() {
     assert_eq!(events.iter().filter(|e| e["text"] == "hallo").count(), 1);
 }
 
+/// The kernel says so after three seconds: a text is not forgotten before.
+#[test]
+fn a_text_to_a_host_without_power_comes_back_and_goes_out_when_it_is_up_again() {
+    let Some(lan) = Lan::new(2) else { return };
+    let home = Arc::new(tempfile::tempdir().unwrap());
+    let anna = lan.host(0).node("anna", "");
+    let mut bert = lan.host(1).node_in(&home, "t", "bert", "", "");
+    anna.sees(&["bert"]);
+    bert.sees(&["anna"]);
+    bert.signal("KILL");
+    bert.ends();
+    lan.cable(lan.host(1), 0, false);
+    lan.host(0).ip("neigh flush all");
+    assert_eq!(anna.code(&["msg", "bert", "hallo"]), 0, "for now it left");
+    let event = anna.wait_event("delivery", SOON, |e| e["state"] == "queued");
+    println!("a host without power: {}", event["reason"]);
+    lan.cable(lan.host(1), 0, true);
+    let bert = lan.host(1).node_in(&home, "t", "bert", "", "");
+    bert.hears("anna", "hallo");
+}
+
 #[test]
 fn an_export_is_taken_in_elsewhere_once() {
     let Some(lan) = Lan::new(2) else { return };

@@ -4,11 +4,8 @@
 
 mod changes;
 mod junk;
-<<<<<<< HEAD
 mod keeping;
-=======
 mod keeps;
->>>>>>> store
 mod lan;
 mod lone;
 mod node;
