@@ -102,7 +102,8 @@ impl Node {
         }
     }
 
-    fn status(&self, now: Now) -> Status {
+    /// The node at a glance.
+    pub fn status(&self, now: Now) -> Status {
         let slcp = DialectView {
             name: Dialect::Slcp,
             on: self.slcp.is_some() && self.slcp_trouble.is_none(),
