@@ -25,7 +25,7 @@ pub const MAX_ASIDE: u32 = 9;
 /// it (measured with benches/store.rs: 18,575 bytes instead of 40,211).
 pub const PAGE: u32 = 1024;
 /// KiB of pages held in memory.
-pub const CACHE_KIB: i32 = 256;
+pub const CACHE_KIB: i32 = 128;
 /// Pages in the log before they are carried over: about 1 MiB.
 pub const CHECKPOINT_PAGES: u32 = 1000;
 /// A log that a long write made longer is cut back to so many bytes.
