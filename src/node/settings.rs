@@ -107,6 +107,10 @@ impl Node {
             let text = "[[users]] changed: that holds after the next start".into();
             self.trouble(now, text);
         }
+        if new.serial != self.settings.serial {
+            let text = "[[serial]] changed: that holds after the next start".into();
+            self.trouble(now, text);
+        }
         next.users.clone_from(&self.settings.users);
         self.apply(now, next);
     }
