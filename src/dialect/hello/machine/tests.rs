@@ -641,7 +641,6 @@ fn endless_lines_on_every_session_hold_a_bounded_memory() {
             most = most.max(held(&bench.machine));
         }
     }
-    println!("endless lines on {MAX_SESSIONS} sessions: {most} bytes held at most");
     assert!(most <= MAX_BUFFERED + 16_000, "{most}");
     // a 10 MB object, then deep nesting, on one
     let stream = bench.accept(Ipv4Addr::new(172, 20, 9, 9));
@@ -661,7 +660,6 @@ fn a_slow_reader_holds_a_bounded_memory() {
     let stream = bench.accept(VANIS);
     let hellos = r#"{"command":"hello","peer_id":"a"}"#.repeat(480);
     bench.bytes(stream, &hellos);
-    println!("a slow reader: {} bytes wait for it", bench.machine.sessions[&stream].unwritten());
     assert!(bench.machine.sessions[&stream].unwritten() <= 64 * 1024);
     assert!(!bench.net.contains(&Net::ReadMore(stream)));
 }
@@ -679,7 +677,6 @@ fn what_others_tell_without_end_fills_the_history_and_no_more() {
         bench.bytes(stream, &format!(r#"{{"status":"ok","messages":{{{}}}}}"#, all.join(",")));
         bench.heard();
     }
-    println!("50 histories of 200 kB: {} bytes held", held(&bench.machine));
     assert!(held(&bench.machine) <= super::super::MAX_HISTORY_BYTES);
 }
 
