@@ -80,4 +80,7 @@ pub enum Command {
     },
     /// A handle nobody bears, near to the one given.
     FreeHandle { handle: String },
+    /// The hello chat's shared history, for its web API alone: no method of the socket.
+    #[serde(skip)]
+    Shared {},
 }

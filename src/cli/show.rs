@@ -18,6 +18,7 @@ pub(super) fn answer(answer: &Answer, now: Wall) -> String {
         Answer::Sent(receipts) => self::receipts(receipts),
         Answer::Config(settings) => self::settings(settings),
         Answer::Handle(handle) => format!("{handle}\n"),
+        Answer::Shared(_) => String::new(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Hello, Slcp};
+use crate::config::{Files, Hello, History, Keep, Slcp, WhenFull};
 
 const FILE: &str = "/etc/chat/config.toml";
 
@@ -253,6 +253,8 @@ fn the_shipped_file_names_every_key_with_its_default() {
         bell: true,
         interfaces: vec!["eth0".into()],
         socket: Some("/x".into()),
+        history: History { keep: Keep::Nothing, entries: 100, bytes: 1 << 20 },
+        files: Files { quota: 1 << 20, when_full: WhenFull::Refuse },
         slcp: Slcp {
             enabled: false,
             port: 1,

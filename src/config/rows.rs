@@ -6,7 +6,7 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use super::{Settings, User};
+use super::{Settings, User, keep};
 use crate::model::limits::{MAX_AUTOREPLY, MAX_HANDLE};
 use crate::model::text::harmless;
 use crate::model::{Handle, Refusal, SettingView};
@@ -314,6 +314,65 @@ static ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        key: "history.keep",
+        help: "how long what was said is kept: a time, forever, or nothing",
+        expected: "a time from 60s on, such as 1h or 30days, or forever, or nothing",
+        live: true,
+        get: |s| s.history.keep.to_string(),
+        set: |s, v| parsed(v).map(|keep| s.history.keep = keep),
+        ..ROW
+    },
+    Row {
+        key: "history.entries",
+        help: "how many texts and files are kept; the oldest go first",
+        expected: "100 to 10000000",
+        live: true,
+        kind: Kind::Number,
+        get: |s| s.history.entries.to_string(),
+        set: |s, v| {
+            let n = v.parse().ok().filter(|n| keep::ENTRIES.contains(n));
+            s.history.entries = n.ok_or(Wrong::Value)?;
+            Ok(())
+        },
+        ..ROW
+    },
+    Row {
+        key: "history.bytes",
+        help: "how much room the history takes at most (K, M and G may follow)",
+        expected: "1M to 1024G",
+        live: true,
+        kind: Kind::Number,
+        get: |s| s.history.bytes.to_string(),
+        set: |s, v| {
+            let n = bytes(v).filter(|n| keep::HISTORY_BYTES.contains(n));
+            s.history.bytes = n.ok_or(Wrong::Value)?;
+            Ok(())
+        },
+        ..ROW
+    },
+    Row {
+        key: "files.quota",
+        help: "how much room received files take at most (K, M and G may follow)",
+        expected: "1M to 4096G",
+        live: true,
+        kind: Kind::Number,
+        get: |s| s.files.quota.to_string(),
+        set: |s, v| {
+            s.files.quota = bytes(v).filter(|n| keep::QUOTA.contains(n)).ok_or(Wrong::Value)?;
+            Ok(())
+        },
+        ..ROW
+    },
+    Row {
+        key: "files.when-full",
+        help: "when they have reached it: the oldest are removed, or new ones refused",
+        expected: "oldest or refuse",
+        live: true,
+        get: |s| s.files.when_full.to_string(),
+        set: |s, v| parsed(v).map(|what| s.files.when_full = what),
+        ..ROW
+    },
+    Row {
         key: "slcp.enabled",
         help: "speak the Simple Local Chat Protocol",
         expected: SWITCH,
@@ -471,6 +530,10 @@ fn own_port(value: &str) -> Result<Option<u16>, Wrong> {
 
 fn own_port_text(port: Option<u16>) -> String {
     port.map_or("auto".into(), |p| p.to_string())
+}
+
+fn parsed<T: std::str::FromStr>(value: &str) -> Result<T, Wrong> {
+    value.parse().map_err(|_| Wrong::Value)
 }
 
 fn switch(value: &str) -> Result<bool, Wrong> {

@@ -43,6 +43,14 @@ fn values_one_past_their_bounds_change_nothing() {
         ("hello.web-ports", "1, 2, 3, 4", "1, 2, 3, 4, 5"),
         ("hello.web-address", "0.0.0.0", "localhost"),
         ("hello.peer-id", "Tomas Novotny, C4b", "a\u{1b}b"),
+        ("history.keep", "60s", "59s"),
+        ("history.entries", "10000000", "10000001"),
+        ("history.entries", "100", "99"),
+        ("history.bytes", "1024G", "1025G"),
+        ("history.bytes", "1M", "1023K"),
+        ("files.quota", "4096G", "4097G"),
+        ("files.quota", "1M", "1023K"),
+        ("files.when-full", "Refuse", "newest"),
     ] {
         let mut s = Settings::default();
         set(&mut s, key, good).unwrap();

@@ -11,18 +11,8 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::{HISTORY, MAX_NAME, MAX_TEXT};
+pub use crate::model::SharedMessage as Message;
 use crate::model::Wall;
-
-/// A message of the shared chat.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// Its id: a time, see [`time_of`].
-    pub id: u64,
-    /// Who said it.
-    pub peer_id: String,
-    /// What was said.
-    pub text: String,
-}
 
 /// One object, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
