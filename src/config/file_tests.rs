@@ -245,6 +245,7 @@ fn the_shipped_file_names_every_key_with_its_default() {
             inactive: true,
             autoreply: "x".into(),
         }],
+        outbox_keep: 60,
         port_min: 1,
         port_max: 2,
         imagepath: "/x".into(),

@@ -46,6 +46,8 @@ pub struct Settings {
     pub history: History,
     /// Received files.
     pub files: Files,
+    /// How long a text waits for somebody who is not here, in seconds.
+    pub outbox_keep: u64,
     /// SLCP.
     pub slcp: Slcp,
     /// The hello chat.
@@ -115,6 +117,7 @@ impl Default for Settings {
             socket: None,
             history: History::default(),
             files: Files::default(),
+            outbox_keep: 7 * 24 * 60 * 60,
             slcp: Slcp {
                 enabled: true,
                 port: 4000,

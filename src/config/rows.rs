@@ -5,12 +5,15 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Settings, User, keep};
 use crate::model::limits::{MAX_AUTOREPLY, MAX_HANDLE};
 use crate::model::text::harmless;
 use crate::model::{Handle, Refusal, SettingView};
 
+/// Seconds that a text may wait to be sent: the least and the most.
+pub const OUTBOX: std::ops::RangeInclusive<u64> = 60..=365 * 86_400;
 /// Seconds between announcements: the least and the most.
 pub const ANNOUNCE: std::ops::RangeInclusive<u32> = 5..=3_600;
 /// What `max-image` may be, in bytes.
@@ -136,6 +139,11 @@ impl Row {
             help: self.help.into(),
         }
     }
+}
+
+/// A time as settings have it: `7days`.
+pub fn span(seconds: u64) -> String {
+    humantime::format_duration(Duration::from_secs(seconds)).to_string()
 }
 
 /// A value as messages show it: quoted if that helps, harmless, not without end.
@@ -370,6 +378,22 @@ static ROWS: &[Row] = &[
         live: true,
         get: |s| s.files.when_full.to_string(),
         set: |s, v| parsed(v).map(|what| s.files.when_full = what),
+        ..ROW
+    },
+    Row {
+        key: "outbox.keep",
+        help: "how long a text waits for somebody who is not here",
+        expected: "a time from 60s to 365days, such as 12h or 7days",
+        live: true,
+        get: |s| span(s.outbox_keep),
+        set: |s, v| {
+            let time = humantime::parse_duration(v).map_err(|_| Wrong::Value)?.as_secs();
+            if !OUTBOX.contains(&time) {
+                return Err(Wrong::Value);
+            }
+            s.outbox_keep = time;
+            Ok(())
+        },
         ..ROW
     },
     Row {

@@ -30,6 +30,8 @@ fn values_one_past_their_bounds_change_nothing() {
     for (key, good, bad) in [
         ("port", "65535", "65536"),
         ("port", "1", "0"),
+        ("outbox.keep", "60s", "59s"),
+        ("outbox.keep", "365days", "366days"),
         ("slcp.announce", "3600", "3601"),
         ("slcp.announce", "5", "4"),
         ("max-image", "1G", "1073741825"),

@@ -25,7 +25,12 @@ fn change(n: u64) -> Change {
 }
 
 fn orders(history: &mut History) -> Vec<u64> {
-    let query = Query::Last { conversation: None, before: None, limit: 200 };
+    let query = Query::Last {
+        reader: super::super::tests::reader("anna"),
+        conversation: None,
+        before: None,
+        limit: 200,
+    };
     match history.answer(&query) {
         Ok(Found::Entries { entries, .. }) => entries.iter().map(|e| e.order).collect(),
         other => panic!("{other:?}"),

@@ -12,7 +12,7 @@ use super::retain::{Age, MEMORY};
 use super::write::{self, Counts, Writer};
 use super::{read, retain};
 use crate::config::{History as Rules, Keep};
-use crate::model::history::{Change, Entry, Forget, Found, Query, Remembered};
+use crate::model::history::{Change, Entry, Forget, Found, Query, Reader, Remembered};
 use crate::model::{Delivery, IoError, Now, Trouble};
 
 /// Entries that one step of a long deletion or import takes; between two the thread does other
@@ -221,8 +221,12 @@ impl History {
 
     /// One step of a deletion; the files that went with it, and how many entries. It is over
     /// when a step takes none.
-    pub fn forget(&mut self, what: &Forget) -> Result<retain::Gone, IoError> {
-        self.transact(|conn, counts| retain::forget(conn, counts, what))
+    pub fn forget(
+        &mut self,
+        reader: Option<&Reader>,
+        what: &Forget,
+    ) -> Result<retain::Gone, IoError> {
+        self.transact(|conn, counts| retain::forget(conn, counts, reader, what))
     }
 
     /// One step of what retention wants gone.

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Error, Row, params_from_iter};
 
 use super::row::{self, signed};
 use super::{words, write};
-use crate::model::history::{Body, Entry, Found, Known, Query, Remembered};
+use crate::model::history::{Body, Entry, Found, Known, Query, Reader, Remembered};
 use crate::model::limits::{MAX_KNOWN, MAX_OUTBOX, MAX_PAGE};
 
 /// Bytes of a page of history; it holds one entry at least, however large.
@@ -13,30 +13,47 @@ pub const PAGE_BYTES: usize = 256 * 1024;
 /// What one recipient counts of them.
 const RECIPIENT_BYTES: usize = 96;
 
+/// What a reader (`?2`, from the order `?3` on) may see: what is his, and the lobby.
+pub const MINE: &str = "(user IS NULL OR conversation = '#lobby' \
+     OR (user = ?2 COLLATE NOCASE AND ord > ?3))";
+
 /// Answers a question that changes nothing. `Delete` and `Import` are not such.
 pub fn answer(conn: &Connection, query: &Query) -> Result<Found, Error> {
     let below = |n: &Option<u64>| Value::from(n.map_or(i64::MAX, |n| signed(n.min(1 << 62))));
+    let mine = |reader: &Reader| {
+        [
+            Value::from(reader.user.as_str().to_owned()),
+            Value::from(signed(reader.since.min(1 << 62))),
+        ]
+    };
     match query {
-        Query::Last { conversation: None, before, limit } => {
-            entries(conn, "WHERE ord < ?1 ORDER BY ord DESC", [below(before)], *limit, true)
+        Query::Last { reader, conversation: None, before, limit } => {
+            let rest = format!("WHERE ord < ?1 AND {MINE} ORDER BY ord DESC");
+            let [user, since] = mine(reader);
+            entries(conn, &rest, [below(before), user, since], *limit, true)
         }
-        Query::Last { conversation: Some(with), before, limit } => {
-            let rest = "WHERE conversation = ?2 AND ord < ?1 ORDER BY ord DESC";
-            entries(conn, rest, [below(before), Value::from(with.clone())], *limit, true)
+        Query::Last { reader, conversation: Some(with), before, limit } => {
+            let rest = format!("WHERE conversation = ?4 AND ord < ?1 AND {MINE} ORDER BY ord DESC");
+            let [user, since] = mine(reader);
+            let args = [below(before), user, since, Value::from(with.clone())];
+            entries(conn, &rest, args, *limit, true)
         }
         Query::From { after, limit } => {
             let after = Value::from(signed((*after).min(1 << 62)));
             entries(conn, "WHERE ord > ?1 ORDER BY ord", [after], *limit, false)
         }
-        Query::Search { words, before, limit } => {
+        Query::Search { reader, words, before, limit } => {
             let Some(query) = words::query(words) else {
                 return Ok(Found::Entries { entries: Vec::new(), more: false });
             };
-            let rest = "WHERE ord IN (SELECT rowid FROM words WHERE words MATCH ?2 \
-                 AND rowid < ?1 ORDER BY rowid DESC LIMIT 202) ORDER BY ord DESC";
-            entries(conn, rest, [below(before), Value::from(query)], *limit, true)
+            let rest = format!(
+                "WHERE ord < ?1 AND {MINE} AND ord IN \
+                 (SELECT rowid FROM words WHERE words MATCH ?4) ORDER BY ord DESC"
+            );
+            let [user, since] = mine(reader);
+            entries(conn, &rest, [below(before), user, since, Value::from(query)], *limit, true)
         }
-        Query::Delete(_) | Query::Import(_) => Ok(Found::Count(0)),
+        Query::Delete { .. } | Query::Import(_) => Ok(Found::Count(0)),
     }
 }
 

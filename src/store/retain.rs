@@ -1,13 +1,14 @@
 //! What is to go, and going: retention by age, count and bytes, deletion by hand, and room given
 //! back to the disk. What still waits to be sent stays until it was sent or expired.
 
-use rusqlite::{Connection, Error, params};
+use rusqlite::{Connection, Error};
 
 use super::history::SLICE;
+use super::read::MINE;
 use super::row::signed;
 use super::write::{self, Counts};
 use crate::config::{History as Rules, Keep};
-use crate::model::history::Forget;
+use crate::model::history::{Forget, Reader};
 use crate::model::{Millis, Now, Wall};
 
 /// Entries and bytes of a history that lives in memory.
@@ -186,18 +187,28 @@ fn too_old(conn: &Connection, keep: Keep, age: &mut Age, now: Now) -> Result<Pla
     Ok(plan)
 }
 
-/// One step of a deletion by hand; it takes what waits to be sent too.
-pub fn forget(conn: &Connection, counts: &mut Counts, what: &Forget) -> Result<Gone, Error> {
-    let list = |rest: &str, args: &[&dyn rusqlite::ToSql]| -> Result<Vec<i64>, Error> {
-        let sql = format!("SELECT ord FROM entries {rest} LIMIT {SLICE}");
+/// One step of a deletion by hand, of what `reader` (none: anyone) may see; it takes what waits to
+/// be sent too.
+pub fn forget(
+    conn: &Connection,
+    counts: &mut Counts,
+    reader: Option<&Reader>,
+    what: &Forget,
+) -> Result<Gone, Error> {
+    let (user, since) = match reader {
+        Some(reader) => (reader.user.as_str(), signed(reader.since.min(1 << 62))),
+        None => ("", 0),
+    };
+    let mine = if reader.is_some() { MINE } else { "?2 = '' AND ?3 = 0" };
+    let list = |which: &str, arg: &dyn rusqlite::ToSql| -> Result<Vec<i64>, Error> {
+        let sql = format!("SELECT ord FROM entries WHERE {which} AND {mine} LIMIT {SLICE}");
+        let args = [arg, &user as &dyn rusqlite::ToSql, &since];
         conn.prepare(&sql)?.query_map(args, |r| r.get(0))?.collect()
     };
     let orders = match what {
-        Forget::Entry(id) => {
-            list("WHERE epoch = ?1 AND n = ?2", params![signed(id.epoch), signed(id.n)])?
-        }
-        Forget::Conversation(with) => list("WHERE conversation = ?1", params![with])?,
-        Forget::All => list("", &[])?,
+        Forget::Entry(order) => list("ord = ?1", &signed((*order).min(1 << 62)))?,
+        Forget::Conversation(with) => list("conversation = ?1", with)?,
+        Forget::All => list("?1 = 0", &0)?,
     };
     let mut gone = Gone::default();
     for order in orders {

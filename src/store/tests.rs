@@ -6,7 +6,7 @@ use async_channel::Receiver;
 
 use super::*;
 use crate::config::Keep;
-use crate::model::history::{Body, Entry, Forget, Known, Recipient};
+use crate::model::history::{Body, Entry, Forget, Known, Reader, Recipient};
 use crate::model::limits::{MAX_KNOWN, MAX_UNKEPT};
 use crate::model::{Delivery, Dialect, Direction, EntryId, Handle, PeerId, Wall};
 
@@ -64,12 +64,16 @@ fn put(entry: &Entry) -> Vec<Change> {
     vec![Change::Put(Box::new(entry.clone()))]
 }
 
+pub(super) fn reader(user: &str) -> Reader {
+    Reader { user: Handle::try_from(user).unwrap(), since: 0 }
+}
+
 fn last(limit: u32) -> Query {
-    Query::Last { conversation: None, before: None, limit }
+    Query::Last { reader: reader("box"), conversation: None, before: None, limit }
 }
 
 fn search(words: &str) -> Query {
-    Query::Search { words: words.into(), before: None, limit: 100 }
+    Query::Search { reader: reader("box"), words: words.into(), before: None, limit: 100 }
 }
 
 fn found(store: &Store, answers: &Receiver<Told>, query: Query) -> Result<Found, IoError> {
@@ -212,6 +216,7 @@ fn pages_follow_each_other_without_a_gap() {
         other => panic!("{other:?}"),
     };
     let last = |conversation: Option<&str>, before, limit| Query::Last {
+        reader: reader("box"),
         conversation: conversation.map(Into::into),
         before,
         limit,
@@ -223,7 +228,12 @@ fn pages_follow_each_other_without_a_gap() {
     assert_eq!(orders(last(None, Some(u64::MAX), 1)), (vec![10], true));
     assert_eq!(orders(Query::From { after: 0, limit: 4 }), (vec![1, 2, 3, 4], true));
     assert_eq!(orders(Query::From { after: 8, limit: 4 }), (vec![9, 10], false));
-    let search = |before, limit| Query::Search { words: "word".into(), before, limit };
+    let search = |before, limit| Query::Search {
+        reader: reader("box"),
+        words: "word".into(),
+        before,
+        limit,
+    };
     assert_eq!(orders(search(None, 2)), (vec![9, 10], true));
     assert_eq!(orders(search(Some(3), 2)), (vec![1, 2], false));
 }
@@ -238,7 +248,8 @@ fn deleting_takes_it_from_the_index_and_from_every_byte_of_the_files() {
         let entry = text(n, with, &format!("{secret}{n} the {secret} plan {n}"));
         store.write(n, put(&entry), n % 10 == 0).unwrap();
     }
-    let count = |store: &Store, what| found(store, &answers, Query::Delete(what)).unwrap();
+    let count =
+        |store: &Store, what| found(store, &answers, Query::Delete { reader: None, what }).unwrap();
     let before = entries(&store, &answers, search("wednesday"));
     assert_eq!(count(&store, Forget::Conversation("mallory".into())), Found::Count(100));
     assert_eq!(count(&store, Forget::Conversation("mallory".into())), Found::Count(0));
@@ -259,7 +270,7 @@ fn deleting_takes_it_from_the_index_and_from_every_byte_of_the_files() {
     assert_eq!(holds("zanzibar"), 0);
     assert_eq!(holds("mallory"), 0);
     assert!(holds("wednesday") > 200);
-    assert_eq!(count(&store, Forget::Entry(EntryId { epoch: EPOCH, n: 1 })), Found::Count(1));
+    assert_eq!(count(&store, Forget::Entry(1)), Found::Count(1));
     assert_eq!(count(&store, Forget::All), Found::Count(199));
     drop(store);
     assert_eq!((holds("zanzibar"), holds("wednesday"), holds("anna")), (0, 0, 0));
@@ -267,6 +278,48 @@ fn deleting_takes_it_from_the_index_and_from_every_byte_of_the_files() {
     assert!(bytes < 120_000, "{bytes} bytes are left of nothing");
     let (_store, _answers, remembered) = start(dir.path());
     assert_eq!(remembered.last_order, 300, "no order is given twice");
+}
+
+#[test]
+fn a_user_reads_and_deletes_what_is_his_and_the_lobby_never_anothers() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, answers, _) = start(dir.path());
+    let said = |n, whose: Option<&str>, with: &str| {
+        let user = whose.map(|w| Handle::try_from(w).unwrap());
+        Entry { user, ..text(n, with, &format!("word {n}")) }
+    };
+    let all = [
+        said(1, Some("guest"), "bob"),
+        said(2, Some("box"), "bob"),
+        said(3, None, "#lobby"),
+        said(4, Some("Guest"), "bob"),
+        said(5, Some("box"), "#lobby"),
+    ];
+    all.iter().zip(1..).for_each(|(e, n)| store.write(n, put(e), false).unwrap());
+    let ask = |query| texts(&entries(&store, &answers, query)).join(",");
+    let late = Reader { since: 1, ..reader("guest") };
+    let page = |reader: &Reader, conversation: Option<&str>| Query::Last {
+        reader: reader.clone(),
+        conversation: conversation.map(Into::into),
+        before: None,
+        limit: 9,
+    };
+    assert_eq!(ask(page(&reader("guest"), None)), "word 1,word 3,word 4,word 5");
+    assert_eq!(ask(page(&late, None)), "word 3,word 4,word 5");
+    assert_eq!(ask(page(&late, Some("bob"))), "word 4");
+    let words =
+        |reader: Reader| Query::Search { reader, words: "word".into(), before: None, limit: 9 };
+    assert_eq!(ask(words(late.clone())), "word 3,word 4,word 5");
+    let renamed = Change::Renamed {
+        from: Handle::try_from("guest").unwrap(),
+        to: Handle::try_from("gast").unwrap(),
+    };
+    store.write(6, vec![renamed], false).unwrap();
+    assert_eq!(ask(page(&reader("gast"), Some("bob"))), "word 1,word 4");
+    let delete = |reader, what| found(&store, &answers, Query::Delete { reader, what }).unwrap();
+    assert_eq!(delete(Some(reader("gast")), Forget::Entry(2)), Found::Count(0));
+    assert_eq!(delete(Some(reader("gast")), Forget::Conversation("bob".into())), Found::Count(2));
+    assert_eq!(ask(page(&reader("box"), Some("bob"))), "word 2");
 }
 
 #[test]

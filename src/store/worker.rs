@@ -12,7 +12,7 @@ use super::queue::{FileJob, HistoryJob, Queue};
 use super::retain::{Age, LOOK_MS};
 use super::{Begin, HOLD, Rules, Told, Write};
 use crate::config::kept::Keeper;
-use crate::model::history::{Change, Entry, Forget, Found, Query, Remembered};
+use crate::model::history::{Change, Entry, Forget, Found, Query, Reader, Remembered};
 use crate::model::{Millis, Now};
 use crate::node::io::Ticket;
 
@@ -69,7 +69,7 @@ struct Worker {
 
 /// A question whose answer takes many steps; other work is done between them.
 enum Chore {
-    Forget { ticket: Ticket, what: Forget, gone: u64 },
+    Forget { ticket: Ticket, reader: Option<Reader>, what: Forget, gone: u64 },
     Import { ticket: Ticket, left: std::vec::IntoIter<Entry>, new: u64 },
 }
 
@@ -167,7 +167,9 @@ impl Worker {
 
     fn ask(&mut self, ticket: Ticket, query: Query) {
         match query {
-            Query::Delete(what) => self.begin(Chore::Forget { ticket, what, gone: 0 }),
+            Query::Delete { reader, what } => {
+                self.begin(Chore::Forget { ticket, reader, what, gone: 0 });
+            }
             Query::Import(entries) => {
                 self.begin(Chore::Import { ticket, left: entries.into_iter(), new: 0 });
             }
@@ -203,18 +205,20 @@ impl Worker {
     fn chore_step(&mut self) {
         match self.chore.take() {
             None => {}
-            Some(Chore::Forget { ticket, what, gone }) => match self.history.forget(&what) {
-                Ok(step) if step.entries > 0 => {
-                    self.untidy = Untidy::ByHand;
-                    self.remove_files(&step.files);
-                    let gone = gone + step.entries;
-                    self.chore = Some(Chore::Forget { ticket, what, gone });
+            Some(Chore::Forget { ticket, reader, what, gone }) => {
+                match self.history.forget(reader.as_ref(), &what) {
+                    Ok(step) if step.entries > 0 => {
+                        self.untidy = Untidy::ByHand;
+                        self.remove_files(&step.files);
+                        let gone = gone + step.entries;
+                        self.chore = Some(Chore::Forget { ticket, reader, what, gone });
+                    }
+                    outcome => {
+                        let answer = outcome.map(|_| Found::Count(gone));
+                        self.tell(Told::Found(ticket, answer));
+                    }
                 }
-                outcome => {
-                    let answer = outcome.map(|_| Found::Count(gone));
-                    self.tell(Told::Found(ticket, answer));
-                }
-            },
+            }
             Some(Chore::Import { ticket, mut left, new }) => {
                 let some: Vec<Entry> = left.by_ref().take(SLICE).collect();
                 if some.is_empty() {

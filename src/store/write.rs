@@ -75,6 +75,10 @@ impl<'c> Writer<'c> {
             }
             Change::Date { epoch, zero } => self.date(*epoch, *zero),
             Change::Met(known) => self.met(counts, known),
+            Change::Renamed { from, to } => {
+                let sql = "UPDATE entries SET user = ?2 WHERE user = ?1 COLLATE NOCASE";
+                self.conn.execute(sql, [from.as_str(), to.as_str()]).map(drop)
+            }
         }
     }
 
