@@ -72,6 +72,7 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::Config { .. } => ("Config", Answer::Config(vec![setting()])),
         Command::SetForm { .. } => ("SetForm", Answer::Done),
         Command::FreeHandle { .. } => ("FreeHandle", Answer::Handle(handle())),
+        Command::Shared {} => ("no method", Answer::Shared(Vec::new())), // not among `commands`
         Command::History { .. } => ("History", page()),
         Command::Search { .. } => ("Search", page()),
         Command::Delete { .. } => ("Delete", Answer::Count(3)),

@@ -21,6 +21,7 @@ pub(super) fn answer(answer: &Answer, now: Wall) -> String {
         Answer::Sent(receipts) => self::receipts(receipts),
         Answer::Config(settings) => self::settings(settings),
         Answer::Handle(handle) => format!("{handle}\n"),
+        Answer::Shared(_) => String::new(),
         Answer::Page(page) => entries(&page.entries),
         Answer::Count(1) => "1 entry\n".into(),
         Answer::Count(n) => format!("{n} entries\n"),

@@ -3,6 +3,7 @@
 mod bucket;
 pub mod directory;
 pub mod heard;
+pub mod hello;
 mod parts;
 pub mod raw;
 pub mod room;

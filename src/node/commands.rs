@@ -74,6 +74,7 @@ impl Node {
             Command::RemoveUser { handle } => self.remove_user(now, &handle),
             Command::Config { key, value } => self.config(now, key, value),
             Command::SetForm { handle, form } => self.set_form(&handle, form),
+            Command::Shared {} => Ok(Answer::Shared(Vec::new())),
             Command::FreeHandle { handle } => {
                 let wanted = if handle.is_empty() {
                     self.fallback.clone()
