@@ -79,6 +79,10 @@ fn happened(what: &What) -> Option<String> {
         }
         What::PeerLeft { handle, reason, .. } => format!("{handle} is gone: {reason}"),
         What::PeerAway { handle, .. } => format!("{handle} is away"),
+        What::Session { handle, dialect, stands: true, .. } => {
+            format!("a {dialect} session with {handle} stands")
+        }
+        What::Session { handle, dialect, .. } => format!("no {dialect} session with {handle}"),
         What::PeerBack { handle, .. } => format!("{handle} is back"),
         What::PeerRenamed { handle, old, .. } => format!("{old} is now {handle}"),
         What::Transfer { direction, handle, name, done, size, state, reason, .. } => {

@@ -13,7 +13,7 @@ use smol::{LocalExecutor, Timer};
 
 use super::ports::{self, Proto};
 use super::signals::{self, Signal};
-use super::{clock, links, tcp, udp};
+use super::{clock, links, tcp, udp, web};
 use crate::config::{Kept, Sources};
 use crate::hub::{Call, Hub};
 use crate::model::net::ACCEPTED;
@@ -53,6 +53,7 @@ pub(super) struct Driver {
     store: Store,
     kept: Kept,
     rules: Rules,
+    web: web::Web,
     told: Sender<Input>,
     inputs: Receiver<Input>,
     accepted: (Sender<tcp::Accepted>, Receiver<tcp::Accepted>),
@@ -89,6 +90,7 @@ impl Driver {
         Driver {
             rules: Rules::of(node.settings()),
             kept: node.kept().clone(),
+            web: web::Web::default(),
             node,
             executor,
             hub,
@@ -127,6 +129,7 @@ impl Driver {
         self.feed(Input::Clock(trusted));
         let _clock = (!trusted).then(|| self.executor.spawn(clock::watch(self.told.clone())));
         self.feed(Input::Links(links::list()));
+        self.follow_web();
         let mut timer = Timer::never();
         let mut timer_at = None;
         loop {
@@ -249,6 +252,7 @@ impl Driver {
                 }
                 self.hub.tell(event);
                 self.follow_rules();
+                self.follow_web();
             }
             Action::Keep(kept) => {
                 self.kept = *kept;
@@ -266,6 +270,13 @@ impl Driver {
             Told::Stored(n, result) => self.feed(Input::Stored(n, result)),
             Told::Found(ticket, result) => self.feed(Input::Found(ticket, result)),
             Told::Said(text) => self.trouble(text),
+        }
+    }
+
+    fn follow_web(&mut self) {
+        let settings = &self.node.settings().hello;
+        for line in self.web.follow(settings, &self.hub, &self.executor) {
+            self.trouble(line);
         }
     }
 
