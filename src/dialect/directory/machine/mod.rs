@@ -178,7 +178,11 @@ impl Machine {
         let Some(role) = self.sockets.remove(&socket) else { return };
         self.rebind_at = Some(now + REBIND_MS);
         match role {
-            Role::Server => self.heard(Heard::Trouble(Some(error.text))),
+            Role::Server => {
+                let port = self.setup.port;
+                let text = format!("the directory's UDP port {port} cannot be opened ({error})");
+                self.heard(Heard::Trouble(Some(text)));
+            }
             Role::Client => self.complain_ours(format!("no login at the directory: {error}")),
             Role::Chat(ip) if !self.without.contains(&ip) => {
                 self.without.push(ip);

@@ -202,7 +202,9 @@ fn a_port_that_another_program_has_is_said_and_tried_again() {
     let chat = b.socket(Bind::TcpAt(at("10.0.0.1:5001")));
     b.m.bind_failed(b.now, chat, IoError::new(Trouble::InUse, "python3 has it"));
     b.settle();
-    assert!(b.heard.contains(&Heard::Trouble(Some("python3 has it".into()))));
+    assert!(b.heard.contains(&Heard::Trouble(Some(
+        "the directory's UDP port 5000 cannot be opened (python3 has it)".into()
+    ))));
     assert!(b.complaints()[0].contains("10.0.0.1:5001"), "{:?}", b.complaints());
     b.heard.clear();
     b.pass(15_000);

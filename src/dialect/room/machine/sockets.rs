@@ -108,8 +108,7 @@ impl Machine {
         if self.sockets.without.insert(id) {
             let why = last.map_or_else(String::new, |e| format!(": {e}"));
             self.complain_ours(format!(
-                "no free port for private chats from {min} to {max}{why}: room.port-min and \
-                 room.port-max set others"
+                "no free port for private chats from {min} to {max}{why}: room.chat-port sets others"
             ));
         }
     }
@@ -175,7 +174,9 @@ impl Machine {
             Some(Role::Server) => {
                 self.sockets.serving = false;
                 self.sockets.rebind_at = Some(now + REBIND_MS);
-                self.heard(Heard::Trouble(Some(error.text)));
+                let port = self.setup.port;
+                let text = format!("the room's TCP port {port} cannot be opened ({error})");
+                self.heard(Heard::Trouble(Some(text)));
             }
             Some(Role::Refuser) => {}
             Some(Role::Ask(id)) => self.port_failed(now, id, &error),

@@ -297,7 +297,9 @@ fn a_port_that_another_program_has_is_said_and_tried_again() {
     let server = b.socket(crate::model::Bind::Tcp(9000));
     b.m.bind_failed(b.now, server, IoError::new(Trouble::InUse, "nginx has it"));
     b.settle();
-    assert!(b.heard.contains(&Heard::Trouble(Some("nginx has it".into()))));
+    assert!(b.heard.contains(&Heard::Trouble(Some(
+        "the room's TCP port 9000 cannot be opened (nginx has it)".into()
+    ))));
     b.heard.clear();
     b.pass(15_000);
     assert!(b.heard.contains(&Heard::Trouble(None)));
