@@ -149,9 +149,9 @@ pub(crate) fn events() -> Vec<What> {
         What::PeerJoined { peer, handle: bob(), dialect, address: "10.0.0.2".into(), port: 5010 },
         What::PeerLeft { peer, handle: bob(), dialect, reason: "it left".into() },
         What::PeerAway { peer, handle: bob(), dialect },
-        What::Session { peer, handle: bob(), dialect: Dialect::Hello, stands: true },
         What::PeerBack { peer, handle: bob(), dialect },
         What::PeerRenamed { peer, handle: bob(), old: "bobby".into(), dialect },
+        What::Session { peer, handle: bob(), dialect: Dialect::Hello, stands: true },
         What::Transfer {
             id,
             direction: Direction::Out,

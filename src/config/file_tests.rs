@@ -264,7 +264,7 @@ fn the_shipped_file_names_every_key_with_its_default() {
             image_port: 1,
         },
         hello: Hello {
-            enabled: false,
+            enabled: true,
             port: 1,
             peer_id: Some("x".into()),
             broadcast: vec![[1, 2, 3, 4].into()],

@@ -126,7 +126,7 @@ impl Default for Settings {
                 image_port: 6000,
             },
             hello: Hello {
-                enabled: true,
+                enabled: false,
                 port: 9876,
                 peer_id: None,
                 broadcast: Vec::new(),
