@@ -13,7 +13,7 @@ use smol::{LocalExecutor, Timer};
 
 use super::ports::{self, Proto};
 use super::signals::{self, Signal};
-use super::{clock, links, tcp, udp, web};
+use super::{clock, links, machine, tcp, udp, web};
 use crate::config::{Kept, Sources};
 use crate::hub::{Call, Hub};
 use crate::model::net::ACCEPTED;
@@ -51,6 +51,7 @@ pub(super) struct Driver {
     executor: Rc<LocalExecutor<'static>>,
     hub: Rc<Hub>,
     store: Store,
+    machine: machine::Machine,
     kept: Kept,
     rules: Rules,
     web: web::Web,
@@ -85,6 +86,7 @@ impl Driver {
         executor: Rc<LocalExecutor<'static>>,
         hub: Rc<Hub>,
         store: Store,
+        machine: machine::Machine,
     ) -> Driver {
         let (told, inputs) = async_channel::bounded(MAX_INPUTS);
         Driver {
@@ -95,6 +97,7 @@ impl Driver {
             executor,
             hub,
             store,
+            machine,
             told,
             inputs,
             accepted: async_channel::bounded(MAX_INPUTS),
@@ -387,6 +390,10 @@ impl Driver {
     }
 
     fn call(&mut self, call: Call) {
+        if call.command.is_machines() {
+            let settings = self.node.settings();
+            return self.machine.answer(call, settings, &self.hub, &self.executor);
+        }
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         self.answers.insert(ticket, call.reply);

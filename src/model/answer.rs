@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::machine::{InterfaceView, Report};
 use super::{ChatState, Delivery, Dialect, EntryId, Handle, PeerId, Presence, Trust, Wall};
 
 /// The answer to a [`crate::command::Command`] that was carried out.
@@ -25,6 +26,12 @@ pub enum Answer {
     Handle(Handle),
     /// To `Shared`: the hello chat's shared history, oldest first.
     Shared(Vec<SharedMessage>),
+    /// To `Doctor`.
+    Doctor(Report),
+    /// To `Network`.
+    Network(Vec<InterfaceView>),
+    /// To `Log`: the newest line last.
+    Log(Vec<String>),
 }
 
 /// A message of the hello chat's shared history.

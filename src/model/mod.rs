@@ -8,6 +8,7 @@ pub mod event;
 pub mod handle;
 pub mod history;
 pub mod limits;
+pub mod machine;
 pub mod net;
 pub mod peer;
 pub mod ring;
@@ -22,6 +23,7 @@ pub use answer::{
 pub use delivery::{Delivery, EntryId};
 pub use event::{ChatState, Direction, Event, TransferState, What};
 pub use handle::{BadHandle, Handle};
+pub use machine::{Finding, Health, InterfaceView, Report};
 pub use net::{Bind, Link, Net, SocketId, StreamId};
 pub use peer::{Dialect, PeerId, Presence, Trust, UserId};
 pub use ring::{Gap, Ring, Stamped};

@@ -79,6 +79,15 @@ impl Node {
             Command::Refuse { number } => self.decide_chat(now, id, number, false),
             Command::Close { handle } => self.close(now, id, handle.as_deref()),
             Command::Shared {} => Ok(Answer::Shared(self.shared())),
+            Command::Doctor {}
+            | Command::Network {}
+            | Command::Log { .. }
+            | Command::Reboot {}
+            | Command::PowerOff {}
+            | Command::FactoryReset {} => {
+                // the process around the node answers these before it gets to hear of them
+                Err(Refusal::Failed { reason: "nothing is known here of the machine".into() })
+            }
             Command::FreeHandle { handle } => {
                 let wanted = if handle.is_empty() {
                     self.fallback.clone()
@@ -667,6 +676,10 @@ impl Node {
         }
         if new.users.get(1..) != self.settings.users.get(1..) {
             let text = "[[users]] changed: that holds after the next start".into();
+            self.trouble(now, text);
+        }
+        if new.serial != self.settings.serial {
+            let text = "[[serial]] changed: that holds after the next start".into();
             self.trouble(now, text);
         }
         next.users.clone_from(&self.settings.users);

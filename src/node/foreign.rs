@@ -274,6 +274,9 @@ impl Node {
 
     /// The name to type for exactly this foreigner.
     pub(super) fn foreign_name(&self, foreigner: &Foreigner) -> String {
+        if let Some(twin) = self.twin(foreigner) {
+            return self.name_of(twin);
+        }
         let handle = foreigner.handle.as_str();
         let others = self.foreigners.called(handle).filter(|f| f.id != foreigner.id);
         let same_dialect = others.filter(|f| f.dialect == foreigner.dialect).count() > 0;

@@ -44,6 +44,8 @@ struct Leg {
     entry: EntryId,
     order: u64,
     target: Target,
+    /// The recipient, as the entry names it.
+    peer: PeerId,
     way: Way,
     /// For one of our own users: the entry as it has it.
     inner: EntryId,
@@ -129,12 +131,14 @@ impl Node {
                 entry: id,
                 order,
                 target: *target,
+                peer: self.peer_for(*target),
                 way,
                 inner: id,
             }));
         } else {
             for (target, way) in targets.iter().zip(ways) {
                 let (id, recipient) = (self.new_entry(), self.recipient(*target, &way));
+                let recipient_peer = recipient.peer;
                 let entry = self.entry(
                     now,
                     Draft {
@@ -168,7 +172,8 @@ impl Node {
                 if let Target::Peer(id) = target {
                     self.talked_with(now, *id);
                 }
-                legs.push(Leg { entry: id, order, target: *target, way, inner });
+                let peer = recipient_peer;
+                legs.push(Leg { entry: id, order, target: *target, peer, way, inner });
             }
         }
         let job = TextJob { ticket, user, from, lobby: room, text, autoreply, legs };
@@ -273,6 +278,15 @@ impl Node {
         }
     }
 
+    /// The peer that a target is to people: a foreigner may be somebody of the roster.
+    fn peer_for(&self, target: Target) -> PeerId {
+        let foreigner = match target {
+            Target::Foreign(id) => self.foreigners.get(id),
+            _ => None,
+        };
+        foreigner.and_then(|f| self.twin(f)).unwrap_or_else(|| Node::peer_of(target))
+    }
+
     pub(super) fn peer_of(target: Target) -> PeerId {
         match target {
             Target::Local(id) => local_peer(id),
@@ -312,7 +326,7 @@ impl Node {
         if let (Way::Wait(_), (Some(addr), true)) = (way, self.place_of(target)) {
             handle = format!("{handle}@{}", addr.ip());
         }
-        Recipient { peer: Node::peer_of(target), handle, state, reason }
+        Recipient { peer: self.peer_for(target), handle, state, reason }
     }
 
     /// What it is to one of our own users.
@@ -501,7 +515,7 @@ impl Node {
         Pending {
             entry: leg.entry,
             user: job.user,
-            peer: Node::peer_of(leg.target),
+            peer: leg.peer,
             recipient: self.name_for(leg.target),
             state: Delivery::Queued,
             reason: None,
