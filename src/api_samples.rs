@@ -2,11 +2,13 @@
 //! the mapping and the model together. The matches have no wildcard: a new variant must come here.
 
 use crate::command::Command;
-use crate::model::answer::{DialectView, LinkView, UserView};
+use crate::model::answer::{DialectView, LinkView, Page, UserView};
+use crate::model::history::{Body, Entry, Recipient};
 use crate::model::ring::GapReason;
 use crate::model::{
-    Answer, Delivery, Dialect, Direction, EntryId, Gap, Handle, PeerId, PeerView, Presence,
-    Receipt, Refusal, RouteView, SettingView, Status, TransferState, Trust, Wall, What,
+    Answer, ChatState, ChatView, Delivery, Dialect, Direction, EntryId, Finding, Gap, Handle,
+    Health, InterfaceView, PeerId, PeerView, Presence, Receipt, Refusal, Report, RouteView,
+    SettingView, Status, TransferState, Trust, Wall, What,
 };
 
 fn handle() -> Handle {
@@ -36,7 +38,26 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::Config { key: Some("bell".into()), value: Some("on".into()) },
         Command::SetForm { handle: text(), form: None },
         Command::SetForm { handle: text(), form: Some("udp".into()) },
+        Command::Chat { handle: text() },
+        Command::Accept { number: 3 },
+        Command::Refuse { number: 3 },
+        Command::Close { handle: None },
+        Command::Close { handle: Some(text()) },
         Command::FreeHandle { handle: text() },
+        Command::Doctor {},
+        Command::Network {},
+        Command::Log { lines: None },
+        Command::Log { lines: Some(5) },
+        Command::Reboot {},
+        Command::PowerOff {},
+        Command::FactoryReset {},
+        Command::History { with: None, before: None, limit: None },
+        Command::History { with: Some(text()), before: Some(1 << 40), limit: Some(20) },
+        Command::Search { words: text(), before: None, limit: Some(20) },
+        Command::Delete { entry: Some(7), with: None, all: false },
+        Command::Delete { entry: None, with: Some(text()), all: false },
+        Command::Export { after: 0, limit: Some(200) },
+        Command::Import { entries: entries() },
     ]
 }
 
@@ -63,7 +84,47 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::RemoveUser { .. } => ("RemoveUser", Answer::Done),
         Command::Config { .. } => ("Config", Answer::Config(vec![setting()])),
         Command::SetForm { .. } => ("SetForm", Answer::Done),
+        Command::Chat { .. } => ("Chat", Answer::Done),
+        Command::Accept { .. } => ("Accept", Answer::Done),
+        Command::Refuse { .. } => ("Refuse", Answer::Done),
+        Command::Close { .. } => ("Close", Answer::Done),
         Command::FreeHandle { .. } => ("FreeHandle", Answer::Handle(handle())),
+        Command::Shared {} => ("no method", Answer::Shared(Vec::new())), // not among `commands`
+        Command::Doctor {} => ("Doctor", Answer::Doctor(report())),
+        Command::Network {} => ("Network", Answer::Network(vec![interface()])),
+        Command::Log { .. } => ("Log", Answer::Log(vec!["a line".into()])),
+        Command::Reboot {} => ("Reboot", Answer::Done),
+        Command::PowerOff {} => ("PowerOff", Answer::Done),
+        Command::FactoryReset {} => ("FactoryReset", Answer::Done),
+        Command::History { .. } => ("History", page()),
+        Command::Search { .. } => ("Search", page()),
+        Command::Delete { .. } => ("Delete", Answer::Count(3)),
+        Command::Export { .. } => ("Export", page()),
+        Command::Import { .. } => ("Import", Answer::Count(2)),
+    }
+}
+
+fn report() -> Report {
+    let finding = |health, advice: Option<&str>| Finding {
+        check: "clock".into(),
+        health,
+        text: "it is 1970".into(),
+        advice: advice.map(Into::into),
+    };
+    let all = [Health::Ok, Health::Unknown, Health::Warning].map(|health| finding(health, None));
+    Report::of([&all[..], &[finding(Health::Wrong, Some("set it"))]].concat())
+}
+
+fn interface() -> InterfaceView {
+    InterfaceView {
+        name: "eth0".into(),
+        kind: "ethernet".into(),
+        up: true,
+        link: Some(true),
+        addresses: vec!["192.168.1.5/24".into()],
+        speed: Some(1_000),
+        wifi: None,
+        used: true,
     }
 }
 
@@ -137,6 +198,15 @@ pub(crate) fn events() -> Vec<What> {
         What::PeerAway { peer, handle: bob(), dialect },
         What::PeerBack { peer, handle: bob(), dialect },
         What::PeerRenamed { peer, handle: bob(), old: "bobby".into(), dialect },
+        What::Session { peer, handle: bob(), dialect: Dialect::Hello, stands: true },
+        What::Chat {
+            number: 3,
+            peer,
+            handle: bob(),
+            dialect: Dialect::Room,
+            state: ChatState::Over,
+            reason: Some("he refused".into()),
+        },
         What::Transfer {
             id,
             direction: Direction::Out,
@@ -160,8 +230,10 @@ pub(crate) fn events() -> Vec<What> {
             | What::PeerJoined { .. }
             | What::PeerLeft { .. }
             | What::PeerAway { .. }
+            | What::Session { .. }
             | What::PeerBack { .. }
             | What::PeerRenamed { .. }
+            | What::Chat { .. }
             | What::Transfer { .. }
             | What::Gap(_)
             | What::Config { .. }
@@ -214,6 +286,53 @@ fn receipts() -> Vec<Receipt> {
     ]
 }
 
+fn page() -> Answer {
+    Answer::Page(Page { entries: entries(), more: true })
+}
+
+/// A text that waits, and a file that came.
+pub(crate) fn entries() -> Vec<Entry> {
+    let out = Entry {
+        id: EntryId { epoch: 1, n: 2 },
+        order: 17,
+        user: Some(handle()),
+        conversation: "bob".into(),
+        from: "anna".into(),
+        direction: Direction::Out,
+        dialect: Dialect::Slcp,
+        at: Wall(1_795_228_536_764),
+        dated: true,
+        mono: 0,
+        body: Body::Text { text: "hello".into() },
+        autoreply: false,
+        recipients: vec![Recipient {
+            peer: PeerId(7),
+            handle: "bob".into(),
+            state: Delivery::Queued,
+            reason: Some("not here".into()),
+        }],
+    };
+    let body = Body::File {
+        path: "/images/bob-1.png".into(),
+        size: 1_000,
+        format: "png".into(),
+        width: Some(3),
+        height: None,
+        gone: false,
+    };
+    let came = Entry {
+        order: 18,
+        from: "bob".into(),
+        direction: Direction::In,
+        dated: false,
+        body,
+        autoreply: true,
+        recipients: Vec::new(),
+        ..out.clone()
+    };
+    vec![out, came]
+}
+
 fn setting() -> SettingView {
     SettingView {
         key: "slcp.port".into(),
@@ -246,6 +365,14 @@ pub(crate) fn status() -> Status {
             name: "eth0".into(),
             address: "10.0.0.1".into(),
             broadcast: "10.0.0.255".into(),
+        }],
+        chats: vec![ChatView {
+            number: 3,
+            user: handle(),
+            peer: PeerId(7),
+            handle: "bob".into(),
+            dialect: Dialect::Room,
+            state: ChatState::Asked,
         }],
         peers: 3,
         socket: "/run/klatsch/control".into(),

@@ -1,9 +1,11 @@
 //! The process's own arguments: starts a node, or asks a running one over its control socket.
 //!
-//! `args` is the grammar, `send` waits for what becomes of a message, `show` is what people read.
+//! `args` is the grammar, `send` waits for what becomes of a message, `past` carries what is kept
+//! away and back, `show` is what people read.
 
 pub mod args;
 mod monitor;
+mod past;
 mod send;
 mod show;
 
@@ -27,7 +29,7 @@ use args::{Line, Options, UserVerb, Verb};
 pub enum Code {
     /// Done; sent or delivered.
     Done = 0,
-    /// The node refused, for a reason without a code of its own.
+    /// The node refused, for a reason without a code of its own; or `doctor` found something.
     Refused = 1,
     /// The command line is wrong, or not enough.
     Usage = 2,
@@ -101,6 +103,11 @@ async fn carry_out(options: &Options, verb: Verb) -> Code {
             send::text(&mut client, options, vec![LOBBY.into()], text.join(" ")).await
         }
         Verb::Img { to, path } => send::image(&mut client, options, to.0, path).await,
+        Verb::Export { messages_txt, with } => {
+            let with = with.as_deref().map(past::conversation);
+            past::export(&client, options, messages_txt, with).await
+        }
+        Verb::Import { file } => past::import(&client, options, file).await,
         Verb::Monitor { since } => monitor::run(&mut client, options, since).await,
         verb => ask(&client, options, verb).await,
     };
@@ -135,6 +142,15 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
             let off = text.eq_ignore_ascii_case("off");
             Command::SetAutoreply { text: if off { String::new() } else { text } }
         }
+        Verb::History { who, n, before } => Command::History { with: who, before, limit: n },
+        Verb::Search { words, n, before } => {
+            Command::Search { words: words.join(" "), before, limit: n }
+        }
+        Verb::Forget { who, entry, all } => Command::Delete { entry, with: who, all },
+        Verb::Chat { handle } => Command::Chat { handle },
+        Verb::Accept { number } => Command::Accept { number },
+        Verb::Refuse { number } => Command::Refuse { number },
+        Verb::Close { handle } => Command::Close { handle },
         Verb::Join => Command::Join {},
         Verb::Leave => Command::Leave {},
         Verb::Block { handle } => Command::Block { handle },
@@ -145,6 +161,7 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
             Command::SetForm { handle, form }
         }
         Verb::Status => Command::Status {},
+        Verb::Doctor => Command::Doctor {},
         Verb::User { verb: UserVerb::Add { handle } } => Command::AddUser { handle },
         Verb::User { verb: UserVerb::Remove { handle } } => Command::RemoveUser { handle },
         Verb::User { verb: UserVerb::List } => {
@@ -161,13 +178,18 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
         | Verb::Msg { .. }
         | Verb::All { .. }
         | Verb::Img { .. }
+        | Verb::Export { .. }
+        | Verb::Import { .. }
         | Verb::Monitor { .. } => {
             return Ok(Code::Done);
         }
     };
     let answer = client.ask(options.acting.clone(), command, None).await?;
     show(options, &answer)?;
-    Ok(Code::Done)
+    Ok(match answer {
+        Answer::Doctor(report) if !report.healthy => Code::Refused,
+        _ => Code::Done,
+    })
 }
 
 async fn status(client: &Client, options: &Options) -> Result<Status, Refusal> {
@@ -184,6 +206,9 @@ fn show(options: &Options, answer: &Answer) -> Result<(), Refusal> {
             Answer::Who(peers) => json_lines(peers),
             Answer::Sent(receipts) => json_lines(receipts),
             Answer::Config(settings) => json_lines(settings),
+            Answer::Network(interfaces) => json_lines(interfaces),
+            Answer::Log(lines) => json_lines(lines),
+            Answer::Page(page) => json_lines(&page.entries),
             other => json_lines(&[crate::api::answer_to_json(other)]),
         }
     } else {

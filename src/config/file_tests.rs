@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::Slcp;
+use crate::config::{Directory, Files, Hello, History, Keep, Room, Slcp, WhenFull};
 
 const FILE: &str = "/etc/chat/config.toml";
 
@@ -96,10 +96,34 @@ fn the_documents_capitals_and_daniyals_port() {
 }
 
 #[test]
-fn the_hello_chats_file_is_named_as_such() {
+fn the_hello_chats_ini_is_read() {
     let (s, notes) = theirs!("004.ini");
-    assert_eq!(s, Settings::default());
-    assert_eq!(notes, ["this is the hello chat's file; that dialect is not built yet"]);
+    assert_eq!(notes, Vec::<String>::new());
+    let hello = &s.hello;
+    assert_eq!((hello.enabled, hello.port), (true, 9876));
+    assert_eq!(hello.broadcast, [std::net::Ipv4Addr::new(172, 31, 255, 255)]);
+    assert_eq!(hello.peer_id.as_deref(), Some("cesar-peer"));
+    assert_eq!(s.users, [user("cesar-peer", None, &User::default().autoreply)]);
+}
+
+#[test]
+fn what_is_not_filled_in_there_is_named() {
+    let text =
+        "[NETWORK_INFO]\r\nport: 9877\r\n; a comment\r\nbroadcast_address =\r\ncolor = x\r\n";
+    let (s, notes) = lay(text);
+    assert_eq!((s.hello.port, s.hello.peer_id), (9877, None));
+    assert_eq!(
+        notes,
+        [
+            ":4: broadcast_address: not filled in: write an address such as 172.31.255.255 there; \"\" stays",
+            "peer_id: not filled in: write your name in the chat there; \"\" stays",
+            "another chat's file; not used here: color",
+        ]
+    );
+    let (s, notes) =
+        lay("[network_info]\nport = no\nbroadcast_address = \"10.0.0.255\"\npeer_id = a\n");
+    assert_eq!((s.hello.port, s.hello.broadcast.len()), (9876, 1));
+    assert_eq!(notes, [":2: port: found no, expected a port from 1 to 65535; 9876 stays"]);
 }
 
 #[test]
@@ -124,7 +148,7 @@ fn a_wrong_value_says_all_and_leaves_what_stood_below() {
         ("[slcp]\nannounce = 1.5", ":2: slcp.announce: found 1.5, expected 5 to 3600; 60 stays"),
         (
             "[slcp]\nbroadcast = [1]",
-            ":2: slcp.broadcast: found a list, expected up to 8 IPv4 addresses with commas between, or nothing; \"\" stays",
+            ":2: slcp.broadcast: found 1, expected up to 8 IPv4 addresses with commas between, or nothing; \"\" stays",
         ),
         (
             "imagepath = 'C:\\pics'",
@@ -221,6 +245,7 @@ fn the_shipped_file_names_every_key_with_its_default() {
             inactive: true,
             autoreply: "x".into(),
         }],
+        outbox_keep: 60,
         port_min: 1,
         port_max: 2,
         imagepath: "/x".into(),
@@ -229,6 +254,10 @@ fn the_shipped_file_names_every_key_with_its_default() {
         bell: true,
         interfaces: vec!["eth0".into()],
         socket: Some("/x".into()),
+        appliance: true,
+        serial: Vec::new(),
+        history: History { keep: Keep::Nothing, entries: 100, bytes: 1 << 20 },
+        files: Files { quota: 1 << 20, when_full: WhenFull::Refuse },
         slcp: Slcp {
             enabled: false,
             port: 1,
@@ -236,6 +265,32 @@ fn the_shipped_file_names_every_key_with_its_default() {
             announce: 6,
             image_port: 1,
         },
+        hello: Hello {
+            enabled: true,
+            port: 1,
+            peer_id: Some("x".into()),
+            broadcast: vec![[1, 2, 3, 4].into()],
+            announce: 6,
+            web_ports: vec![1],
+            web_address: [0; 4].into(),
+        },
+        room: Room {
+            enabled: true,
+            server: false,
+            port: 1,
+            connect: Some("1.2.3.4:5".parse().unwrap()),
+            discover: true,
+            chat_port: 2_000,
+        },
+        directory: Directory {
+            enabled: true,
+            server: false,
+            port: 1,
+            connect: Some("1.2.3.4:5".parse().unwrap()),
+            chat_port: 2,
+            loopback: true,
+        },
+        auto_accept: vec!["x".into()],
     };
     let mut notes = Vec::new();
     apply(&active, Path::new(FILE), None, &mut settings, &mut notes).unwrap();
@@ -263,4 +318,26 @@ proptest! {
         prop_assert!(s.port_min > 0 && s.port_min <= s.port_max);
         prop_assert!(s.imagepath.is_absolute());
     }
+}
+
+#[test]
+fn serial_lines_are_read_and_what_is_wrong_with_them_is_said() {
+    use crate::config::serial::{Flow, MAX_SERIAL, Mode};
+    let (s, notes) = lay(
+        "[[serial]]\ndevice = \"/dev/ttyAMA0\"\nspeed = 9600\nflow = \"hardware\"\npin = 4711\n\
+         [[serial]]\ndevice = \"/dev/ttyGS0\"\nmode = \"json\"\noperator = false\nspede = 3\n\
+         [[serial]]\nspeed = 9600\n[[serial]]\ndevice = \"/dev/ttyAMA0\"\n",
+    );
+    let [first, second] = s.serial.as_slice() else { panic!("{:?}", s.serial) };
+    assert_eq!((first.speed, first.flow, first.operator), (9_600, Flow::Hardware, true));
+    assert_eq!(first.pin.as_ref().map(|p| p.0.as_str()), Some("4711"));
+    assert_eq!((second.mode, second.operator), (Mode::Json, false));
+    assert_eq!(notes.len(), 3, "{notes:?}");
+    assert!(notes[0].contains("found spede, expected one of device, on, speed"), "{notes:?}");
+    assert!(notes[1].contains("found no device"), "{notes:?}");
+    assert!(notes[2].contains("/dev/ttyAMA0 again"), "{notes:?}");
+    let many: String =
+        (0..=MAX_SERIAL).map(|n| format!("[[serial]]\ndevice = \"/dev/tty{n}\"\n")).collect();
+    let (s, notes) = lay(&many);
+    assert_eq!((s.serial.len(), notes.len()), (MAX_SERIAL, 1));
 }

@@ -1,13 +1,14 @@
 //! Words for people: every line the console prints, from the model's values. Whatever a peer
 //! could have chosen goes through [`harmless`]; colour is the only escape sequence made here.
 
+use super::past::{self, Moment};
 use super::row::width;
-use crate::command::{ROWS, Row};
-use crate::model::answer::UserView;
+use crate::command::{Command, ROWS, Row};
+use crate::model::answer::{Page, UserView};
 use crate::model::text::harmless;
 use crate::model::{
-    Delivery, Dialect, Direction, PeerView, Presence, Receipt, SettingView, Status, Trust, Wall,
-    What,
+    ChatState, Delivery, Dialect, Direction, Health, InterfaceView, PeerView, Presence, Receipt,
+    Report, SettingView, Status, Trust, Wall, What,
 };
 
 /// Rows of one table or list that are printed; the rest is counted.
@@ -22,15 +23,15 @@ const MAX_VALUE: usize = 16;
 pub struct Paint {
     /// With colours.
     pub colour: bool,
-    /// Hours and minutes of an instant where the reader is.
-    pub clock: fn(Wall) -> (u8, u8),
+    /// An instant as clock and calendar have it where the reader is.
+    pub clock: fn(Wall) -> Moment,
 }
 
 impl Paint {
     /// `[12:34] `.
     pub fn time(&self, at: Wall) -> String {
-        let (hours, minutes) = (self.clock)(at);
-        self.dim(&format!("[{hours:02}:{minutes:02}] "))
+        let Moment { hour, minute, .. } = (self.clock)(at);
+        self.dim(&format!("[{hour:02}:{minute:02}] "))
     }
 
     /// A line that says what went wrong.
@@ -88,10 +89,33 @@ impl Paint {
             What::PeerLeft { handle, reason, .. } => {
                 star(format!("{} is gone: {}", harmless(handle), harmless(reason)))
             }
+            What::Session { handle, dialect, stands: true, .. } => {
+                star(format!("connected with {} ({dialect})", harmless(handle)))
+            }
+            What::Session { handle, dialect, .. } => {
+                star(format!("no connection with {} ({dialect})", harmless(handle)))
+            }
             What::PeerAway { handle, .. } => star(format!("{} is away", harmless(handle))),
             What::PeerBack { handle, .. } => star(format!("{} is back", harmless(handle))),
             What::PeerRenamed { handle, old, .. } => {
                 star(format!("{} is now {}", harmless(old), harmless(handle)))
+            }
+            What::Chat { number, handle, dialect, state, reason, .. } => {
+                let (handle, reason) = (harmless(handle), reason.as_deref().map(harmless));
+                let reason = reason.unwrap_or_default();
+                match state {
+                    // the answer to CHAT says it
+                    ChatState::Asking => None,
+                    ChatState::Asked => Some(format!(
+                        "{time}{} asks for a private chat ({dialect}): ACCEPT {number} or \
+                         REFUSE {number}",
+                        self.name(&handle)
+                    )),
+                    ChatState::Open => {
+                        star(format!("private chat with {handle}: MSG {handle}, CLOSE {handle}"))
+                    }
+                    ChatState::Over => star(format!("no private chat with {handle}: {reason}")),
+                }
             }
             What::Gap(gap) => star(match gap.missed {
                 Some(n) => format!("{n} events were missed: this console was too slow for them"),
@@ -116,10 +140,7 @@ impl Paint {
 
     /// What became of something for one recipient.
     pub fn delivery(&self, to: &str, state: Delivery, reason: Option<&str>) -> String {
-        let mut line = format!("→ {}: {state}", harmless(to));
-        if let Some(reason) = reason.filter(|r| !r.is_empty()) {
-            line += &format!(": {}", harmless(reason));
-        }
+        let line = format!("→ {}: {}", harmless(to), past::state(state, reason));
         if state == Delivery::Failed { self.sgr("31", &line) } else { self.dim(&line) }
     }
 
@@ -131,6 +152,28 @@ impl Paint {
         let lines =
             receipts.iter().map(|r| self.delivery(&r.recipient, r.state, r.reason.as_deref()));
         capped(lines.collect(), "recipients")
+    }
+
+    /// The answer to HISTORY and SEARCH.
+    pub fn page(&self, page: &Page, command: &Command) -> String {
+        let (found, older) = match command {
+            Command::Search { .. } => ("found", "SEARCH with one more word narrows it".to_owned()),
+            Command::History { with, .. } => {
+                let number = page.entries.first().map_or(0, |e| e.order);
+                let with = with.as_ref().map_or(String::new(), |w| format!(" {}", harmless(w)));
+                ("kept", format!("HISTORY{with} BEFORE {number} shows what came before"))
+            }
+            _ => ("there", String::new()),
+        };
+        if page.entries.is_empty() {
+            return format!("nothing of yours is {found}");
+        }
+        let mut lines: Vec<String> =
+            page.entries.iter().map(|entry| past::line(entry, self.clock)).collect();
+        if page.more {
+            lines.push(self.dim(&older));
+        }
+        lines.join("\n")
     }
 
     /// How far a transfer is.
@@ -149,8 +192,8 @@ impl Paint {
             let dialects: Vec<String> = p.dialect.iter().map(ToString::to_string).collect();
             let form = p.routes.first().and_then(|r| r.form.as_deref());
             let heard = p.last_heard.map_or("not yet".into(), |at| {
-                let (hours, minutes) = (self.clock)(at);
-                format!("{hours:02}:{minutes:02}")
+                let Moment { hour, minute, .. } = (self.clock)(at);
+                format!("{hour:02}:{minute:02}")
             });
             let notes =
                 [p.blocked.then_some("blocked"), (p.trust == Trust::Local).then_some("this node")];
@@ -214,6 +257,11 @@ impl Paint {
             (None, true) => format!("{} on {}", d.name, d.port),
             (None, false) => format!("{} off", d.name),
         });
+        let chats = s.chats.iter().map(|c| match c.state {
+            ChatState::Asked => format!("{} asks {} (ACCEPT {})", c.handle, c.user, c.number),
+            ChatState::Asking => format!("{} asks {}", c.user, c.handle),
+            ChatState::Open | ChatState::Over => format!("{} with {}", c.user, c.handle),
+        });
         let (d, h, m) = (s.uptime / 86_400, s.uptime / 3_600 % 24, s.uptime / 60 % 60);
         let row = |name: &str, value: String| [name.to_owned(), harmless(&value)];
         let rows = [
@@ -228,11 +276,64 @@ impl Paint {
             row("people here", s.peers.to_string()),
             row("network", or(links.collect::<Vec<_>>().join("; "), "none: waiting for one")),
             row("speaks", or(dialects.collect::<Vec<_>>().join("; "), "nothing: see CONFIG")),
+            row("chats", or(chats.collect::<Vec<_>>().join("; "), "no private chats")),
             row("socket", or(s.socket.clone(), "none")),
             row("state", or(s.state.clone(), "nothing is kept")),
             row("images", s.imagepath.clone()),
         ];
         format!("{}\nusers\n{}", wide_table(&rows).join("\n"), self.users(&s.users, me))
+    }
+
+    /// The answer to DOCTOR.
+    pub fn doctor(&self, report: &Report) -> String {
+        let mut lines = Vec::new();
+        for f in &report.findings {
+            let line = format!("{:8} {:10} {}", f.health, harmless(&f.check), harmless(&f.text));
+            lines.push(match f.health {
+                Health::Ok => line,
+                Health::Unknown => self.dim(&line),
+                Health::Warning | Health::Wrong => self.sgr("31", &line),
+            });
+            lines.extend(f.advice.iter().map(|a| format!("{:9}-> {}", "", harmless(a))));
+        }
+        lines.push(match report.healthy {
+            true => "nothing is wrong that can be seen from here".into(),
+            false => "the lines marked warning and wrong say what to do".into(),
+        });
+        capped(lines, "lines")
+    }
+
+    /// The answer to NETWORK.
+    pub fn network(&self, interfaces: &[InterfaceView]) -> String {
+        let rows: Vec<[String; 5]> = interfaces
+            .iter()
+            .map(|i| {
+                let state = match (i.up, i.link) {
+                    (false, _) => "off",
+                    (true, Some(false)) => "no link",
+                    (true, Some(true)) => "link",
+                    (true, None) => "on",
+                };
+                let speed = i.speed.map(|mbit| format!("{mbit} Mbit/s"));
+                let chats = (!i.used).then(|| "no chat on it".to_owned());
+                let more: Vec<String> =
+                    [i.wifi.clone(), speed, chats].into_iter().flatten().collect();
+                [
+                    harmless(&i.name),
+                    harmless(&i.kind),
+                    state.into(),
+                    harmless(&or(i.addresses.join(" "), "no address")),
+                    harmless(&more.join(", ")),
+                ]
+            })
+            .collect();
+        or(wide_table(&rows).join("\n"), "this machine has no network interface")
+    }
+
+    /// The answer to LOG.
+    pub fn log(&self, lines: &[String]) -> String {
+        let lines: Vec<String> = lines.iter().map(|line| harmless(line)).collect();
+        or(lines.join("\n"), "nothing was logged yet")
     }
 
     /// Three lines: who, where, what to type.
@@ -370,7 +471,10 @@ fn lay<const N: usize>(rows: &[[String; N]], most: usize) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const PLAIN: Paint = Paint { colour: false, clock: |_| (12, 34) };
+    const PLAIN: Paint = Paint {
+        colour: false,
+        clock: |_| Moment { year: 2026, month: 11, day: 21, hour: 12, minute: 34 },
+    };
 
     #[test]
     fn sizes_in_words() {

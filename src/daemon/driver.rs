@@ -1,6 +1,7 @@
 //! The loop: waits for whatever happens, feeds the node, performs its actions.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::process::{Command as Process, Stdio};
 use std::rc::Rc;
@@ -13,8 +14,8 @@ use smol::{LocalExecutor, Timer};
 use super::notify::Notify;
 use super::ports::{self, Proto};
 use super::signals::{self, Signal};
-use super::{journal, links, tcp, udp};
-use crate::config::{Kept, Sources, kept};
+use super::{clock, journal, links, machine, tcp, udp, web};
+use crate::config::{Kept, Sources};
 use crate::hub::{Call, Hub};
 use crate::model::net::ACCEPTED;
 use crate::model::{
@@ -22,7 +23,7 @@ use crate::model::{
 };
 use crate::node::Node;
 use crate::node::io::{Action, FileId, FileOp, Input, Ticket};
-use crate::store::files::{Files, Told};
+use crate::store::{Rules, Store, Told};
 
 /// Inputs that may wait for the loop; a driver beyond waits, and with it the network.
 const MAX_INPUTS: usize = 256;
@@ -50,10 +51,11 @@ pub(super) struct Driver {
     node: Node,
     executor: Rc<LocalExecutor<'static>>,
     hub: Rc<Hub>,
-    files: Files,
-    keeper: kept::Keeper,
+    store: Store,
+    machine: machine::Machine,
     kept: Kept,
-    imagepath: std::path::PathBuf,
+    rules: Rules,
+    web: web::Web,
     told: Sender<Input>,
     inputs: Receiver<Input>,
     accepted: (Sender<tcp::Accepted>, Receiver<tcp::Accepted>),
@@ -64,7 +66,7 @@ pub(super) struct Driver {
     next_file: u64,
     next_ticket: u64,
     answers: HashMap<Ticket, Sender<Result<Answer, Refusal>>>,
-    unsent: VecDeque<(SocketId, std::net::SocketAddrV4, Vec<u8>)>,
+    unsent: VecDeque<(SocketId, SocketAddrV4, Vec<u8>)>,
     /// What performing actions brought up, for the node's next turn.
     at_once: VecDeque<Input>,
     notify: Notify,
@@ -74,7 +76,7 @@ enum Woken {
     Input(Input),
     Accepted(tcp::Accepted),
     Call(Call),
-    File(Told),
+    Told(Told),
     Signal(Signal),
     Time,
     Quit,
@@ -85,18 +87,19 @@ impl Driver {
         node: Node,
         executor: Rc<LocalExecutor<'static>>,
         hub: Rc<Hub>,
-        files: Files,
-        keeper: kept::Keeper,
+        store: Store,
+        machine: machine::Machine,
     ) -> Driver {
         let (told, inputs) = async_channel::bounded(MAX_INPUTS);
         Driver {
-            imagepath: node.settings().imagepath.clone(),
+            rules: Rules::of(node.settings()),
             kept: node.kept().clone(),
+            web: web::Web::default(),
             node,
             executor,
             hub,
-            files,
-            keeper,
+            store,
+            machine,
             told,
             inputs,
             accepted: async_channel::bounded(MAX_INPUTS),
@@ -118,7 +121,7 @@ impl Driver {
     pub(super) async fn run(
         mut self,
         calls: Receiver<Call>,
-        files: Receiver<Told>,
+        store: Receiver<Told>,
         reload: Reload,
         daemon: bool,
         quit: Receiver<()>,
@@ -128,7 +131,11 @@ impl Driver {
             log::warn!("signals cannot be caught: {error}");
         }
         let _links = self.executor.spawn(links::watch(self.told.clone()));
+        let trusted = clock::is_trusted();
+        self.feed(Input::Clock(trusted));
+        let _clock = (!trusted).then(|| self.executor.spawn(clock::watch(self.told.clone())));
         self.feed(Input::Links(links::list()));
+        self.follow_web();
         let mut timer = Timer::never();
         let mut timer_at = None;
         loop {
@@ -144,7 +151,7 @@ impl Driver {
                     None => Timer::never(),
                 };
             }
-            match self.woken(&calls, &files, &signals, &mut timer, &quit).await {
+            match self.woken(&calls, &store, &signals, &mut timer, &quit).await {
                 Woken::Time => {
                     timer_at = None;
                     self.send_unsent();
@@ -153,7 +160,7 @@ impl Driver {
                 Woken::Input(input) => self.feed(input),
                 Woken::Accepted(accepted) => self.accept(accepted),
                 Woken::Call(call) => self.call(call),
-                Woken::File((file, result)) => self.feed(Input::File(file, result)),
+                Woken::Told(told) => self.told(told),
                 Woken::Signal(Signal::Hangup) if daemon => self.reload(&reload),
                 Woken::Signal(_) | Woken::Quit => break,
             }
@@ -167,7 +174,7 @@ impl Driver {
     async fn woken(
         &self,
         calls: &Receiver<Call>,
-        files: &Receiver<Told>,
+        store: &Receiver<Told>,
         signals: &Receiver<Signal>,
         timer: &mut Timer,
         quit: &Receiver<()>,
@@ -176,7 +183,7 @@ impl Driver {
         let input = async { self.inputs.recv().await.map_or(Woken::Quit, Woken::Input) };
         let accepted = async { self.accepted.1.recv().await.map_or(Woken::Quit, Woken::Accepted) };
         let call = async { calls.recv().await.map_or(Woken::Quit, Woken::Call) };
-        let file = async { files.recv().await.map_or(Woken::Quit, Woken::File) };
+        let told = async { store.recv().await.map_or(Woken::Quit, Woken::Told) };
         let signal = async { signals.recv().await.map_or(Woken::Quit, Woken::Signal) };
         let time = async {
             timer.await;
@@ -190,7 +197,7 @@ impl Driver {
             }
         };
         // the first that is ready wins: what ends us, then answers, then the network
-        or(or(or(quit, signal), or(time, call)), or(file, or(accepted, input))).await
+        or(or(or(quit, signal), or(time, call)), or(told, or(accepted, input))).await
     }
 
     fn wake_at(&self) -> Option<Millis> {
@@ -204,6 +211,10 @@ impl Driver {
     fn feed(&mut self, input: Input) {
         if let Input::Closed(stream, _) = &input {
             self.streams.remove(stream);
+        }
+        if let Input::Clock(trusted) = &input {
+            // Refused only when the thread has ended: then nothing is kept anyway.
+            let _ = self.store.clock(*trusted);
         }
         self.node.handle(now(Instant::now()), input);
     }
@@ -224,8 +235,18 @@ impl Driver {
             Action::Net(net) => self.net(net),
             Action::File(file, op) => {
                 let answered = !matches!(op, FileOp::Discard | FileOp::Close);
-                if let (Err(error), true) = (self.files.submit(file, op), answered) {
+                if let (Err(error), true) = (self.store.file(file, op), answered) {
                     self.at_once.push_back(Input::File(file, Err(error)));
+                }
+            }
+            Action::Store { n, changes, wanted } => {
+                if let Err(error) = self.store.write(n, changes, wanted) {
+                    self.at_once.push_back(Input::Stored(n, Err(error)));
+                }
+            }
+            Action::Query(ticket, query) => {
+                if let Err(error) = self.store.ask(ticket, query) {
+                    self.at_once.push_back(Input::Found(ticket, Err(error)));
                 }
             }
             Action::Answer(ticket, answer) => {
@@ -237,25 +258,40 @@ impl Driver {
                 journal::event(&event);
                 self.notify.happened(now(Instant::now()).mono, &event.what);
                 self.hub.tell(event);
-                self.follow_imagepath();
+                self.follow_rules();
+                self.follow_web();
             }
             Action::Keep(kept) => {
                 self.kept = *kept;
-                if let Err(error) = self.keeper.keep(&self.kept) {
-                    self.trouble(format!(
-                        "settings cannot be kept ({error}): they end with this run"
-                    ));
+                if let Err(error) = self.store.keep(self.kept.clone()) {
+                    self.trouble(format!("settings cannot be kept: {error}"));
                 }
             }
             Action::Show { path, .. } => show(&path),
         }
     }
 
-    fn follow_imagepath(&mut self) {
-        let path = &self.node.settings().imagepath;
-        if *path != self.imagepath {
-            self.imagepath.clone_from(path);
-            if let Err(error) = self.files.folder(self.imagepath.clone()) {
+    fn told(&mut self, told: Told) {
+        match told {
+            Told::File(file, result) => self.feed(Input::File(file, result)),
+            Told::Stored(n, result) => self.feed(Input::Stored(n, result)),
+            Told::Found(ticket, result) => self.feed(Input::Found(ticket, result)),
+            Told::Said(text) => self.trouble(text),
+        }
+    }
+
+    fn follow_web(&mut self) {
+        let settings = &self.node.settings().hello;
+        for line in self.web.follow(settings, &self.hub, &self.executor) {
+            self.trouble(line);
+        }
+    }
+
+    fn follow_rules(&mut self) {
+        let rules = Rules::of(self.node.settings());
+        if rules != self.rules {
+            self.rules = rules.clone();
+            if let Err(error) = self.store.rules(rules) {
                 log::warn!("{error}");
             }
         }
@@ -311,11 +347,8 @@ impl Driver {
                 let opened = udp::Udp::open(&self.executor, socket, port, false, told);
                 (Proto::Udp, port, opened.map(|s| drop(self.udp.insert(socket, s))))
             }
-            Bind::Tcp(port) => {
-                let accepted = self.accepted.0.clone();
-                let opened = tcp::Listener::open(&self.executor, socket, port, accepted);
-                (Proto::Tcp, port, opened.map(|l| drop(self.listeners.insert(socket, l))))
-            }
+            Bind::Tcp(port) => self.listen(socket, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)),
+            Bind::TcpAt(at) => self.listen(socket, at),
         };
         opened.map_err(|error| match error.kind {
             Trouble::InUse => match ports::holder(proto, port) {
@@ -326,7 +359,13 @@ impl Driver {
         })
     }
 
-    fn send(&mut self, socket: SocketId, to: std::net::SocketAddrV4, bytes: Vec<u8>) {
+    fn listen(&mut self, socket: SocketId, at: SocketAddrV4) -> (Proto, u16, Result<(), IoError>) {
+        let accepted = self.accepted.0.clone();
+        let opened = tcp::Listener::open(&self.executor, socket, at, accepted);
+        (Proto::Tcp, at.port(), opened.map(|l| drop(self.listeners.insert(socket, l))))
+    }
+
+    fn send(&mut self, socket: SocketId, to: SocketAddrV4, bytes: Vec<u8>) {
         let Some(udp) = self.udp.get(&socket) else { return };
         match udp.send(to, &bytes) {
             Ok(()) => {}
@@ -355,6 +394,10 @@ impl Driver {
     }
 
     fn call(&mut self, call: Call) {
+        if call.command.is_machines() {
+            let settings = self.node.settings();
+            return self.machine.answer(call, settings, &self.hub, &self.executor);
+        }
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         self.answers.insert(ticket, call.reply);
@@ -365,7 +408,7 @@ impl Driver {
     fn adopt(&mut self, fd: OwnedFd) -> FileId {
         self.next_file += 1;
         let file = FileId(ACCEPTED | self.next_file);
-        if let Err(error) = self.files.adopt(file, fd) {
+        if let Err(error) = self.store.adopt(file, fd) {
             self.at_once.push_back(Input::File(file, Err(error)));
         }
         file

@@ -20,18 +20,13 @@ pub const MAX_VALUE: usize = 1_024;
 
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// Starts logging what `$KLATSCH_LOG` asks for, else from `usual` on.
-pub(super) fn start(usual: &str) {
-    let env = env_logger::Env::new().filter_or("KLATSCH_LOG", usual);
-    let mut builder = env_logger::Builder::from_env(env);
-    let plain = builder.format_timestamp(None).format_target(false).build();
-    log::set_max_level(plain.filter());
-    let logger: Box<dyn Log> = match stderr_is_the_journal().then(|| connect(SOCKET)) {
+/// Where records go: to the journal with their fields where stderr is the journal, else as
+/// `plain` has them.
+pub(super) fn sink(plain: env_logger::Logger) -> Box<dyn Log> {
+    match stderr_is_the_journal().then(|| connect(SOCKET)) {
         Some(Ok(socket)) => Box::new(Journal { plain, socket }),
         _ => Box::new(plain),
-    };
-    // fails only where a logger is set already
-    let _ = log::set_boxed_logger(logger);
+    }
 }
 
 /// One event, once.
@@ -56,6 +51,13 @@ pub(super) fn event(event: &Event) {
         }
         What::PeerRenamed { peer, handle, old, dialect } => {
             log::debug!(event = "peer-renamed", user, peer:%, handle, old, dialect:%; "{old} is {handle} now");
+        }
+        What::Session { peer, handle, dialect, stands } => {
+            log::debug!(event = "session", user, peer:%, handle, dialect:%, stands; "a session");
+        }
+        What::Chat { peer, handle, dialect, state, reason, .. } => {
+            let reason = reason.as_deref().unwrap_or_default();
+            log::debug!(event = "chat", user, peer:%, handle, dialect:%, state:?, reason; "a private chat");
         }
         What::Message { id, peer, dialect, direction, .. } => {
             log::debug!(event = "message", user, id:%, peer:%, dialect:%, direction:?; "a message");

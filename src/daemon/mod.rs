@@ -3,16 +3,23 @@
 //! `driver` is the loop; `udp`, `tcp`, `links`, `signals` and `notify` (systemd) are its thin drivers;
 //! `journal` is the log, `place` says where an instance lives; this file starts and ends it all.
 
+mod clock;
+mod doctor;
 mod driver;
 mod journal;
 mod links;
+mod log;
+mod machine;
+mod network;
 mod notify;
 pub mod place;
 mod ports;
+mod serial;
 mod signals;
 mod tcp;
 mod terminal;
 mod udp;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,7 +34,7 @@ use crate::control;
 use crate::hub::{Hub, Local, Way};
 use crate::model::{Answer, Event, Handle, IoError, Status, Wall, What};
 use crate::node::{self, Birth, Node};
-use crate::store::files::Files;
+use crate::store::{Begin, Rules, Store};
 
 use driver::Driver;
 use place::{Claim, Held, Place, State, Surroundings};
@@ -56,8 +63,7 @@ type Stop = String;
 
 /// Runs a node until it ends; in a terminal, attaches to a daemon that runs already.
 pub fn start(start: Start) -> ExitCode {
-    // a console shows what matters itself
-    journal::start(if start.terminal { "off" } else { "info" });
+    log::start(start.terminal);
     let outcome = smol::block_on(async {
         if start.terminal {
             if let Some(socket) = daemon_to_attach(&start).await {
@@ -103,6 +109,9 @@ async fn daemon_to_attach(start: &Start) -> Option<PathBuf> {
 /// By then a node that starts has joined, and whoever is here has answered it.
 const HEARING: Duration = Duration::from_millis(node::CLAIM_MS + 500);
 
+/// How long a slow serial line may take to be told that the node stops.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 const DAEMON: &str = "daemon";
 const TERMINAL: &str = "terminal";
 
@@ -141,6 +150,7 @@ fn grounds(start: &Start) -> Result<Grounds, Stop> {
     };
     let mut notes = Vec::new();
     let state = place.hold_state().map_err(|line| notes.push(line)).ok();
+    notes.extend(state.as_ref().and_then(|state| machine::reset_if_marked(&state.path)));
     let (kept, note) = match &state {
         Some(state) => kept::read(&state.path),
         None => (Kept::default(), None),
@@ -187,6 +197,15 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     let socket =
         socket.map_err(|e| format!("{}: {}", grounds.place.socket.display(), IoError::from(e)))?;
     let epoch = fastrand::u64(..);
+    let (told, store_told) = async_channel::unbounded();
+    let begin = Begin {
+        folder: grounds.state.as_ref().map(|s| s.path.clone()),
+        rules: Rules::of(&grounds.settings),
+        epoch,
+        now: || driver::now(Instant::now()),
+    };
+    let (store, remembered) =
+        Store::start(begin, told).map_err(|e| format!("the storage thread does not start: {e}"))?;
     let (hub, calls) = Hub::new(epoch);
     let asks_handle = start.terminal
         && grounds.settings.users.first().is_some_and(|u| u.handle.is_none())
@@ -201,12 +220,9 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
             fallback: fallback_handle(),
             join: !asks_handle,
             about: about(&start, &grounds, &socket),
+            remembered,
         },
     );
-    let (told, files_told) = async_channel::unbounded();
-    let files = Files::start(grounds.settings.imagepath.clone(), told)
-        .map_err(|e| format!("the storage thread does not start: {e}"))?;
-    let keeper = kept::Keeper::new(grounds.state.as_ref().map(|s| s.path.clone()));
     let executor = Rc::new(LocalExecutor::new());
     let listener = socket.listener().map_err(|e| e.to_string())?;
     let serving =
@@ -215,7 +231,7 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
         .spawn(async move {
             // awaited first: a macro that is off evaluates none of its arguments
             let error = serving.await;
-            log::error!("control socket: {error}");
+            ::log::error!("control socket: {error}");
         })
         .detach();
     for line in std::mem::take(&mut grounds.notes) {
@@ -226,17 +242,23 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     }
     let terminal = start.terminal;
     if !terminal {
-        log::info!(
+        ::log::info!(
             "klatsch {} ({}) listens at {}",
             env!("CARGO_PKG_VERSION"),
             grounds.place.name,
             socket.path().display()
         );
     }
-    let driver = Driver::new(node, Rc::clone(&executor), Rc::clone(&hub), files, keeper);
+    // A person's node in a terminal has that one console; the lines are the daemon's.
+    let lines = if terminal { &[][..] } else { &grounds.settings.serial };
+    let consoles = serial::Consoles::start(&executor, &hub, lines, &grounds.settings.imagepath);
+    let state = grounds.state.as_ref().map(|s| s.path.clone());
+    let machine = machine::Machine::new(socket.path(), state);
+    machine.ask_for_logins(&Settings { serial: lines.to_vec(), ..Settings::default() });
+    let driver = Driver::new(node, Rc::clone(&executor), Rc::clone(&hub), store, machine);
     let reload = driver::Reload { sources: grounds.sources.clone() };
     let quit = async_channel::bounded::<()>(1);
-    let running = driver.run(calls, files_told, reload, !terminal, quit.1);
+    let running = driver.run(calls, store_told, reload, !terminal, quit.1);
     let code = executor
         .run(async {
             if terminal {
@@ -266,6 +288,11 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
             }
         })
         .await;
+    hub.close();
+    let late = async {
+        smol::Timer::after(LAST_WORDS).await;
+    };
+    executor.run(smol::future::or(consoles.end(), late)).await;
     drop(socket);
     drop(grounds.held.take());
     drop(grounds.state.take());

@@ -4,7 +4,7 @@
 //! order. So a fast sender waits in the kernel, not in our memory.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -44,28 +44,28 @@ pub struct Accepted {
 }
 
 impl Listener {
-    /// Listens on all addresses.
+    /// Listens at one address, or on all (0.0.0.0).
     ///
     /// # Errors
     /// As `bind(2)` and `listen(2)` have them.
     pub fn open(
         executor: &LocalExecutor<'_>,
         id: SocketId,
-        port: u16,
+        at: SocketAddrV4,
         accepted: Sender<Accepted>,
     ) -> Result<Listener, IoError> {
-        let listener = open(port).map_err(IoError::from)?;
+        let listener = open(at).map_err(IoError::from)?;
         let task = executor.spawn(async move { accept(id, &listener, &accepted).await });
         Ok(Listener { _accepting: task })
     }
 }
 
-fn open(port: u16) -> nix::Result<Async<TcpListener>> {
+fn open(at: SocketAddrV4) -> nix::Result<Async<TcpListener>> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
     // a connection in TIME_WAIT does not hold the port; a live listener still does
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
-    bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)))?;
+    bind(fd.as_raw_fd(), &SockaddrIn::from(at))?;
     listen(&fd, Backlog::new(BACKLOG)?)?;
     Async::new_nonblocking(TcpListener::from(fd))
         .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))

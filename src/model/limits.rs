@@ -37,6 +37,16 @@ pub const STALL_MS: u64 = 15_000;
 pub const CONNECT_MS: u64 = 5_000;
 /// Deliveries whose fate is still open.
 pub const MAX_PENDING: usize = 4_096;
+/// Entries in the outbox: kept for somebody who is not here.
+pub const MAX_OUTBOX: usize = 1_024;
+/// Entries in the outbox for one handle.
+pub const MAX_OUTBOX_PER_PEER: usize = 128;
+/// People remembered over a restart, so that they can be written to while they are not here.
+pub const MAX_KNOWN: usize = 1_024;
+/// Entries in one page of history.
+pub const MAX_PAGE: u32 = 200;
+/// Writes to the store that wait to be durable; beyond, what is said is not kept, and that is said.
+pub const MAX_UNKEPT: usize = 4_096;
 /// An SLCP line, terminator included (PROTOCOLS section 1, "at most 512 bytes").
 pub const SLCP_LINE: usize = 512;
 /// Parts that a longer text may be split into (PROTOCOLS section 3).

@@ -6,7 +6,9 @@ pub mod answer;
 pub mod delivery;
 pub mod event;
 pub mod handle;
+pub mod history;
 pub mod limits;
+pub mod machine;
 pub mod net;
 pub mod peer;
 pub mod ring;
@@ -14,10 +16,14 @@ pub mod text;
 pub mod time;
 pub mod trouble;
 
-pub use answer::{Answer, LinkView, PeerView, Receipt, Refusal, RouteView, SettingView, Status};
+pub use answer::{
+    Answer, ChatView, LinkView, PeerView, Receipt, Refusal, RouteView, SettingView, SharedMessage,
+    Status,
+};
 pub use delivery::{Delivery, EntryId};
-pub use event::{Direction, Event, TransferState, What};
+pub use event::{ChatState, Direction, Event, TransferState, What};
 pub use handle::{BadHandle, Handle};
+pub use machine::{Finding, Health, InterfaceView, Report};
 pub use net::{Bind, Link, Net, SocketId, StreamId};
 pub use peer::{Dialect, PeerId, Presence, Trust, UserId};
 pub use ring::{Gap, Ring, Stamped};

@@ -47,6 +47,8 @@ pub enum Bind {
     Udp(u16),
     /// A TCP listener on all addresses.
     Tcp(u16),
+    /// A TCP listener on one of our addresses: beside a program that has the port on another.
+    TcpAt(SocketAddrV4),
 }
 
 /// What a dialect asks of the network; the driver performs it in order.

@@ -46,6 +46,12 @@ pub enum Dialect {
     Local,
     /// Simple Local Chat Protocol, in all its variants.
     Slcp,
+    /// JSON hello with one shared chat.
+    Hello,
+    /// Register and broadcast at a server, private chats beside it.
+    Room,
+    /// A directory server, private chats from user to user.
+    Directory,
 }
 
 impl Dialect {
@@ -54,6 +60,9 @@ impl Dialect {
         match self {
             Dialect::Local => "local",
             Dialect::Slcp => "slcp",
+            Dialect::Hello => "hello",
+            Dialect::Room => "room",
+            Dialect::Directory => "directory",
         }
     }
 }

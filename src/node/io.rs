@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::command::Command;
 use crate::config::Kept;
+use crate::model::history::{Change, Found, Query};
 use crate::model::{Answer, Event, Handle, IoError, Link, Net, Refusal, SocketId, StreamId};
 
 /// A file, named by the node (top bit clear) or by the driver when a descriptor came with a call
@@ -74,6 +75,14 @@ pub enum Input {
     Closed(StreamId, IoError),
     /// A file operation ended.
     File(FileId, Result<FileDone, IoError>),
+    /// All `Store` writes up to this one are durable, or this one and those before it that were
+    /// not yet answered are not kept.
+    Stored(u64, Result<(), IoError>),
+    /// Whether the system's clock can be trusted (a battery, or a time server); sent at start and
+    /// on change. Until then it cannot.
+    Clock(bool),
+    /// The answer to an `Action::Query`.
+    Found(Ticket, Result<Found, IoError>),
     /// Somebody asks something of the node, as `user` (none: the first).
     Ask {
         /// Comes back in [`Action::Answer`].
@@ -98,6 +107,17 @@ pub enum Action {
     Net(Net),
     /// Do something with a file; answered by `Input::File`, except `Discard` and `Close`.
     File(FileId, FileOp),
+    /// Keep these, together; answered by `Stored`.
+    Store {
+        /// Its number: from 1 up, without gaps.
+        n: u64,
+        /// What is to be kept.
+        changes: Vec<Change>,
+        /// Something waits for it to be durable. Else it may wait for more, a second or two.
+        wanted: bool,
+    },
+    /// Ask what is kept; everything stored before is in the answer. Answered by `Found`.
+    Query(Ticket, Query),
     /// Answer a call.
     Answer(Ticket, Result<Answer, Refusal>),
     /// Tell everyone who listens.

@@ -10,7 +10,7 @@ use klatsch::node::io::Input;
 use crate::world::{Ev, Lan, World, io_error};
 
 /// A send to an absent host comes back after so long: ARP gives up.
-const ARP_MS: Millis = 3_000;
+const ARP_MS: Millis = 3_070;
 /// An open UDP socket.
 pub struct Udp {
     pub node: usize,
@@ -43,7 +43,11 @@ impl World {
         let (port, shared) = match bind {
             Bind::SharedUdp(port) => (port, true),
             Bind::Udp(port) => (port, false),
-            Bind::Tcp(port) => {
+            Bind::TcpAt(_) | Bind::Tcp(_) => {
+                let port = match bind {
+                    Bind::TcpAt(at) => at.port(),
+                    Bind::Tcp(port) | Bind::Udp(port) | Bind::SharedUdp(port) => port,
+                };
                 if host.listeners.iter().any(|l| l.2 == port) {
                     return Input::BindFailed(socket, io_error(Trouble::InUse));
                 }
@@ -101,6 +105,7 @@ impl World {
     ) -> Option<IoError> {
         let home = self.slots[n].host;
         let port = self.hosts[home].udp.iter().find(|u| (u.node, u.socket) == (n, socket))?.port;
+        self.mark(&bytes, |(sent, _)| *sent += 1);
         if bytes.len() > DATAGRAM {
             return Some(io_error(Trouble::TooLarge));
         }
@@ -131,6 +136,7 @@ impl World {
             return None;
         }
         let Some(route) = self.route(home, *to.ip()) else {
+            self.mark(&bytes, |(_, back)| *back += 1);
             return Some(io_error(Trouble::Unreachable));
         };
         let packet = packet(route.src, false, bytes);
@@ -144,10 +150,20 @@ impl World {
             _ => {
                 let error = io_error(Trouble::Unreachable);
                 let bytes = packet.bytes.clone();
+                self.mark(&bytes, |(_, back)| *back += 1);
                 self.give(ARP_MS, n, Input::Unreachable { socket, to, bytes, error });
             }
         }
         None
+    }
+
+    /// Notes something of the marked text that a datagram carries.
+    fn mark(&mut self, bytes: &[u8], note: impl Fn(&mut (u32, u32))) {
+        let text = String::from_utf8_lossy(bytes);
+        let mark = text.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
+        if let Some((mark, _)) = mark {
+            note(self.marked.entry(mark.to_owned()).or_default());
+        }
     }
 
     fn over_lan(&mut self, lan: usize, packet: &Rc<Packet>, host: usize, index: u32) {
@@ -184,6 +200,7 @@ impl World {
             let (n, socket) = packet.origin;
             let error = io_error(Trouble::Refused);
             let (to, bytes) = (packet.to, packet.bytes.clone());
+            self.mark(&bytes, |(_, back)| *back += 1);
             self.give(1, n, Input::Unreachable { socket, to, bytes, error });
         }
         for (n, socket) in sockets {

@@ -20,6 +20,20 @@ impl Session {
                 self.news.sent(&receipts);
                 self.paint.receipts(&receipts)
             }
+            (_, Answer::Doctor(report)) => self.paint.doctor(&report),
+            (_, Answer::Network(interfaces)) => self.paint.network(&interfaces),
+            (_, Answer::Log(lines)) => self.paint.log(&lines),
+            (Command::Reboot {}, _) => "the machine restarts".into(),
+            (Command::PowerOff {}, _) => "the machine is switched off".into(),
+            (Command::FactoryReset {}, _) => {
+                "everything is erased while the machine restarts".into()
+            }
+            (command, Answer::Page(page)) => self.paint.page(&page, &command),
+            (Command::Delete { .. }, Answer::Count(n)) => match n {
+                0 => "there was nothing of that to delete".into(),
+                1 => "1 entry is deleted".into(),
+                n => format!("{n} entries are deleted"),
+            },
             (Command::Config { value: None, .. }, Answer::Config(settings)) => {
                 self.known.settings(&settings);
                 self.paint.settings(&settings)
@@ -70,6 +84,11 @@ impl Session {
                     "" => "nothing is answered while you are away".into(),
                     text => format!("while you are away this is answered: {text}"),
                 }
+            }
+            (Command::Chat { handle }, _) => format!("{handle} is asked for a private chat"),
+            // what comes of it is told by its event
+            (Command::Accept { .. } | Command::Refuse { .. } | Command::Close { .. }, _) => {
+                return;
             }
             (Command::Block { handle }, _) => {
                 format!("{handle} is blocked: UNBLOCK {handle} hears them again")
