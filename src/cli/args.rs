@@ -128,7 +128,7 @@ pub enum Verb {
     },
     /// Write out all that is kept, one JSON value per line
     Export {
-        /// As the directory chat's messages.txt has it: [H:M]who: what
+        /// As the directory chat's messages.txt has it: `[H:M]who: what`
         #[arg(long, conflicts_with = "json")]
         messages_txt: bool,
         /// Only what was said with this one, or in #lobby
@@ -188,6 +188,8 @@ pub enum Verb {
     },
     /// Show the node at a glance
     Status,
+    /// See what is wrong with this machine's chat; ends with 1 if something is
+    Doctor,
     /// Show events as they happen
     Monitor {
         /// Go on after this event

@@ -4,6 +4,7 @@
 
 mod changes;
 mod junk;
+mod keeping;
 mod keeps;
 mod lan;
 mod lone;
