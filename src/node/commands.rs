@@ -1,12 +1,13 @@
 //! What people and programs ask of the node: one arm per command.
 
 use super::Node;
+use super::delivery::Target;
+use super::foreign::Foreigner;
 use super::io::{Action, FileId, FileOp, Ticket};
 use super::outgoing::Outgoing;
 use super::users::User;
 use crate::command::{Command, LOBBY};
 use crate::config::{self};
-use crate::model::answer::DialectView;
 use crate::model::limits::{MAX_AUTOREPLY, MAX_BLOCKED};
 use crate::model::{Answer, Dialect, Handle, LinkView, Now, PeerId, Refusal, Status, UserId};
 
@@ -66,6 +67,11 @@ impl Node {
             Command::RemoveUser { handle } => self.remove_user(now, &handle),
             Command::Config { key, value } => self.config(now, key, value),
             Command::SetForm { handle, form } => self.set_form(&handle, form),
+            Command::Chat { handle } => self.chat(now, id, &handle),
+            Command::Accept { number } => self.decide_chat(now, id, number, true),
+            Command::Refuse { number } => self.decide_chat(now, id, number, false),
+            Command::Close { handle } => self.close(now, id, handle.as_deref()),
+            Command::Shared {} => Ok(Answer::Shared(self.shared())),
             Command::Doctor {}
             | Command::Network {}
             | Command::Log { .. }
@@ -96,12 +102,7 @@ impl Node {
 
     /// The node at a glance.
     pub fn status(&self, now: Now) -> Status {
-        let slcp = DialectView {
-            name: Dialect::Slcp,
-            on: self.slcp.is_some() && self.slcp_trouble.is_none(),
-            port: self.settings.slcp.port,
-            reason: self.slcp_trouble.clone(),
-        };
+        let alone = self.foreigners.all().filter(|f| self.twin(f).is_none()).count();
         let link = |l: &crate::model::Link| LinkView {
             name: l.name.clone(),
             address: l.address.to_string(),
@@ -111,9 +112,10 @@ impl Node {
             epoch: format!("{:016x}", self.epoch),
             uptime: (now.mono - self.born.min(now.mono)) / 1_000,
             users: self.users.iter().map(|(_, u)| u.view()).collect(),
-            dialects: vec![slcp],
+            dialects: self.dialect_views(),
             links: self.links.iter().map(link).collect(),
-            peers: u32::try_from(self.roster.here().count()).unwrap_or(u32::MAX),
+            chats: self.chat_views(),
+            peers: u32::try_from(self.roster.here().count() + alone).unwrap_or(u32::MAX),
             imagepath: self.settings.imagepath.display().to_string(),
             ..self.about.clone()
         }
@@ -155,6 +157,9 @@ impl Node {
         }
         let lobby = to.iter().any(|t| t == LOBBY);
         let targets = &self.targets(user, to)?;
+        if !lobby {
+            self.no_private_chat(targets)?;
+        }
         let ticket = Some(ticket);
         self.text_out(now, Outgoing { ticket, user, targets, lobby, text, autoreply: false })
     }
@@ -167,9 +172,10 @@ impl Node {
         path: String,
         given: Option<FileId>,
     ) {
-        match self.must_be_joined(id).and_then(|()| self.targets(id, to)) {
+        let lobby = to.iter().any(|t| t == LOBBY);
+        let targets = self.must_be_joined(id).and_then(|()| self.targets(id, to));
+        match targets.and_then(|targets| self.take_images(targets, lobby)) {
             Ok(targets) => {
-                let lobby = to.iter().any(|t| t == LOBBY);
                 self.image_out(ticket, id, (targets, lobby), path, given);
             }
             Err(refusal) => {
@@ -181,7 +187,45 @@ impl Node {
         }
     }
 
-    fn must_be_joined(&self, id: UserId) -> Result<(), Refusal> {
+    /// Refuses a private text to somebody whose dialect has none.
+    fn no_private_chat(&self, targets: &[Target]) -> Result<(), Refusal> {
+        let foreign = |t: &Target| match t {
+            Target::Foreign(id) => self.foreigners.get(*id),
+            _ => None,
+        };
+        let shared = |f: &&Foreigner| f.dialect == Dialect::Hello;
+        match targets.iter().filter_map(foreign).find(shared) {
+            Some(f) => {
+                let (who, dialect) = (&f.handle, f.dialect);
+                Err(Refusal::Failed {
+                    reason: format!(
+                        "{who} is in the {dialect} chat, which has one chat for all and no \
+                         private one: ALL writes there"
+                    ),
+                })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Those who can be sent an image: all who are named must.
+    fn take_images(&self, mut to: Vec<Target>, lobby: bool) -> Result<Vec<Target>, Refusal> {
+        let foreign = |t: &Target| match t {
+            Target::Foreign(id) => self.foreigners.get(*id),
+            _ => None,
+        };
+        match to.iter().find_map(foreign).filter(|_| !lobby) {
+            Some(f) => Err(Refusal::Failed {
+                reason: format!("{} is in the {} chat, which has no images", f.handle, f.dialect),
+            }),
+            None => {
+                to.retain(|t| foreign(t).is_none());
+                Ok(to)
+            }
+        }
+    }
+
+    pub(super) fn must_be_joined(&self, id: UserId) -> Result<(), Refusal> {
         match self.users.get(id) {
             Some(user) if !user.joined => {
                 Err(Refusal::NotJoined { handle: user.handle.to_string() })
@@ -300,6 +344,7 @@ impl Node {
         self.user_removed(now, id);
         self.slcp_do(|m| m.remove_user(id, &known));
         self.users.remove(id);
+        self.tell_dialects_of_us(now);
         self.answered.back(id);
         Ok(Answer::Done)
     }

@@ -99,6 +99,7 @@ impl Node {
                     self.tell(now, None, what);
                 }
                 self.outbox.touch(&key);
+                self.offer_room(now, *addr.ip());
                 if heard {
                     self.seen(now, id);
                 }

@@ -26,8 +26,10 @@ impl Node {
         if let Some(id) = job.lobby {
             let what = self.outgoing(&job, id, None);
             self.tell(now, Some(job.from.clone()), what);
+            made.extend(self.say_in_shared_chats(now, &job, durable).into_iter().map(Made::Tag));
         }
-        for leg in &job.legs {
+        let shared = |leg: &&Leg| job.lobby.is_some() && matches!(leg.target, Target::Foreign(_));
+        for leg in job.legs.iter().filter(|leg| !shared(leg)) {
             if self.deliveries.pending.len() >= MAX_PENDING {
                 // what was handed over gives room, and its receipt is made before it is forgotten
                 self.settle(now);
@@ -43,6 +45,40 @@ impl Node {
         receipts.extend(made.into_iter().filter_map(|made| self.made(made)));
         if let Some(ticket) = job.ticket {
             self.answer(ticket, Ok(Answer::Sent(receipts)));
+        }
+    }
+
+    /// Says what is for the lobby in the shared chats of other dialects, once each; the tags of
+    /// those who are there.
+    fn say_in_shared_chats(&mut self, now: Now, job: &TextJob, durable: &Durable) -> Vec<u64> {
+        let (mut there, mut room) = (Vec::new(), Vec::new());
+        for leg in &job.legs {
+            let Target::Foreign(id) = leg.target else { continue };
+            let tag = self.deliveries.add(self.pending(job, leg, durable));
+            match self.foreigners.get(id).map(|f| (f.dialect, *f.contact.at.ip())) {
+                Some((Dialect::Room, _)) => room.push(tag),
+                Some((_, ip)) => there.push((tag, ip)),
+                None => {
+                    let why = "it is not here any more".to_owned();
+                    self.set_state(now, tag, Delivery::Failed, Some(why));
+                }
+            }
+        }
+        let said = self.as_shared(job.user, &job.text);
+        match &mut self.dialects.hello {
+            Some(machine) if machine.fits(&said).is_ok() => machine.say(now, &said, &there),
+            _ => {}
+        }
+        self.say_in_room(now, job.user, &job.text, &room);
+        there.into_iter().map(|(tag, _)| tag).chain(room).collect()
+    }
+
+    /// A text as it stands in a chat that knows one peer per node: others than the box's own user
+    /// are named in it.
+    pub(super) fn as_shared(&self, user: UserId, text: &str) -> String {
+        match self.users.acting(None) == Ok(user) {
+            true => text.to_owned(),
+            false => format!("{}: {text}", self.local_name(user)),
         }
     }
 
@@ -82,21 +118,25 @@ impl Node {
         }
     }
 
-    fn leg_leaves(&mut self, now: Now, job: &TextJob, leg: &Leg, durable: &Durable) -> Made {
-        let kept = *durable == Durable::Yes;
-        let pending = Pending {
+    fn pending(&self, job: &TextJob, leg: &Leg, durable: &Durable) -> Pending {
+        Pending {
             entry: leg.entry,
             user: job.user,
-            peer: Node::peer_of(leg.target),
+            peer: leg.peer,
             recipient: self.name_for(leg.target),
             state: Delivery::Queued,
             reason: None,
-            kept,
+            kept: *durable == Durable::Yes,
             note: match durable {
                 Durable::No(why) => Some(format!("it is not kept: {why}").into()),
                 Durable::Yes | Durable::NotWanted => None,
             },
-        };
+        }
+    }
+
+    fn leg_leaves(&mut self, now: Now, job: &TextJob, leg: &Leg, durable: &Durable) -> Made {
+        let kept = *durable == Durable::Yes;
+        let pending = self.pending(job, leg, durable);
         match (leg.target, &leg.way) {
             (Target::Local(to), _) => {
                 let tag = self.deliveries.add(Pending { kept: false, ..pending });
@@ -145,6 +185,11 @@ impl Node {
                         Made::Tag(tag)
                     }
                 }
+            }
+            (Target::Foreign(id), Way::Now) => {
+                let tag = self.deliveries.add(pending);
+                self.send_foreign(now, tag, job.user, id, &job.text);
+                Made::Tag(tag)
             }
             (Target::Absent(_), Way::Now) => Made::Receipt(waiting(
                 Fate {

@@ -40,6 +40,8 @@ pub(super) struct Leg {
     pub(super) entry: EntryId,
     pub(super) order: u64,
     pub(super) target: Target,
+    /// The recipient, as the entry names it.
+    pub(super) peer: PeerId,
     pub(super) way: Way,
     /// For one of our own users: the entry as it has it.
     pub(super) inner: EntryId,
@@ -119,12 +121,14 @@ impl Node {
                 entry: id,
                 order,
                 target: *target,
+                peer: self.peer_for(*target),
                 way,
                 inner: id,
             }));
         } else {
             for (target, way) in targets.iter().zip(ways) {
                 let (id, recipient) = (self.new_entry(), self.recipient(*target, &way));
+                let recipient_peer = recipient.peer;
                 let entry = self.entry(
                     now,
                     Draft {
@@ -158,7 +162,8 @@ impl Node {
                 if let Target::Peer(id) = target {
                     self.talked_with(now, *id);
                 }
-                legs.push(Leg { entry: id, order, target: *target, way, inner });
+                let peer = recipient_peer;
+                legs.push(Leg { entry: id, order, target: *target, peer, way, inner });
             }
         }
         let job = TextJob { ticket, user, from, lobby: room, text, autoreply, legs };
@@ -191,6 +196,8 @@ impl Node {
         };
         match target {
             Target::Local(_) => Way::Now,
+            Target::Foreign(id) if self.foreigners.get(id).is_some() => Way::Now,
+            Target::Foreign(_) => Way::Not("it is forgotten".into()),
             Target::Absent(id) => match self.people.get(id) {
                 Some(known) => absent(&known.handle, NOT_HERE.into()),
                 None => Way::Not("it is forgotten".into()),
@@ -238,6 +245,9 @@ impl Node {
             Target::Absent(id) => {
                 self.people.get(id).map(|k| k.handle.to_string()).unwrap_or_default()
             }
+            Target::Foreign(id) => {
+                self.foreigners.get(id).map(|f| f.handle.to_string()).unwrap_or_default()
+            }
         }
     }
 
@@ -245,6 +255,7 @@ impl Node {
     fn place_of(&self, target: Target) -> (Option<SocketAddrV4>, bool) {
         match target {
             Target::Local(_) => (None, false),
+            Target::Foreign(id) => (self.foreigners.get(id).map(|f| f.contact.at), false),
             Target::Absent(id) => (self.people.get(id).and_then(|k| k.address.parse().ok()), false),
             Target::Peer(id) => match self.roster.get(id) {
                 Some(peer) => {
@@ -257,16 +268,28 @@ impl Node {
         }
     }
 
+    /// The peer that a target is to people: a foreigner may be somebody of the roster.
+    fn peer_for(&self, target: Target) -> PeerId {
+        let foreigner = match target {
+            Target::Foreign(id) => self.foreigners.get(id),
+            _ => None,
+        };
+        foreigner.and_then(|f| self.twin(f)).unwrap_or_else(|| Node::peer_of(target))
+    }
+
     pub(super) fn peer_of(target: Target) -> PeerId {
         match target {
             Target::Local(id) => local_peer(id),
-            Target::Peer(id) | Target::Absent(id) => id,
+            Target::Peer(id) | Target::Absent(id) | Target::Foreign(id) => id,
         }
     }
 
     pub(super) fn dialect_of(&self, target: Option<Target>) -> Dialect {
         match target {
             Some(Target::Local(_)) => Dialect::Local,
+            Some(Target::Foreign(id)) => {
+                self.foreigners.get(id).map_or(Dialect::Slcp, |f| f.dialect)
+            }
             Some(Target::Absent(id)) => self.people.get(id).map_or(Dialect::Slcp, |k| k.dialect),
             Some(Target::Peer(id)) => {
                 self.roster.get(id).map_or(Dialect::Slcp, |p| p.route().dialect)
@@ -276,10 +299,12 @@ impl Node {
     }
 
     pub(super) fn name_for(&self, target: Target) -> String {
-        match target {
-            Target::Peer(id) => self.name_of(id),
-            other => self.handle_of(other),
-        }
+        let foreigner = match target {
+            Target::Peer(id) => return self.name_of(id),
+            Target::Foreign(id) => self.foreigners.get(id),
+            _ => None,
+        };
+        foreigner.map_or_else(|| self.handle_of(target), |f| self.foreign_name(f))
     }
 
     fn recipient(&self, target: Target, way: &Way) -> Recipient {
@@ -291,7 +316,7 @@ impl Node {
         if let (Way::Wait(_), (Some(addr), true)) = (way, self.place_of(target)) {
             handle = format!("{handle}@{}", addr.ip());
         }
-        Recipient { peer: Node::peer_of(target), handle, state, reason }
+        Recipient { peer: self.peer_for(target), handle, state, reason }
     }
 
     /// What it is to one of our own users.
@@ -351,10 +376,20 @@ impl Node {
 
     /// The most bytes that would fit, if this text does not fit one of the targets' forms.
     fn too_long(&self, user: UserId, targets: &[Target], text: &str) -> Option<usize> {
+        if targets.iter().any(|t| matches!(t, Target::Foreign(_))) {
+            let said = self.as_shared(user, text);
+            let hello =
+                self.dialects.hello.as_ref().filter(|_| {
+                    targets.iter().any(|t| self.dialect_of(Some(*t)) == Dialect::Hello)
+                });
+            if let Some(Err(limit)) = hello.map(|m| m.fits(&said)) {
+                return Some(limit);
+            }
+        }
         let machine = self.slcp.as_ref()?;
         targets.iter().find_map(|target| {
             let to = match target {
-                Target::Local(_) => return None,
+                Target::Local(_) | Target::Foreign(_) => return None,
                 Target::Peer(id) => {
                     let peer = self.roster.get(*id)?;
                     Addressee { handle: peer.handle.clone(), addr: peer.route().addr }

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::commands::parse_handle;
 use super::delivery::{Target, local_peer};
+use super::foreign::{Foreigner, foreign_route};
 use super::users::User;
 use super::{Node, config_rows};
 use crate::command::LOBBY;
@@ -20,6 +21,7 @@ impl Node {
             self.roster.all().filter(|p| gone || p.is_here()).map(|p| self.peer_view(p)).collect();
         let local = self.users.iter().filter(|(id, u)| *id != asking && u.joined);
         found.extend(local.map(|(id, user)| local_view(id, user)));
+        found.extend(self.foreign_views());
         if gone {
             let absent = |k: &&Known| self.roster.called(k.handle.as_str()).next().is_none();
             found.extend(self.people.all().filter(absent).map(|k| self.known_view(k)));
@@ -59,7 +61,9 @@ impl Node {
             port: r.addr.port(),
             form: form(r),
         };
-        let mut dialect: Vec<Dialect> = peer.routes.iter().map(|r| r.dialect).collect();
+        let mut routes: Vec<RouteView> = peer.routes.iter().map(route).collect();
+        routes.extend(self.twins_of(peer).map(foreign_route));
+        let mut dialect: Vec<Dialect> = routes.iter().map(|r| r.dialect).collect();
         dialect.dedup();
         PeerView {
             id: peer.id,
@@ -68,7 +72,7 @@ impl Node {
             dialect,
             address: peer.route().addr.ip().to_string(),
             port: peer.route().addr.port(),
-            routes: peer.routes.iter().map(route).collect(),
+            routes,
             presence: peer.presence,
             trust: Trust::Plain,
             last_heard: peer.heard.map(|(_, wall)| wall),
@@ -90,7 +94,15 @@ impl Node {
             if name == LOBBY {
                 let peers = self.roster.here().filter(|p| !self.is_blocked(p.handle.as_str()));
                 let peers = peers.filter(|p| p.route().addr.port() != 0);
+                // whoever hears it in a shared chat does not get it twice
+                let peers = peers.filter(|p| !self.twins_of(p).any(|f| f.session));
                 targets.extend(peers.map(|p| Target::Peer(p.id)));
+                let foreign = self.foreigners.all();
+                let foreign = foreign.filter(|f| !self.is_blocked(f.handle.as_str()));
+                let heard = foreign.filter(|f| f.session || self.twin(f).is_none());
+                // the directory has no chat of everyone
+                let heard = heard.filter(|f| f.dialect != Dialect::Directory);
+                targets.extend(heard.map(|f| Target::Foreign(f.id)));
                 let locals = self.users.iter().filter(|(id, u)| *id != asking && u.joined);
                 targets.extend(locals.map(|(id, _)| Target::Local(id)));
             } else {
@@ -118,6 +130,9 @@ impl Node {
             if self.roster.get(id).is_some() {
                 return Ok(Target::Peer(id));
             }
+            if self.foreigners.get(id).is_some() {
+                return Ok(Target::Foreign(id));
+            }
             if self.people.get(id).is_some() {
                 return Ok(Target::Absent(id));
             }
@@ -138,7 +153,18 @@ impl Node {
             .called(handle)
             .filter(|_| place.is_empty() || place.eq_ignore_ascii_case(Dialect::Local.name()))
             .filter(|id| self.users.get(*id).is_some_and(|u| u.joined));
+        let foreign = self.foreign_called(handle, place);
         match (here.as_slice(), local) {
+            (here, local) if !foreign.is_empty() => match (here, local, foreign.as_slice()) {
+                ([], None, [one]) => Ok(Target::Foreign(one.id)),
+                _ => {
+                    let mut choices: Vec<String> =
+                        here.iter().map(|p| self.name_of(p.id)).collect();
+                    choices.extend(foreign.iter().map(|f| self.foreign_name(f)));
+                    choices.extend(local.map(|_| format!("{handle}@local")));
+                    Err(Refusal::Ambiguous { name: name.to_owned(), choices })
+                }
+            },
             ([], Some(id)) => Ok(Target::Local(id)),
             ([peer], None) => Ok(Target::Peer(peer.id)),
             ([], None) => {
@@ -154,6 +180,22 @@ impl Node {
         }
     }
 
+    /// Those that a handle, or `handle@place`, means who are nobody of the roster.
+    fn foreign_called(&self, handle: &str, place: &str) -> Vec<&Foreigner> {
+        let fits = |f: &&Foreigner| {
+            let at = f.contact.at;
+            match place {
+                "" => self.twin(f).is_none(),
+                place if place.eq_ignore_ascii_case(f.dialect.name()) => true,
+                place => {
+                    let here = place == at.to_string() || place == at.ip().to_string();
+                    here && self.twin(f).is_none()
+                }
+            }
+        };
+        self.foreigners.called(handle).filter(fits).collect()
+    }
+
     /// The handle of whom a name means; somebody who is not here can be blocked too.
     pub(super) fn handle_meant(&self, name: &str) -> Result<Handle, Refusal> {
         match self.resolve(name) {
@@ -163,6 +205,10 @@ impl Node {
             },
             Ok(Target::Absent(id)) => match self.people.get(id) {
                 Some(known) => Ok(known.handle.clone()),
+                None => parse_handle(name),
+            },
+            Ok(Target::Foreign(id)) => match self.foreigners.get(id) {
+                Some(foreigner) => Ok(foreigner.handle.clone()),
                 None => parse_handle(name),
             },
             Ok(Target::Local(_)) => {

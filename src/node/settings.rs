@@ -44,6 +44,9 @@ impl Node {
             self.set_presence(now, first, away, None)?;
             return Ok(self.shown(row));
         }
+        if row.key == "room.connect" {
+            self.room_connect(now, changed.room.connect)?;
+        }
         self.apply(now, changed);
         let value = row.get(&self.settings);
         self.kept.set.insert(row.key.into(), value.clone());
@@ -62,7 +65,9 @@ impl Node {
         let broadcast = settings.slcp.broadcast.clone();
         self.slcp_do(|m| m.set_live(broadcast, announce));
         self.roster.set_announce(announce);
-        self.settings = settings;
+        let old = std::mem::replace(&mut self.settings, settings);
+        self.switch_dialects(now);
+        self.follow_room(now, old.room.connect);
         let keep = self.outbox_keep();
         self.outbox.reckon(keep);
         self.set_links(now, self.all_links.clone());

@@ -8,6 +8,7 @@ mod bench;
 mod capture;
 mod events;
 mod forms;
+mod hello;
 mod keeping;
 mod limits;
 mod streams;
