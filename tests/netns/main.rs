@@ -5,6 +5,8 @@
 mod changes;
 mod hello;
 mod junk;
+mod keeping;
+mod keeps;
 mod lan;
 mod lone;
 mod node;
