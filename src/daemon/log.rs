@@ -1,4 +1,4 @@
-//! The log: to stderr as KLATSCH_LOG says, and its last lines kept for `LOG` and `DOCTOR`.
+//! The log: to stderr (or `journal`) as KLATSCH_LOG says, and its last lines kept for `LOG` and `DOCTOR`.
 //!
 //! Kept apart from what is written, so that a console has the lines whatever stderr gets, and so
 //! that stderr can be shut up where it is a line that has a console.
@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use super::journal;
 use crate::model::Wall;
 use crate::model::text::harmless;
 
@@ -22,7 +23,7 @@ pub const MAX_LINE: usize = 240;
 static SILENT: AtomicBool = AtomicBool::new(false);
 static LINES: Mutex<VecDeque<(Level, String)>> = Mutex::new(VecDeque::new());
 
-struct Both(env_logger::Logger);
+struct Both(Box<dyn Log>);
 
 impl Log for Both {
     fn enabled(&self, metadata: &Metadata) -> bool {
@@ -51,7 +52,7 @@ pub(super) fn start(terminal: bool) {
     let logger =
         env_logger::Builder::from_env(env).format_timestamp(None).format_target(false).build();
     let level = logger.filter().max(LevelFilter::Info);
-    if log::set_boxed_logger(Box::new(Both(logger))).is_ok() {
+    if log::set_boxed_logger(Box::new(Both(journal::sink(logger)))).is_ok() {
         log::set_max_level(level);
     }
 }

@@ -1,15 +1,17 @@
 //! The process: where the node's core meets sockets, files, signals and the ways in.
 //!
-//! `driver` is the loop; `udp`, `tcp`, `links` and `signals` are its thin drivers; `place` says
-//! where an instance lives; this file starts and ends it all.
+//! `driver` is the loop; `udp`, `tcp`, `links`, `signals` and `notify` (systemd) are its thin drivers;
+//! `journal` is the log, `place` says where an instance lives; this file starts and ends it all.
 
 mod clock;
 mod doctor;
 mod driver;
+mod journal;
 mod links;
 mod log;
 mod machine;
 mod network;
+mod notify;
 pub mod place;
 mod ports;
 mod serial;
@@ -233,10 +235,10 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
         })
         .detach();
     for line in std::mem::take(&mut grounds.notes) {
-        ::log::warn!("{line}");
         let at = Wall::from_system(SystemTime::now());
-        let what = What::Error { text: line };
-        hub.tell(Event { at, user: None, what });
+        let event = Event { at, user: None, what: What::Error { text: line } };
+        journal::event(&event);
+        hub.tell(event);
     }
     let terminal = start.terminal;
     if !terminal {

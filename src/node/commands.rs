@@ -107,7 +107,8 @@ impl Node {
         }
     }
 
-    fn status(&self, now: Now) -> Status {
+    /// The node at a glance.
+    pub fn status(&self, now: Now) -> Status {
         let alone = self.foreigners.all().filter(|f| self.twin(f).is_none()).count();
         let link = |l: &crate::model::Link| LinkView {
             name: l.name.clone(),

@@ -6,6 +6,8 @@ mod changes;
 mod directory;
 mod hello;
 mod junk;
+mod keeping;
+mod keeps;
 mod lan;
 mod lone;
 mod node;

@@ -9,6 +9,7 @@ mod capture;
 mod events;
 mod forms;
 mod hello;
+mod keeping;
 mod limits;
 mod streams;
 mod transfers;
