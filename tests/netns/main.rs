@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod changes;
+mod directory;
 mod hello;
 mod junk;
 mod lan;
 mod lone;
 mod node;
 mod picture;
+mod rooms;
 mod script;
 mod students;
 mod together;
