@@ -158,6 +158,26 @@ pub enum Verb {
         #[arg(required = true)]
         text: Vec<String>,
     },
+    /// Ask for a private chat, where a dialect has them
+    Chat {
+        /// Whom
+        handle: String,
+    },
+    /// Say yes to what somebody asks for
+    Accept {
+        /// The number that `monitor` and `status` show
+        number: u32,
+    },
+    /// Say no to it
+    Refuse {
+        /// The number that `monitor` and `status` show
+        number: u32,
+    },
+    /// End a private chat
+    Close {
+        /// With whom; none: the newest
+        handle: Option<String>,
+    },
     /// Enter the chat
     Join,
     /// Leave the chat; the node goes on

@@ -8,8 +8,8 @@ use crate::model::answer::UserView;
 use crate::model::history::Entry;
 use crate::model::text::harmless;
 use crate::model::{
-    Answer, Direction, PeerView, Receipt, Report, SettingView, Stamped, Status, TransferState,
-    Wall, What,
+    Answer, ChatState, Direction, PeerView, Receipt, Report, SettingView, Stamped, Status,
+    TransferState, Wall, What,
 };
 
 /// An answer in lines; empty where there is nothing to say.
@@ -109,6 +109,14 @@ fn happened(what: &What) -> Option<String> {
         What::Session { handle, dialect, .. } => format!("no {dialect} session with {handle}"),
         What::PeerBack { handle, .. } => format!("{handle} is back"),
         What::PeerRenamed { handle, old, .. } => format!("{old} is now {handle}"),
+        What::Chat { number, handle, state, reason, .. } => match state {
+            ChatState::Asking => format!("{handle} is asked for a private chat"),
+            ChatState::Asked => format!("{handle} asks for a private chat: accept {number}?"),
+            ChatState::Open => format!("private chat with {handle}"),
+            ChatState::Over => {
+                format!("no private chat with {handle}: {}", reason.as_deref().unwrap_or_default())
+            }
+        },
         What::Transfer { direction, handle, name, done, size, state, reason, .. } => {
             let way = match direction {
                 Direction::In => "from",

@@ -85,6 +85,10 @@ pub fn parse(line: &str) -> Result<Typed, Mistake> {
     let command = match row.name {
         "JOIN" => nothing_more(row, rest, Command::Join {})?,
         "LEAVE" => nothing_more(row, rest, Command::Leave {})?,
+        // as the directory's own program has it
+        "BACK" if word.eq_ignore_ascii_case("/back") => {
+            nothing_more(row, rest, Command::Close { handle: None })?
+        }
         "BACK" => nothing_more(row, rest, Command::SetPresence { away: false, text: None })?,
         "STATUS" => nothing_more(row, rest, Command::Status {})?,
         "QUIT" => {
@@ -129,6 +133,11 @@ pub fn parse(line: &str) -> Result<Typed, Mistake> {
             Command::SetAutoreply { text: String::new() }
         }
         "AUTOREPLY" => Command::SetAutoreply { text: reply_text(row, unquoted(rest.trim_end()))? },
+        "CHAT" => Command::Chat { handle: one_word(row, rest)? },
+        "ACCEPT" => Command::Accept { number: number(row, rest)? },
+        "REFUSE" => Command::Refuse { number: number(row, rest)? },
+        "CLOSE" if rest.is_empty() => Command::Close { handle: None },
+        "CLOSE" => Command::Close { handle: Some(one_word(row, rest)?) },
         "BLOCK" => Command::Block { handle: one_word(row, rest)? },
         "UNBLOCK" => Command::Unblock { handle: one_word(row, rest)? },
         "CONFIG" if split_word(rest).0.eq_ignore_ascii_case("width") => {
@@ -211,6 +220,18 @@ fn one_word(row: &'static Row, rest: &str) -> Result<String, Mistake> {
         (word, "") => Ok(word.into()),
         (_, more) => Err(Mistake::Extra { row, found: more.into() }),
     }
+}
+
+/// What somebody's asking is named by; `#3` is 3.
+fn number(row: &'static Row, rest: &str) -> Result<u32, Mistake> {
+    if rest.is_empty() {
+        return Err(Mistake::Missing { row, what: "a number" });
+    }
+    let word = rest.trim_end();
+    word.strip_prefix('#').unwrap_or(word).parse().map_err(|_| Mistake::Bad {
+        row,
+        reason: "the number is in the line that says who asks, and in STATUS".into(),
+    })
 }
 
 fn handle(row: &'static Row, rest: &str) -> Result<String, Mistake> {
@@ -467,6 +488,12 @@ mod tests {
             ("away", away(None)),
             ("away at lunch", away(Some("at lunch"))),
             ("back", back.clone()),
+            ("/back", Command::Close { handle: None }),
+            ("chat anna", Command::Chat { handle: "anna".into() }),
+            ("accept 3", Command::Accept { number: 3 }),
+            ("Refuse #4 ", Command::Refuse { number: 4 }),
+            ("close", Command::Close { handle: None }),
+            ("close anna@room", Command::Close { handle: Some("anna@room".into()) }),
             ("handle anna-2", Command::SetHandle { handle: "anna-2".into() }),
             ("autoreply \"Bin weg\"", Command::SetAutoreply { text: "Bin weg".into() }),
             ("autoreply off", Command::SetAutoreply { text: String::new() }),
@@ -520,6 +547,10 @@ mod tests {
             ("msg ,", "MSG needs a handle: MSG anna hello"),
             ("all", "ALL needs a text: ALL lunch is ready"),
             ("img anna \"\"", "IMG needs a file: IMG anna ~/cat.png"),
+            ("accept", "ACCEPT needs a number: ACCEPT 3"),
+            ("chat", "CHAT needs a handle: CHAT anna"),
+            ("close a b", "CLOSE does not take \"b\": CLOSE [<handle>]"),
+            ("refuse anna", "REFUSE: the number is in the line that says who asks, and in STATUS"),
             ("block", "BLOCK needs a handle: BLOCK mallory"),
             ("block a b", "BLOCK does not take \"b\": BLOCK <handle>"),
             ("join now", "JOIN does not take \"now\": JOIN"),

@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Files, Hello, History, Keep, Slcp, WhenFull};
+use crate::config::{Directory, Files, Hello, History, Keep, Room, Slcp, WhenFull};
 
 const FILE: &str = "/etc/chat/config.toml";
 
@@ -274,6 +274,23 @@ fn the_shipped_file_names_every_key_with_its_default() {
             web_ports: vec![1],
             web_address: [0; 4].into(),
         },
+        room: Room {
+            enabled: true,
+            server: false,
+            port: 1,
+            connect: Some("1.2.3.4:5".parse().unwrap()),
+            discover: true,
+            chat_port: 2_000,
+        },
+        directory: Directory {
+            enabled: true,
+            server: false,
+            port: 1,
+            connect: Some("1.2.3.4:5".parse().unwrap()),
+            chat_port: 2,
+            loopback: true,
+        },
+        auto_accept: vec!["x".into()],
     };
     let mut notes = Vec::new();
     apply(&active, Path::new(FILE), None, &mut settings, &mut notes).unwrap();

@@ -65,6 +65,8 @@ impl Sources {
     pub fn load(&self, kept: &Kept) -> Loaded {
         let mut settings = Settings { imagepath: self.images.clone(), ..Settings::default() };
         settings.hello.enabled = self.appliance;
+        settings.room.enabled = self.appliance;
+        settings.directory.enabled = self.appliance;
         let mut loaded =
             Loaded { settings, notes: Vec::new(), unusable: false, no_such_user: None };
         let etc = self.root.join("etc/klatsch");

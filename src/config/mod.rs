@@ -11,7 +11,7 @@ pub mod rows;
 pub mod serial;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,12 @@ pub struct Settings {
     pub slcp: Slcp,
     /// The hello chat.
     pub hello: Hello,
+    /// The room.
+    pub room: Room,
+    /// The directory.
+    pub directory: Directory,
+    /// Whose requests (private chats) are accepted unasked: handles, or `*` for everyone's.
+    pub auto_accept: Vec<String>,
 }
 
 /// One of the box's own users.
@@ -109,6 +115,40 @@ pub struct Hello {
     pub web_address: Ipv4Addr,
 }
 
+/// The room's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Room {
+    /// On or off.
+    pub enabled: bool,
+    /// Whether we are a server.
+    pub server: bool,
+    /// The server's TCP port.
+    pub port: u16,
+    /// Another's server that our users register at.
+    pub connect: Option<SocketAddrV4>,
+    /// Whether to look for a server at the addresses of peers.
+    pub discover: bool,
+    /// Private chats: each user has a port from here on.
+    pub chat_port: u16,
+}
+
+/// The directory's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Directory {
+    /// On or off.
+    pub enabled: bool,
+    /// Whether we are a server.
+    pub server: bool,
+    /// The server's UDP port.
+    pub port: u16,
+    /// Another's server that our users log in at.
+    pub connect: Option<SocketAddrV4>,
+    /// The TCP port of chats.
+    pub chat_port: u16,
+    /// Whether chats are taken on 127.0.0.1 too.
+    pub loopback: bool,
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -142,6 +182,23 @@ impl Default for Settings {
                 web_ports: vec![8000, 8080],
                 web_address: Ipv4Addr::LOCALHOST,
             },
+            room: Room {
+                enabled: false,
+                server: true,
+                port: 9000,
+                connect: None,
+                discover: false,
+                chat_port: 9001,
+            },
+            directory: Directory {
+                enabled: false,
+                server: true,
+                port: 5000,
+                connect: None,
+                chat_port: 5001,
+                loopback: false,
+            },
+            auto_accept: Vec::new(),
         }
     }
 }

@@ -115,6 +115,7 @@ fn status() -> Status {
             address: "192.168.1.5".into(),
             broadcast: "192.168.1.255".into(),
         }],
+        chats: Vec::new(),
         peers: 2,
         socket: "/run/klatsch/control".into(),
         state: "/var/lib/klatsch".into(),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::machine::{InterfaceView, Report};
-use super::{Delivery, Dialect, EntryId, Handle, PeerId, Presence, Trust, Wall};
+use super::{ChatState, Delivery, Dialect, EntryId, Handle, PeerId, Presence, Trust, Wall};
 
 /// The answer to a [`crate::command::Command`] that was carried out.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,6 +137,23 @@ pub struct LinkView {
     pub broadcast: String,
 }
 
+/// A private chat, open or asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatView {
+    /// What ACCEPT and REFUSE name it by.
+    pub number: u32,
+    /// Whose of the node's users it is.
+    pub user: Handle,
+    /// With whom.
+    pub peer: PeerId,
+    /// His handle.
+    pub handle: String,
+    /// In which dialect.
+    pub dialect: Dialect,
+    /// How it stands.
+    pub state: ChatState,
+}
+
 /// One dialect's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DialectView {
@@ -171,6 +188,8 @@ pub struct Status {
     pub dialects: Vec<DialectView>,
     /// Interfaces in use.
     pub links: Vec<LinkView>,
+    /// Private chats, open or asked for.
+    pub chats: Vec<ChatView>,
     /// Peers present.
     pub peers: u32,
     /// Path of the control socket.

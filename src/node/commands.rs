@@ -74,6 +74,10 @@ impl Node {
             Command::RemoveUser { handle } => self.remove_user(now, &handle),
             Command::Config { key, value } => self.config(now, key, value),
             Command::SetForm { handle, form } => self.set_form(&handle, form),
+            Command::Chat { handle } => self.chat(now, id, &handle),
+            Command::Accept { number } => self.decide_chat(now, id, number, true),
+            Command::Refuse { number } => self.decide_chat(now, id, number, false),
+            Command::Close { handle } => self.close(now, id, handle.as_deref()),
             Command::Shared {} => Ok(Answer::Shared(self.shared())),
             Command::Doctor {}
             | Command::Network {}
@@ -117,6 +121,7 @@ impl Node {
             users: self.users.iter().map(|(_, u)| u.view()).collect(),
             dialects: self.dialect_views(),
             links: self.links.iter().map(link).collect(),
+            chats: self.chat_views(),
             peers: u32::try_from(self.roster.here().count() + alone).unwrap_or(u32::MAX),
             imagepath: self.settings.imagepath.display().to_string(),
             ..self.about.clone()
@@ -259,7 +264,8 @@ impl Node {
             Target::Foreign(id) => self.foreigners.get(*id),
             _ => None,
         };
-        match targets.iter().find_map(foreign) {
+        let shared = |f: &&Foreigner| f.dialect == Dialect::Hello;
+        match targets.iter().filter_map(foreign).find(shared) {
             Some(f) => {
                 let (who, dialect) = (&f.handle, f.dialect);
                 Err(Refusal::Failed {
@@ -290,7 +296,7 @@ impl Node {
         }
     }
 
-    fn must_be_joined(&self, id: UserId) -> Result<(), Refusal> {
+    pub(super) fn must_be_joined(&self, id: UserId) -> Result<(), Refusal> {
         match self.users.get(id) {
             Some(user) if !user.joined => {
                 Err(Refusal::NotJoined { handle: user.handle.to_string() })
@@ -319,6 +325,8 @@ impl Node {
                 let foreign = self.foreigners.all();
                 let foreign = foreign.filter(|f| !self.is_blocked(f.handle.as_str()));
                 let heard = foreign.filter(|f| f.session || self.twin(f).is_none());
+                // the directory has no chat of everyone
+                let heard = heard.filter(|f| f.dialect != Dialect::Directory);
                 targets.extend(heard.map(|f| Target::Foreign(f.id)));
                 let locals = self.users.iter().filter(|(id, u)| *id != asking && u.joined);
                 targets.extend(locals.map(|(id, _)| Target::Local(id)));
@@ -413,7 +421,13 @@ impl Node {
         self.foreigners.called(handle).filter(fits).collect()
     }
 
-    fn set_presence(&mut self, now: Now, id: UserId, away: bool, text: Option<String>) -> Answered {
+    pub(super) fn set_presence(
+        &mut self,
+        now: Now,
+        id: UserId,
+        away: bool,
+        text: Option<String>,
+    ) -> Answered {
         if let Some(text) = &text {
             fits_autoreply(text)?;
         }
@@ -597,6 +611,9 @@ impl Node {
             self.set_presence(now, first, away, None)?;
             return Ok(self.shown(row));
         }
+        if row.key == "room.connect" {
+            self.room_connect(now, changed.room.connect)?;
+        }
         self.apply(now, changed);
         let value = row.get(&self.settings);
         self.kept.set.insert(row.key.into(), value.clone());
@@ -615,8 +632,9 @@ impl Node {
         let broadcast = settings.slcp.broadcast.clone();
         self.slcp_do(|m| m.set_live(broadcast, announce));
         self.roster.set_announce(announce);
-        self.settings = settings;
+        let old = std::mem::replace(&mut self.settings, settings);
         self.switch_dialects(now);
+        self.follow_room(now, old.room.connect);
         let keep = self.outbox_keep();
         self.outbox.reckon(keep);
         self.set_links(now, self.all_links.clone());

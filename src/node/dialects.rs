@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::Node;
 use super::io::{Action, Input, Ticket};
 use crate::dialect::heard::Out;
-use crate::dialect::hello;
+use crate::dialect::{directory, hello, room};
 use crate::model::answer::DialectView;
 use crate::model::history::{Body, Entry, Found, Query, Reader};
 use crate::model::net::ACCEPTED;
@@ -21,6 +21,8 @@ pub(super) const OWN_TICKET: Ticket = Ticket(0);
 #[derive(Default)]
 pub(super) struct Dialects {
     pub(super) hello: Option<hello::machine::Machine>,
+    pub(super) room: Option<room::Machine>,
+    pub(super) directory: Option<directory::Machine>,
     /// Why a dialect's port is not open.
     pub(super) troubles: BTreeMap<Dialect, String>,
     /// Whose the streams are that the driver accepted, as far as they are not SLCP's.
@@ -29,18 +31,35 @@ pub(super) struct Dialects {
 
 impl Dialects {
     pub(super) fn wake_at(&self) -> Option<Millis> {
-        self.hello.as_ref().and_then(hello::machine::Machine::wake_at)
+        let wakes = [
+            self.hello.as_ref().and_then(hello::machine::Machine::wake_at),
+            self.room.as_ref().and_then(room::Machine::wake_at),
+            self.directory.as_ref().and_then(directory::Machine::wake_at),
+        ];
+        wakes.into_iter().flatten().min()
     }
 
     pub(super) fn tick(&mut self, now: Now) {
         if let Some(machine) = &mut self.hello {
             machine.tick(now);
         }
+        if let Some(machine) = &mut self.room {
+            machine.tick(now.mono);
+        }
+        if let Some(machine) = &mut self.directory {
+            machine.tick(now.mono);
+        }
     }
 
     pub(super) fn set_links(&mut self, now: Now, links: Vec<Link>) {
         if let Some(machine) = &mut self.hello {
-            machine.set_links(now, links);
+            machine.set_links(now, links.clone());
+        }
+        if let Some(machine) = &mut self.room {
+            machine.set_links(now.mono, links.clone());
+        }
+        if let Some(machine) = &mut self.directory {
+            machine.set_links(now.mono, links);
         }
     }
 
@@ -48,11 +67,23 @@ impl Dialects {
         if let Some(machine) = &mut self.hello {
             machine.goodbye(now);
         }
+        if let Some(machine) = &mut self.room {
+            machine.goodbye();
+        }
+        if let Some(machine) = &mut self.directory {
+            machine.goodbye();
+        }
     }
 
     fn poll(&mut self) -> Option<(Dialect, Out)> {
-        let out = self.hello.as_mut().and_then(hello::machine::Machine::poll);
-        out.map(|out| (Dialect::Hello, out))
+        if let Some(out) = self.hello.as_mut().and_then(hello::machine::Machine::poll) {
+            return Some((Dialect::Hello, out));
+        }
+        if let Some(out) = self.room.as_mut().and_then(room::Machine::poll) {
+            return Some((Dialect::Room, out));
+        }
+        let out = self.directory.as_mut().and_then(directory::Machine::poll);
+        out.map(|out| (Dialect::Directory, out))
     }
 
     /// Whose an input is. Machines mark what they open with their number in the top byte.
@@ -99,6 +130,8 @@ impl Node {
         }
         match whose {
             Dialect::Hello => self.hello_network(now, input),
+            Dialect::Room => self.room_network(now.mono, input),
+            Dialect::Directory => self.directory_network(now.mono, input),
             _ => self.slcp_network(now, input),
         }
     }
@@ -146,6 +179,7 @@ impl Node {
 
     /// Starts and ends machines as the settings have it.
     pub(super) fn switch_dialects(&mut self, now: Now) {
+        self.begin_chats(now);
         match (self.settings.hello.enabled, self.dialects.hello.is_some()) {
             (true, false) => {
                 let setup = self.hello_setup();
@@ -177,6 +211,7 @@ impl Node {
         if let Some(machine) = &mut self.dialects.hello {
             machine.set_live(now, setup);
         }
+        self.tell_chats_of_us(now);
     }
 
     fn hello_setup(&self) -> hello::machine::Setup {
@@ -237,6 +272,15 @@ impl Node {
             port: self.settings.hello.port,
             reason: trouble.cloned(),
         };
-        vec![slcp, hello]
+        let (room, directory) = (&self.settings.room, &self.settings.directory);
+        let other = |name: Dialect, runs: bool, port: u16| DialectView {
+            name,
+            on: runs && !self.dialects.troubles.contains_key(&name),
+            port,
+            reason: self.dialects.troubles.get(&name).cloned(),
+        };
+        let room = other(Dialect::Room, self.dialects.room.is_some(), room.port);
+        let runs = self.dialects.directory.is_some();
+        vec![slcp, hello, room, other(Dialect::Directory, runs, directory.port)]
     }
 }

@@ -4,10 +4,12 @@
 //! One file each: `roster` (who is on the LAN), `known` (who was), `users` (our own), `contest`
 //! (handles that the node chose and others bear too), `delivery` (texts in, and what becomes of
 //! what went out), `outgoing` (texts out), `outbox` (texts that wait), `transfer` (images),
-//! `dialects` (the machines of hello, room and directory), `foreign` (who is met by them),
+//! `dialects` (the machines of hello, room and directory), `foreign` (who is met by them), `chats`
+//! (private chats in room and directory),
 //! `history` (what is kept), `recall` (what is asked of it), `commands` (what people ask for),
 //! `io` (the contract).
 
+mod chats;
 mod commands;
 mod contest;
 mod delivery;
@@ -35,6 +37,7 @@ use crate::model::{
     UserId, What,
 };
 
+use chats::Chats;
 use contest::Contests;
 use delivery::Deliveries;
 use dialects::Dialects;
@@ -100,6 +103,7 @@ pub struct Node {
     slcp_trouble: Option<String>,
     dialects: Dialects,
     foreigners: Foreigners,
+    chats: Chats,
     deliveries: Deliveries,
     transfers: Transfers,
     keeping: Keeping,
@@ -156,6 +160,7 @@ impl Node {
             slcp_trouble: None,
             dialects: Dialects::default(),
             foreigners: Foreigners::default(),
+            chats: Chats::default(),
             deliveries: Deliveries::default(),
             transfers: Transfers::default(),
             keeping: Keeping::new(birth.remembered.last_order),
@@ -509,6 +514,7 @@ impl Node {
                     self.tell(now, None, what);
                 }
                 self.outbox.touch(&key);
+                self.offer_room(now, *addr.ip());
                 if heard {
                     self.seen(now, id);
                 }

@@ -388,7 +388,11 @@ impl Node {
     fn too_long(&self, user: UserId, targets: &[Target], text: &str) -> Option<usize> {
         if targets.iter().any(|t| matches!(t, Target::Foreign(_))) {
             let said = self.as_shared(user, text);
-            if let Some(Err(limit)) = self.dialects.hello.as_ref().map(|m| m.fits(&said)) {
+            let hello =
+                self.dialects.hello.as_ref().filter(|_| {
+                    targets.iter().any(|t| self.dialect_of(Some(*t)) == Dialect::Hello)
+                });
+            if let Some(Err(limit)) = hello.map(|m| m.fits(&said)) {
                 return Some(limit);
             }
         }
@@ -417,7 +421,8 @@ impl Node {
             self.tell(now, Some(job.from.clone()), what);
             made.extend(self.say_in_shared_chats(now, &job, durable).into_iter().map(Made::Tag));
         }
-        for leg in job.legs.iter().filter(|leg| !matches!(leg.target, Target::Foreign(_))) {
+        let shared = |leg: &&Leg| job.lobby.is_some() && matches!(leg.target, Target::Foreign(_));
+        for leg in job.legs.iter().filter(|leg| !shared(leg)) {
             if self.deliveries.pending.len() >= MAX_PENDING {
                 // what was handed over gives room, and its receipt is made before it is forgotten
                 self.settle(now);
@@ -439,12 +444,13 @@ impl Node {
     /// Says what is for the lobby in the shared chats of other dialects, once each; the tags of
     /// those who are there.
     fn say_in_shared_chats(&mut self, now: Now, job: &TextJob, durable: &Durable) -> Vec<u64> {
-        let mut there = Vec::new();
+        let (mut there, mut room) = (Vec::new(), Vec::new());
         for leg in &job.legs {
             let Target::Foreign(id) = leg.target else { continue };
             let tag = self.deliveries.add(self.pending(job, leg, durable));
-            match self.foreigners.get(id).map(|f| *f.contact.at.ip()) {
-                Some(ip) => there.push((tag, ip)),
+            match self.foreigners.get(id).map(|f| (f.dialect, *f.contact.at.ip())) {
+                Some((Dialect::Room, _)) => room.push(tag),
+                Some((_, ip)) => there.push((tag, ip)),
                 None => {
                     let why = "it is not here any more".to_owned();
                     self.set_state(now, tag, Delivery::Failed, Some(why));
@@ -456,7 +462,8 @@ impl Node {
             Some(machine) if machine.fits(&said).is_ok() => machine.say(now, &said, &there),
             _ => {}
         }
-        there.into_iter().map(|(tag, _)| tag).collect()
+        self.say_in_room(now, job.user, &job.text, &room);
+        there.into_iter().map(|(tag, _)| tag).chain(room).collect()
     }
 
     /// A text as it stands in a chat that knows one peer per node: others than the box's own user
@@ -577,8 +584,12 @@ impl Node {
                     }
                 }
             }
-            // a foreigner's leaves with all that is said in its chat
-            (Target::Absent(_) | Target::Foreign(_), Way::Now) => Made::Receipt(waiting(
+            (Target::Foreign(id), Way::Now) => {
+                let tag = self.deliveries.add(pending);
+                self.send_foreign(now, tag, job.user, id, &job.text);
+                Made::Tag(tag)
+            }
+            (Target::Absent(_), Way::Now) => Made::Receipt(waiting(
                 Fate {
                     entry: leg.entry,
                     user: None,
