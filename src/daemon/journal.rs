@@ -55,6 +55,9 @@ pub(super) fn event(event: &Event) {
         What::Session { peer, handle, dialect, stands } => {
             log::debug!(event = "session", user, peer:%, handle, dialect:%, stands; "a session with {handle}");
         }
+        What::Chat { peer, handle, dialect, state, .. } => {
+            log::debug!(event = "chat", user, peer:%, handle, dialect:%, state:?; "a chat with {handle}");
+        }
         What::Message { id, peer, dialect, direction, .. } => {
             log::debug!(event = "message", user, id:%, peer:%, dialect:%, direction:?; "a message");
         }
