@@ -128,7 +128,7 @@ pub enum Verb {
     },
     /// Write out all that is kept, one JSON value per line
     Export {
-        /// As the directory chat's messages.txt has it: [H:M]who: what
+        /// As the directory chat's messages.txt has it: `[H:M]who: what`
         #[arg(long, conflicts_with = "json")]
         messages_txt: bool,
         /// Only what was said with this one, or in #lobby

@@ -540,6 +540,41 @@ mod tests {
     }
 
     #[test]
+    fn history_and_forget_in_all_their_shapes() {
+        let history = |with: Option<&str>, limit, before| Command::History {
+            with: with.map(Into::into),
+            before,
+            limit,
+        };
+        for (line, wanted) in [
+            ("history", history(None, None, None)),
+            ("history 50", history(None, Some(50), None)),
+            ("history anna", history(Some("anna"), None, None)),
+            ("history anna 50", history(Some("anna"), Some(50), None)),
+            ("history 007 50", history(Some("007"), Some(50), None)),
+            ("log #lobby before #17", history(Some("#lobby"), None, Some(17))),
+            ("history 5 before 17", history(None, Some(5), Some(17))),
+            ("history before", history(Some("before"), None, None)),
+        ] {
+            assert_eq!(command(line), wanted, "{line}");
+        }
+        let forget = |entry, with: Option<&str>, all| Command::Delete {
+            entry,
+            with: with.map(Into::into),
+            all,
+        };
+        assert_eq!(command("forget anna"), forget(None, Some("anna"), false));
+        assert_eq!(command("forget entry #17"), forget(Some(17), None, false));
+        assert_eq!(command("FORGET ALL"), forget(None, None, true));
+        for line in ["forget", "forget entry", "forget entry x", "forget anna bob", "search "] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        for line in ["history anna bob", "history anna 5 6", "history before x"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
     fn a_mistake_says_what_to_type() {
         for (line, said) in [
             ("MSG", "MSG needs a handle: MSG anna hello"),

@@ -294,7 +294,7 @@ impl Paint {
                 Health::Unknown => self.dim(&line),
                 Health::Warning | Health::Wrong => self.sgr("31", &line),
             });
-            lines.extend(f.advice.iter().map(|a| format!("{:20}-> {}", "", harmless(a))));
+            lines.extend(f.advice.iter().map(|a| format!("{:9}-> {}", "", harmless(a))));
         }
         lines.push(match report.healthy {
             true => "nothing is wrong that can be seen from here".into(),
