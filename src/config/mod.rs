@@ -7,6 +7,7 @@ mod foreign;
 pub mod kept;
 pub mod layers;
 pub mod rows;
+pub mod web;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -18,6 +19,7 @@ use crate::model::Handle;
 
 pub use file::Note;
 pub use layers::{Loaded, Sources};
+pub use web::Web;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +44,8 @@ pub struct Settings {
     pub socket: Option<PathBuf>,
     /// SLCP.
     pub slcp: Slcp,
+    /// The page.
+    pub web: Web,
 }
 
 /// One of the box's own users.
@@ -93,6 +97,7 @@ impl Default for Settings {
                 announce: 60,
                 image_port: 6000,
             },
+            web: Web::default(),
         }
     }
 }

@@ -38,6 +38,13 @@ fn values_one_past_their_bounds_change_nothing() {
         ("interfaces", "eth0, wlan0", "a/b"),
         ("slcp.broadcast", "255.255.255.255", "256.1.1.1"),
         ("handle", "anna", "an na"),
+        ("web.guests", "31", "32"),
+        ("web.stay", "10080", "10081"),
+        ("web.upload", "1G", "1073741825"),
+        ("web.quota", "1M", "1048575"),
+        ("web.listen", "::1", "localhost"),
+        ("web.names", "chat.lan", "chat/lan"),
+        ("web.pin", "x", "x y"),
     ] {
         let mut s = Settings::default();
         set(&mut s, key, good).unwrap();
@@ -52,6 +59,10 @@ fn values_one_past_their_bounds_change_nothing() {
     let eths = |n: usize| (0..n).map(|i| format!("eth{i}")).collect::<Vec<_>>().join(",");
     set(&mut s, "interfaces", &eths(MAX_INTERFACES)).unwrap();
     assert!(set(&mut s, "interfaces", &eths(MAX_INTERFACES + 1)).is_err());
+    set(&mut s, "web.pin", &"x".repeat(web::MAX_PIN)).unwrap();
+    assert!(set(&mut s, "web.pin", &"x".repeat(web::MAX_PIN + 1)).is_err());
+    set(&mut s, "web.names", &many(web::MAX_NAMES)).unwrap();
+    assert!(set(&mut s, "web.names", &many(web::MAX_NAMES + 1)).is_err());
     set(&mut s, "slcp.broadcast", &many(MAX_BROADCAST)).unwrap();
     assert!(set(&mut s, "slcp.broadcast", &many(MAX_BROADCAST + 1)).is_err());
 }

@@ -21,7 +21,7 @@ use crate::model::{
     Answer, Bind, IoError, Millis, Net, Now, Refusal, SocketId, StreamId, Trouble, Wall, What,
 };
 use crate::node::Node;
-use crate::node::io::{Action, FileId, FileOp, Input, Ticket};
+use crate::node::io::{Action, FileDone, FileId, FileOp, Input, Ticket};
 use crate::store::files::{Files, Told};
 
 /// Inputs that may wait for the loop; a driver beyond waits, and with it the network.
@@ -74,6 +74,7 @@ enum Woken {
     Accepted(tcp::Accepted),
     Call(Call),
     File(Told),
+    PageFile(FileId, FileOp),
     Signal(Signal),
     Time,
     Quit,
@@ -150,7 +151,8 @@ impl Driver {
                 Woken::Input(input) => self.feed(input),
                 Woken::Accepted(accepted) => self.accept(accepted),
                 Woken::Call(call) => self.call(call),
-                Woken::File((file, result)) => self.feed(Input::File(file, result)),
+                Woken::File((file, result)) => self.file_done(file, result),
+                Woken::PageFile(file, op) => self.page_file(file, op),
                 Woken::Signal(Signal::Hangup) if daemon => self.reload(&reload),
                 Woken::Signal(_) | Woken::Quit => break,
             }
@@ -173,6 +175,9 @@ impl Driver {
         let accepted = async { self.accepted.1.recv().await.map_or(Woken::Quit, Woken::Accepted) };
         let call = async { calls.recv().await.map_or(Woken::Quit, Woken::Call) };
         let file = async { files.recv().await.map_or(Woken::Quit, Woken::File) };
+        let page = self.hub.file_operations();
+        let page =
+            async { page.recv().await.map_or(Woken::Quit, |(file, op)| Woken::PageFile(file, op)) };
         let signal = async { signals.recv().await.map_or(Woken::Quit, Woken::Signal) };
         let time = async {
             timer.await;
@@ -186,7 +191,7 @@ impl Driver {
             }
         };
         // the first that is ready wins: what ends us, then answers, then the network
-        or(or(or(quit, signal), or(time, call)), or(file, or(accepted, input))).await
+        or(or(or(quit, signal), or(time, call)), or(or(file, page), or(accepted, input))).await
     }
 
     fn wake_at(&self) -> Option<Millis> {
@@ -253,6 +258,19 @@ impl Driver {
                 }
             }
             Action::Show { path, .. } => show(&path),
+        }
+    }
+
+    fn file_done(&mut self, file: FileId, result: Result<FileDone, IoError>) {
+        if let Some((file, result)) = self.hub.file_done(file, result) {
+            self.feed(Input::File(file, result));
+        }
+    }
+
+    /// An operation with a file of the page.
+    fn page_file(&mut self, file: FileId, op: FileOp) {
+        if let Err(error) = self.files.submit(file, op) {
+            self.hub.file_done(file, Err(error));
         }
     }
 

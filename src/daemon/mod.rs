@@ -12,6 +12,7 @@ mod tcp;
 mod terminal;
 mod udp;
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -27,6 +28,7 @@ use crate::model::history::Remembered;
 use crate::model::{Answer, Event, Handle, IoError, Status, Wall, What};
 use crate::node::{self, Birth, Node};
 use crate::store::files::Files;
+use crate::web;
 
 use driver::Driver;
 use place::{Claim, Held, Place, State, Surroundings};
@@ -191,6 +193,7 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     };
     let socket =
         socket.map_err(|e| format!("{}: {}", grounds.place.socket.display(), IoError::from(e)))?;
+    let page = open_page(&mut grounds);
     let epoch = fastrand::u64(..);
     let (hub, calls) = Hub::new(epoch);
     let asks_handle = start.terminal
@@ -239,6 +242,7 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
             socket.path().display()
         );
     }
+    let site = begin_page(&grounds, page, &hub, &executor);
     let driver = Driver::new(node, Rc::clone(&executor), Rc::clone(&hub), files, keeper);
     let reload = driver::Reload { sources: grounds.sources.clone() };
     let quit = async_channel::bounded::<()>(1);
@@ -272,10 +276,53 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
             }
         })
         .await;
+    if let Some(site) = site {
+        site.save();
+    }
     drop(socket);
     drop(grounds.held.take());
     drop(grounds.state.take());
     code
+}
+
+/// The page's listener, if it is wanted and can be had.
+fn open_page(grounds: &mut Grounds) -> Option<TcpListener> {
+    let set = &grounds.settings.web;
+    if !set.enabled {
+        return None;
+    }
+    match web::listener(set) {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            let (port, error) = (set.port, IoError::from(error));
+            grounds
+                .notes
+                .push(format!("the page's port {port} cannot be opened ({error}): web.port"));
+            None
+        }
+    }
+}
+
+fn begin_page(
+    grounds: &Grounds,
+    listener: Option<TcpListener>,
+    hub: &Rc<Hub>,
+    executor: &Rc<LocalExecutor<'static>>,
+) -> Option<Rc<web::site::Site>> {
+    let listener = listener?;
+    let port = listener.local_addr().ok()?.port();
+    let (restart, _) = async_channel::bounded(1);
+    let site = web::site::Site::new(web::site::Ground {
+        hub: Rc::clone(hub),
+        folder: grounds.state.as_ref().map(|state| state.path.clone()),
+        port,
+        settings: grounds.settings.clone(),
+        host: nix::unistd::gethostname().ok()?.into_string().unwrap_or_default(),
+        restart,
+    });
+    log::info!("the page is served at port {port}");
+    web::serve(listener, executor, &site);
+    Some(site)
 }
 
 /// A handle to offer that nobody on the LAN bears, as far as can be heard in a moment.

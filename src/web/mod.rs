@@ -1,0 +1,65 @@
+//! The page: anyone with a browser on the LAN is in the chat.
+//!
+//! `server` bounds connections; `site` finds what a request is for and who asks; `door` lets
+//! guests come and go; `calls` are the control interface's methods, `events` its stream;
+//! `uploads` and `files` carry files; `plain` is the page without scripts; `operator` and
+//! `metrics` are for who runs the box. `assets` are the page's own files, built in. Pure parts:
+//! `http` (heads), `gate` (PINs and floods), `guests`, `shelf`, `qr`, `reply`.
+
+// An error here is the answer to a request, sent at once: nothing is gained by boxing it.
+#![allow(clippy::result_large_err)]
+
+pub mod assets;
+pub mod calls;
+mod door;
+mod events;
+mod files;
+pub mod gate;
+pub mod guests;
+pub mod http;
+mod metrics;
+pub mod operator;
+pub mod plain;
+pub mod qr;
+pub mod reply;
+pub mod server;
+pub mod shelf;
+pub mod site;
+mod uploads;
+
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+
+use smol::LocalExecutor;
+
+use crate::config::Web;
+use site::Site;
+
+/// Ports that are tried when the first is taken.
+const TRIES: u16 = 15;
+
+/// The page's listener: the one that systemd opened (`FileDescriptorName=web`), else one made as
+/// the settings say.
+///
+/// # Errors
+/// As `bind(2)` has them.
+pub fn listener(set: &Web) -> io::Result<TcpListener> {
+    match crate::control::socket::inherited("web") {
+        Some(fd) => Ok(TcpListener::from(fd)),
+        None => server::listen(set.listen, set.port, TRIES),
+    }
+}
+
+/// Begins to serve.
+pub fn serve(listener: TcpListener, executor: &Rc<LocalExecutor<'static>>, site: &Rc<Site>) {
+    executor.spawn(Rc::clone(site).follow()).detach();
+    executor.spawn(door::tend(Rc::clone(site))).detach();
+    let serving = server::serve(listener, Rc::clone(executor), Rc::clone(site));
+    executor
+        .spawn(async move {
+            let error = serving.await;
+            log::error!("web: {error}: the page is not served any more");
+        })
+        .detach();
+}
