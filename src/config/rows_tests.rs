@@ -30,6 +30,8 @@ fn values_one_past_their_bounds_change_nothing() {
     for (key, good, bad) in [
         ("port", "65535", "65536"),
         ("port", "1", "0"),
+        ("outbox.keep", "60s", "59s"),
+        ("outbox.keep", "365days", "366days"),
         ("slcp.announce", "3600", "3601"),
         ("slcp.announce", "5", "4"),
         ("max-image", "1G", "1073741825"),
@@ -45,6 +47,14 @@ fn values_one_past_their_bounds_change_nothing() {
         ("web.listen", "::1", "localhost"),
         ("web.names", "chat.lan", "chat/lan"),
         ("web.pin", "x", "x y"),
+        ("history.keep", "60s", "59s"),
+        ("history.entries", "10000000", "10000001"),
+        ("history.entries", "100", "99"),
+        ("history.bytes", "1024G", "1025G"),
+        ("history.bytes", "1M", "1023K"),
+        ("files.quota", "4096G", "4097G"),
+        ("files.quota", "1M", "1023K"),
+        ("files.when-full", "Refuse", "newest"),
     ] {
         let mut s = Settings::default();
         set(&mut s, key, good).unwrap();

@@ -13,8 +13,8 @@ use smol::{LocalExecutor, Timer};
 
 use super::ports::{self, Proto};
 use super::signals::{self, Signal};
-use super::{links, tcp, udp};
-use crate::config::{Kept, Sources, kept};
+use super::{clock, links, tcp, udp};
+use crate::config::{Kept, Sources};
 use crate::hub::{Call, Hub};
 use crate::model::net::ACCEPTED;
 use crate::model::{
@@ -22,7 +22,7 @@ use crate::model::{
 };
 use crate::node::Node;
 use crate::node::io::{Action, FileDone, FileId, FileOp, Input, Ticket};
-use crate::store::files::{Files, Told};
+use crate::store::{Rules, Store, Told};
 
 /// Inputs that may wait for the loop; a driver beyond waits, and with it the network.
 const MAX_INPUTS: usize = 256;
@@ -50,10 +50,9 @@ pub(super) struct Driver {
     node: Node,
     executor: Rc<LocalExecutor<'static>>,
     hub: Rc<Hub>,
-    files: Files,
-    keeper: kept::Keeper,
+    store: Store,
     kept: Kept,
-    imagepath: std::path::PathBuf,
+    rules: Rules,
     told: Sender<Input>,
     inputs: Receiver<Input>,
     accepted: (Sender<tcp::Accepted>, Receiver<tcp::Accepted>),
@@ -73,7 +72,7 @@ enum Woken {
     Input(Input),
     Accepted(tcp::Accepted),
     Call(Call),
-    File(Told),
+    Told(Told),
     PageFile(FileId, FileOp),
     Signal(Signal),
     Time,
@@ -85,18 +84,16 @@ impl Driver {
         node: Node,
         executor: Rc<LocalExecutor<'static>>,
         hub: Rc<Hub>,
-        files: Files,
-        keeper: kept::Keeper,
+        store: Store,
     ) -> Driver {
         let (told, inputs) = async_channel::bounded(MAX_INPUTS);
         Driver {
-            imagepath: node.settings().imagepath.clone(),
+            rules: Rules::of(node.settings()),
             kept: node.kept().clone(),
             node,
             executor,
             hub,
-            files,
-            keeper,
+            store,
             told,
             inputs,
             accepted: async_channel::bounded(MAX_INPUTS),
@@ -117,7 +114,7 @@ impl Driver {
     pub(super) async fn run(
         mut self,
         calls: Receiver<Call>,
-        files: Receiver<Told>,
+        store: Receiver<Told>,
         reload: Reload,
         daemon: bool,
         quit: Receiver<()>,
@@ -127,6 +124,9 @@ impl Driver {
             log::warn!("signals cannot be caught: {error}");
         }
         let _links = self.executor.spawn(links::watch(self.told.clone()));
+        let trusted = clock::is_trusted();
+        self.feed(Input::Clock(trusted));
+        let _clock = (!trusted).then(|| self.executor.spawn(clock::watch(self.told.clone())));
         self.feed(Input::Links(links::list()));
         let mut timer = Timer::never();
         let mut timer_at = None;
@@ -142,7 +142,7 @@ impl Driver {
                     None => Timer::never(),
                 };
             }
-            match self.woken(&calls, &files, &signals, &mut timer, &quit).await {
+            match self.woken(&calls, &store, &signals, &mut timer, &quit).await {
                 Woken::Time => {
                     timer_at = None;
                     self.send_unsent();
@@ -151,7 +151,7 @@ impl Driver {
                 Woken::Input(input) => self.feed(input),
                 Woken::Accepted(accepted) => self.accept(accepted),
                 Woken::Call(call) => self.call(call),
-                Woken::File((file, result)) => self.file_done(file, result),
+                Woken::Told(told) => self.told(told),
                 Woken::PageFile(file, op) => self.page_file(file, op),
                 Woken::Signal(Signal::Hangup) if daemon => self.reload(&reload),
                 Woken::Signal(_) | Woken::Quit => break,
@@ -165,7 +165,7 @@ impl Driver {
     async fn woken(
         &self,
         calls: &Receiver<Call>,
-        files: &Receiver<Told>,
+        store: &Receiver<Told>,
         signals: &Receiver<Signal>,
         timer: &mut Timer,
         quit: &Receiver<()>,
@@ -174,7 +174,7 @@ impl Driver {
         let input = async { self.inputs.recv().await.map_or(Woken::Quit, Woken::Input) };
         let accepted = async { self.accepted.1.recv().await.map_or(Woken::Quit, Woken::Accepted) };
         let call = async { calls.recv().await.map_or(Woken::Quit, Woken::Call) };
-        let file = async { files.recv().await.map_or(Woken::Quit, Woken::File) };
+        let told = async { store.recv().await.map_or(Woken::Quit, Woken::Told) };
         let page = self.hub.file_operations();
         let page =
             async { page.recv().await.map_or(Woken::Quit, |(file, op)| Woken::PageFile(file, op)) };
@@ -191,7 +191,7 @@ impl Driver {
             }
         };
         // the first that is ready wins: what ends us, then answers, then the network
-        or(or(or(quit, signal), or(time, call)), or(or(file, page), or(accepted, input))).await
+        or(or(or(quit, signal), or(time, call)), or(or(told, page), or(accepted, input))).await
     }
 
     fn wake_at(&self) -> Option<Millis> {
@@ -205,6 +205,10 @@ impl Driver {
     fn feed(&mut self, input: Input) {
         if let Input::Closed(stream, _) = &input {
             self.streams.remove(stream);
+        }
+        if let Input::Clock(trusted) = &input {
+            // Refused only when the thread has ended: then nothing is kept anyway.
+            let _ = self.store.clock(*trusted);
         }
         self.node.handle(now(Instant::now()), input);
     }
@@ -225,17 +229,19 @@ impl Driver {
             Action::Net(net) => self.net(net),
             Action::File(file, op) => {
                 let answered = !matches!(op, FileOp::Discard | FileOp::Close);
-                if let (Err(error), true) = (self.files.submit(file, op), answered) {
+                if let (Err(error), true) = (self.store.file(file, op), answered) {
                     self.at_once.push_back(Input::File(file, Err(error)));
                 }
             }
-            Action::Store { n, .. } => {
-                let error = IoError::new(Trouble::Other, "nothing is kept yet");
-                self.at_once.push_back(Input::Stored(n, Err(error)));
+            Action::Store { n, changes, wanted } => {
+                if let Err(error) = self.store.write(n, changes, wanted) {
+                    self.at_once.push_back(Input::Stored(n, Err(error)));
+                }
             }
-            Action::Query(ticket, _) => {
-                let error = IoError::new(Trouble::Other, "nothing is kept yet");
-                self.at_once.push_back(Input::Found(ticket, Err(error)));
+            Action::Query(ticket, query) => {
+                if let Err(error) = self.store.ask(ticket, query) {
+                    self.at_once.push_back(Input::Found(ticket, Err(error)));
+                }
             }
             Action::Answer(ticket, answer) => {
                 if let Some(reply) = self.answers.remove(&ticket) {
@@ -247,14 +253,12 @@ impl Driver {
                     log::warn!("{text}");
                 }
                 self.hub.tell(event);
-                self.follow_imagepath();
+                self.follow_rules();
             }
             Action::Keep(kept) => {
                 self.kept = *kept;
-                if let Err(error) = self.keeper.keep(&self.kept) {
-                    self.trouble(format!(
-                        "settings cannot be kept ({error}): they end with this run"
-                    ));
+                if let Err(error) = self.store.keep(self.kept.clone()) {
+                    self.trouble(format!("settings cannot be kept: {error}"));
                 }
             }
             Action::Show { path, .. } => show(&path),
@@ -269,16 +273,25 @@ impl Driver {
 
     /// An operation with a file of the page.
     fn page_file(&mut self, file: FileId, op: FileOp) {
-        if let Err(error) = self.files.submit(file, op) {
+        if let Err(error) = self.store.file(file, op) {
             self.hub.file_done(file, Err(error));
         }
     }
 
-    fn follow_imagepath(&mut self) {
-        let path = &self.node.settings().imagepath;
-        if *path != self.imagepath {
-            self.imagepath.clone_from(path);
-            if let Err(error) = self.files.folder(self.imagepath.clone()) {
+    fn told(&mut self, told: Told) {
+        match told {
+            Told::File(file, result) => self.file_done(file, result),
+            Told::Stored(n, result) => self.feed(Input::Stored(n, result)),
+            Told::Found(ticket, result) => self.feed(Input::Found(ticket, result)),
+            Told::Said(text) => self.trouble(text),
+        }
+    }
+
+    fn follow_rules(&mut self) {
+        let rules = Rules::of(self.node.settings());
+        if rules != self.rules {
+            self.rules = rules.clone();
+            if let Err(error) = self.store.rules(rules) {
                 log::warn!("{error}");
             }
         }
@@ -391,7 +404,7 @@ impl Driver {
     fn adopt(&mut self, fd: OwnedFd) -> FileId {
         self.next_file += 1;
         let file = FileId(ACCEPTED | self.next_file);
-        if let Err(error) = self.files.adopt(file, fd) {
+        if let Err(error) = self.store.adopt(file, fd) {
             self.at_once.push_back(Input::File(file, Err(error)));
         }
         file

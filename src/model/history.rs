@@ -62,6 +62,9 @@ pub enum Body {
         width: Option<u32>,
         /// Pixels.
         height: Option<u32>,
+        /// It was removed since, to make room for newer ones.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        gone: bool,
     },
 }
 

@@ -45,8 +45,6 @@ pub const MAX_OUTBOX_PER_PEER: usize = 128;
 pub const MAX_KNOWN: usize = 1_024;
 /// Entries in one page of history.
 pub const MAX_PAGE: u32 = 200;
-/// Recipients of the entries of one page together; the page is shorter where there are more.
-pub const MAX_PAGE_RECIPIENTS: usize = 2 * MAX_PEERS;
 /// Writes to the store that wait to be durable; beyond, what is said is not kept, and that is said.
 pub const MAX_UNKEPT: usize = 4_096;
 /// An SLCP line, terminator included (PROTOCOLS section 1, "at most 512 bytes").
