@@ -101,7 +101,16 @@ impl Hub {
                 let what = format!("{name} is a guest of the page: nobody else acts for a guest");
                 Err(Refusal::Denied { what })
             }
-            _ => self.ask(user, command, file).await,
+            _ => {
+                let mut answer = self.ask(user, command, file).await;
+                if let Ok(Answer::Page(page)) = &mut answer {
+                    let open = |user: &Handle| {
+                        !self.is_private(user.as_str()) && !is_parked(user.as_str())
+                    };
+                    page.entries.retain(|entry| entry.user.as_ref().is_none_or(open));
+                }
+                answer
+            }
         }
     }
 
@@ -192,6 +201,17 @@ impl Hub {
             told.await;
         }
     }
+}
+
+/// The name that a guest's entries wait under while it is away: nobody else can come by it, since
+/// `id` is random.
+pub fn parked(id: &str) -> Handle {
+    Handle::nearest(&format!("~{id}"))
+}
+
+fn is_parked(handle: &str) -> bool {
+    let id = handle.strip_prefix('~').unwrap_or_default();
+    id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// A way to a node, in this process or across its control socket: what a console needs.

@@ -145,8 +145,10 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
             Command::SetForm { handle, form }
         }
         Verb::Status => Command::Status {},
-        Verb::User { verb: UserVerb::Add { handle } } => Command::AddUser { handle },
-        Verb::User { verb: UserVerb::Remove { handle } } => Command::RemoveUser { handle },
+        Verb::User { verb: UserVerb::Add { handle } } => Command::AddUser { handle, back: None },
+        Verb::User { verb: UserVerb::Remove { handle } } => {
+            Command::RemoveUser { handle, park: None }
+        }
         Verb::User { verb: UserVerb::List } => {
             let users = status(client, options).await?.users;
             if options.json {

@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Files, History, Keep, Slcp, WhenFull};
+use crate::config::{Files, History, Keep, Slcp, Web, WhenFull};
 
 const FILE: &str = "/etc/chat/config.toml";
 
@@ -238,6 +238,21 @@ fn the_shipped_file_names_every_key_with_its_default() {
             broadcast: vec![[1, 2, 3, 4].into()],
             announce: 6,
             image_port: 1,
+        },
+        web: Web {
+            enabled: false,
+            listen: Some([127, 0, 0, 1].into()),
+            port: 1,
+            names: vec!["x".into()],
+            open: false,
+            pin: "x".into(),
+            operator_pin: "x".into(),
+            guests: 1,
+            stay: 1,
+            upload: 9_999,
+            quota: 9_999_999,
+            metrics: true,
+            captive: true,
         },
     };
     let mut notes = Vec::new();

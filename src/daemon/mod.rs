@@ -27,8 +27,8 @@ use crate::control;
 use crate::hub::{Hub, Local, Way};
 use crate::model::{Answer, Event, Handle, IoError, Status, Wall, What};
 use crate::node::{self, Birth, Node};
-use crate::web;
 use crate::store::{Begin, Rules, Store};
+use crate::web;
 
 use driver::Driver;
 use place::{Claim, Held, Place, State, Surroundings};
@@ -217,7 +217,7 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
             seed: fastrand::u64(..),
             fallback: fallback_handle(),
             join: !asks_handle,
-            about: about(&start, &grounds, &socket),
+            about: Status { page: port_of(page.as_ref()), ..about(&start, &grounds, &socket) },
             remembered,
         },
     );
@@ -306,6 +306,11 @@ fn open_page(grounds: &mut Grounds) -> Option<TcpListener> {
             None
         }
     }
+}
+
+fn port_of(listener: Option<&TcpListener>) -> String {
+    let port = listener.and_then(|listener| listener.local_addr().ok()).map(|at| at.port());
+    port.map_or(String::new(), |port| port.to_string())
 }
 
 fn begin_page(

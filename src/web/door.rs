@@ -12,7 +12,8 @@ use super::gate::same;
 use super::guests::{self, Guest};
 use super::reply::{self, Reply};
 use super::site::{Head, Site, Who};
-use crate::command::Command;
+use crate::command::{Command, Parked};
+use crate::hub::parked;
 use crate::model::answer::Status;
 use crate::model::{Answer, Handle, Refusal};
 
@@ -126,12 +127,12 @@ pub async fn enter(site: &Rc<Site>, head: &Head, name: &str, pin: &str) -> Resul
     let handle = Handle::try_from(name.trim())
         .map_err(|bad| reply::refusal(&Refusal::bad("the name", name, bad.expected())))?;
     make_room(site, set.guests).await.map_err(|refusal| reply::refusal(&refusal))?;
-    add(site, &handle).await.map_err(|refusal| reply::refusal(&refusal))?;
+    let since = add(site, &handle, None).await.map_err(|refusal| reply::refusal(&refusal))?;
     let mut guest = Guest::new(handle.clone(), head.from, site.wall()).map_err(|error| {
         log::error!("web: no random numbers: {error}");
         reply::wrong(StatusCode::INTERNAL_SERVER_ERROR, "no random numbers can be had")
     })?;
-    guest.here = true;
+    (guest.here, guest.since) = (true, since);
     guest.joined = site.hub.last();
     guest.alone = Some(site.now());
     let id = guest.id.clone();
@@ -162,14 +163,22 @@ pub fn check_pin(site: &Site, head: &Head, given: &str, secret: &str) -> Result<
 }
 
 /// One more user of the node, whose talk is private from its first word.
-async fn add(site: &Site, handle: &Handle) -> Result<(), Refusal> {
+async fn add(site: &Site, handle: &Handle, back: Option<Parked>) -> Result<u64, Refusal> {
     let taken = site.hub.is_private(handle.as_str());
     site.hub.keep_private(handle, true);
-    let added = site.hub.ask(None, Command::AddUser { handle: handle.to_string() }, None).await;
+    let since = back.as_ref().map(|back| back.since);
+    let command = Command::AddUser { handle: handle.to_string(), back };
+    let added = site.hub.ask(None, command, None).await;
     if added.is_err() && !taken {
         site.hub.keep_private(handle, false);
     }
-    added.map(drop)
+    added?;
+    if let Some(since) = since {
+        return Ok(since);
+    }
+    // where its history begins, for when it comes back
+    let users = status(site).await.map(|status| status.users).unwrap_or_default();
+    Ok(users.iter().find(|user| user.handle == *handle).map_or(u64::MAX, |user| user.since))
 }
 
 /// Room for one more guest: whoever is without a page longest makes it.
@@ -186,28 +195,47 @@ async fn make_room(site: &Rc<Site>, most: u32) -> Result<(), Refusal> {
 
 /// Has a guest be in the chat; its handle, which is another if its own was taken meanwhile.
 pub async fn ensure(site: &Rc<Site>, id: &str) -> Result<Handle, Refusal> {
+    // a page asks several things at once when it opens: the first brings the guest in
+    while site.entering.borrow().contains(id) {
+        Timer::after(Duration::from_millis(20)).await;
+    }
+    site.entering.borrow_mut().insert(id.to_owned());
+    let _leave = Entering { site, id };
+    bring_in(site, id).await
+}
+
+struct Entering<'a> {
+    site: &'a Site,
+    id: &'a str,
+}
+
+impl Drop for Entering<'_> {
+    fn drop(&mut self) {
+        self.site.entering.borrow_mut().remove(self.id);
+    }
+}
+
+async fn bring_in(site: &Rc<Site>, id: &str) -> Result<Handle, Refusal> {
     let gone = || Refusal::NoSuchUser { handle: "you".into() };
-    let (mut handle, here) = {
+    let (mut handle, here, back) = {
         let mut guests = site.guests.borrow_mut();
         let guest = guests.by_id(id).ok_or_else(gone)?;
         guest.seen = site.wall();
-        (guest.handle.clone(), guest.here)
+        let back = Parked { name: parked(&guest.id), since: guest.since };
+        (guest.handle.clone(), guest.here, back)
     };
     if here {
         return Ok(handle);
     }
     make_room(site, site.set().guests).await?;
-    match add(site, &handle).await {
+    match add(site, &handle, Some(back.clone())).await {
         Err(Refusal::HandleTaken { free, .. }) => {
-            // two calls of one page may come at once: the other one has brought it in
-            let there = |guest: &mut Guest| guest.here.then(|| guest.handle.clone());
-            if let Some(handle) = site.guests.borrow_mut().by_id(id).and_then(there) {
-                return Ok(handle);
-            }
-            add(site, &free).await?;
+            add(site, &free, Some(back)).await?;
             handle = free;
         }
-        other => other?,
+        other => {
+            other?;
+        }
     }
     let (away, autoreply) = {
         let mut guests = site.guests.borrow_mut();
@@ -255,7 +283,8 @@ pub async fn remove(site: &Rc<Site>, id: &str) {
         guest.here = false;
         guest.handle.clone()
     };
-    let command = Command::RemoveUser { handle: handle.to_string() };
+    let park = Some(parked(id));
+    let command = Command::RemoveUser { handle: handle.to_string(), park };
     if let Err(refusal) = site.hub.ask(None, command, None).await {
         log::debug!("web: {refusal}");
     }
@@ -267,6 +296,21 @@ pub async fn remove(site: &Rc<Site>, id: &str) {
 pub fn left(site: &Site, handle: &str) {
     for guest in site.guests.borrow_mut().all.iter_mut().filter(|g| g.handle.is(handle)) {
         guest.here = false;
+    }
+}
+
+/// Brings in again who was in the chat when the daemon ended.
+pub async fn bring_back(site: Rc<Site>) {
+    let mut were = Vec::new();
+    for guest in &mut site.guests.borrow_mut().all {
+        if std::mem::take(&mut guest.here) {
+            were.push(guest.id.clone());
+        }
+    }
+    for id in were {
+        if let Err(refusal) = ensure(&site, &id).await {
+            log::warn!("web: a guest could not be brought back: {refusal}");
+        }
     }
 }
 

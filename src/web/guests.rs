@@ -67,8 +67,8 @@ pub struct Guest {
     /// Its latest sends: key and answer; `null` while it is being carried out.
     #[serde(default)]
     pub keys: VecDeque<(String, Value)>,
-    /// It is a user of the node now.
-    #[serde(skip)]
+    /// It is a user of the node now; kept, so that after a restart it is again.
+    #[serde(default)]
     pub here: bool,
     /// The number of the last event before it came in or took its name: older ones are not its.
     #[serde(skip)]

@@ -53,6 +53,7 @@ pub fn listener(set: &Web) -> io::Result<TcpListener> {
 
 /// Begins to serve.
 pub fn serve(listener: TcpListener, executor: &Rc<LocalExecutor<'static>>, site: &Rc<Site>) {
+    executor.spawn(door::bring_back(Rc::clone(site))).detach();
     executor.spawn(Rc::clone(site).follow()).detach();
     executor.spawn(door::tend(Rc::clone(site))).detach();
     let serving = server::serve(listener, Rc::clone(executor), Rc::clone(site));

@@ -52,6 +52,8 @@ pub struct Site {
     flow: RefCell<Flow>,
     pub(super) operators: RefCell<BTreeMap<String, Millis>>,
     pub(super) counts: Counts,
+    /// Guests being brought in at this moment.
+    pub(super) entering: RefCell<std::collections::BTreeSet<String>>,
     /// Something is to be kept.
     dirty: Cell<bool>,
     /// Something changed that [`door::tend`] should look at.
@@ -153,6 +155,7 @@ impl Site {
             flow: RefCell::new(Flow::new(REQUESTS)),
             operators: RefCell::default(),
             counts: Counts::default(),
+            entering: RefCell::default(),
             dirty: Cell::new(false),
             changed: event_listener::Event::new(),
             begun: Instant::now(),

@@ -36,7 +36,8 @@ const when = at => Date.parse(at) + state.shift;
 
 /** An event about a text or picture, or a kept entry, as the page holds it. */
 function entryOf(e, kept) {
-  const mine = e.direction === 'out';
+  // an entry of the room of all is one for everyone who is here
+  const mine = e.direction === 'out' && !(kept && e.user === null && e.from.toLowerCase() !== state.me.handle.toLowerCase());
   const place = String(e.conversation);
   const key = kept ? keyOf(place) : place === 'lobby' || place.startsWith('#') ? keyOf(place) : keyOf(mine ? e.to : e.from);
   const entry = { id: e.id, order: e.order ?? null, key, from: mine ? state.me.handle : e.from, mine, at: when(e.at), undated: e.dated === false, auto: !!e.autoreply, to: new Map() };
