@@ -4,20 +4,32 @@
 
 use std::path::Path;
 
+#[path = "src/web/openapi.rs"]
+mod openapi;
+
 const PAGE: &str = "src/web/page";
+/// The control interface's description, and what the web has beside it.
+const INTERFACE: &str = "src/control/org.klatsch.Chat.varlink";
+const BASE: &str = "src/web/openapi.json";
 
 fn main() {
     println!("cargo::rerun-if-changed={PAGE}");
-    println!("cargo::rerun-if-changed=src/web/openapi.json");
+    for file in [INTERFACE, BASE, "src/web/openapi.rs"] {
+        println!("cargo::rerun-if-changed={file}");
+    }
     let out = std::env::var("OUT_DIR").expect("cargo sets OUT_DIR");
     let pages = std::fs::read_dir(PAGE).expect("the page's folder is there");
-    let mut files: Vec<_> = pages.map(|entry| entry.expect("a readable folder").path()).collect();
-    files.push("src/web/openapi.json".into());
-    for path in files {
-        let bytes = std::fs::read(&path).expect("a readable file");
+    let keep = |name: &str, bytes: &[u8]| {
+        std::fs::write(Path::new(&out).join(format!("{name}.gz")), gzip(bytes)).expect("written");
+    };
+    for entry in pages {
+        let path = entry.expect("a readable folder").path();
         let name = path.file_name().and_then(|n| n.to_str()).expect("a plain name");
-        std::fs::write(Path::new(&out).join(format!("{name}.gz")), gzip(&bytes)).expect("written");
+        keep(name, &std::fs::read(&path).expect("a readable file"));
     }
+    let read = |path| std::fs::read_to_string(path).expect("a readable file");
+    let document = openapi::document(&read(INTERFACE), &read(BASE));
+    keep("openapi.json", document.to_string().as_bytes());
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

@@ -18,6 +18,8 @@ pub mod gate;
 pub mod guests;
 pub mod http;
 mod metrics;
+#[cfg(test)]
+mod openapi;
 pub mod operator;
 pub mod plain;
 pub mod qr;
