@@ -57,7 +57,10 @@ pub fn line(entry: &Entry, clock: fn(Wall) -> Moment) -> String {
     let auto = if entry.autoreply { " (automatic answer)" } else { "" };
     let what = match &entry.body {
         Body::Text { text } => harmless(text),
-        Body::File { path, size, .. } => format!("image {} ({})", harmless(path), bytes(*size)),
+        Body::File { path, size, gone, .. } => {
+            let gone = if *gone { ", removed since" } else { "" };
+            format!("image {} ({}{gone})", harmless(path), bytes(*size))
+        }
     };
     format!("#{} {at} {who}{auto}: {what}{}", entry.order, mark(&entry.recipients))
 }

@@ -253,7 +253,7 @@ impl Node {
 
     /// A local user bears another handle: what is his goes with him.
     pub(super) fn renamed_user(&mut self, now: Now, from: Handle, to: &Handle) {
-        if from.key() == to.key() {
+        if from == *to {
             return;
         }
         self.outbox.renamed(&from, to);

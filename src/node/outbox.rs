@@ -411,9 +411,14 @@ impl Node {
             return false;
         }
         self.deliveries.pending.remove(&tag);
-        item.tries += 1;
-        item.not_before = now.mono + pause(item.tries);
-        item.heard_after = now.mono;
+        // over another way to the same peer it leaves at once; else when the peer is heard again
+        let elsewhere = |p: &Peer| Some(p.route().addr) != item.addr;
+        let other_way = self.bearer(&item).ok().and_then(|id| self.roster.get(id));
+        if !other_way.is_some_and(elsewhere) {
+            item.tries += 1;
+            item.not_before = now.mono + pause(item.tries);
+            item.heard_after = now.mono;
+        }
         self.wait_again(now, item, error.text.clone());
         self.left(tag);
         true

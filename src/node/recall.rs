@@ -10,7 +10,7 @@ use crate::command::{Command, LOBBY};
 use crate::model::answer::Page;
 use crate::model::history::{Entry, Forget, Found, Query, Reader};
 use crate::model::limits::MAX_PAGE;
-use crate::model::{Answer, Delivery, IoError, Now, Refusal, UserId};
+use crate::model::{Answer, IoError, Now, Refusal, UserId};
 
 /// Entries in a page where nobody says how many.
 pub const PAGE: u32 = 20;
@@ -136,7 +136,7 @@ impl Node {
         Ok(Query::Delete { reader, what })
     }
 
-    /// Entries of an export as they are taken in: what was waiting then waits no more.
+    /// Entries of an export as they are taken in: after all that is there.
     fn imported(&mut self, mut entries: Vec<Entry>) -> Result<Vec<Entry>, Refusal> {
         if entries.len() > MAX_PAGE as usize {
             let limit = u64::from(MAX_PAGE);
@@ -145,10 +145,6 @@ impl Node {
         for entry in &mut entries {
             entry.order = self.keeping.next_order();
             entry.conversation = entry.conversation.to_lowercase();
-            for to in entry.recipients.iter_mut().filter(|r| r.state == Delivery::Queued) {
-                to.state = Delivery::Failed;
-                to.reason = Some("it was waiting when it was exported".into());
-            }
         }
         Ok(entries)
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Error, ErrorCode, OpenFlags};
 
+use super::log::{self, Flaw};
 use super::schema::{self, Fit};
 use crate::model::{IoError, Trouble};
 
@@ -92,11 +93,6 @@ fn may_write(folder: &Path) -> Result<(), IoError> {
 
 /// Opens the database of a folder, making or migrating it.
 pub fn open(folder: &Path) -> Result<Connection, Fault> {
-    open_by(folder, None)
-}
-
-/// As [`open`], through another file layer: tests watch what is written.
-pub fn open_by(folder: &Path, vfs: Option<&str>) -> Result<Connection, Fault> {
     let path = folder.join(FILE);
     // Made here so that nobody else may read it; the log gets the same mode.
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
@@ -109,11 +105,8 @@ pub fn open_by(folder: &Path, vfs: Option<&str>) -> Result<Connection, Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let conn = match vfs {
-        None => Connection::open_with_flags(&path, flags),
-        Some(vfs) => Connection::open_with_flags_and_vfs(&path, flags, vfs),
-    };
-    let conn = conn.map_err(|e| Fault::of(&e, Some(folder)))?;
+    let conn =
+        Connection::open_with_flags(&path, flags).map_err(|e| Fault::of(&e, Some(folder)))?;
     let bytes = std::fs::metadata(&path).map_or(0, |m| m.len());
     prepare(&conn, bytes).map_err(|why| match why {
         Unfit::Error(error) => Fault::of(&error, Some(folder)),
@@ -190,16 +183,52 @@ fn settle(conn: &Connection) -> Result<(), Error> {
     ))
 }
 
-/// Gives a damaged database and its log another name, so that a fresh one can be made; that name.
-pub fn set_aside(folder: &Path) -> Result<String, IoError> {
+/// Looks whether the log is whole, before SQLite opens it and drops what is not; a line where it
+/// is not. A damaged one is copied aside first.
+pub fn look_at_log(folder: &Path) -> Option<String> {
+    let path = folder.join(format!("{FILE}-wal"));
+    let flaw = log::look(File::open(&path).ok()?).ok()??;
+    let what = match flaw {
+        Flaw::CutShort => {
+            let text = "the last write was cut short, as by a power cut: it was not reported as \
+                 kept, and is dropped";
+            return Some(text.into());
+        }
+        Flaw::Damaged(at, lost) => {
+            format!("its log is damaged from byte {at} on: {lost} writes behind it are lost")
+        }
+        Flaw::Headless => {
+            "its log is damaged at its beginning: what was not yet carried over from \
+             it is lost"
+                .into()
+        }
+    };
+    let copied = free_name(folder).and_then(|name| {
+        let name = format!("{name}-wal");
+        std::fs::copy(&path, folder.join(&name))?;
+        Ok(name)
+    });
+    Some(match copied {
+        Ok(name) => format!("{what}; a copy of the log is {name}"),
+        Err(error) => format!("{what}; the log is not copied aside: {error}"),
+    })
+}
+
+/// A name for a damaged database that nothing bears yet.
+fn free_name(folder: &Path) -> Result<String, IoError> {
     let taken = |name: &str| folder.join(name).symlink_metadata().is_ok();
     let name = (1..=MAX_ASIDE)
         .map(|n| format!("{FILE}.damaged-{n}"))
         .find(|name| !taken(name) && !taken(&format!("{name}-wal")));
-    let Some(name) = name else {
+    name.ok_or_else(|| {
         let text = format!("{MAX_ASIDE} damaged ones are there already: remove some");
-        return Err(IoError::new(Trouble::Exhausted, text));
-    };
+        IoError::new(Trouble::Exhausted, text)
+    })
+}
+
+/// Gives a damaged database and its log another name, so that a fresh one can be made; that name.
+pub fn set_aside(folder: &Path) -> Result<String, IoError> {
+    let name = free_name(folder)?;
     let to = |tail: &str| -> (PathBuf, PathBuf) {
         (folder.join(format!("{FILE}{tail}")), folder.join(format!("{name}{tail}")))
     };

@@ -101,10 +101,13 @@ impl History {
 
     fn reopen(&mut self) -> Result<Remembered, Fault> {
         self.conn = None;
-        let Some(folder) = &self.folder else { return Ok(Remembered::default()) };
-        let conn = base::open(folder)?;
+        let Some(folder) = self.folder.clone() else { return Ok(Remembered::default()) };
+        if let Some(line) = base::look_at_log(&folder) {
+            self.say(&line);
+        }
+        let conn = base::open(&folder)?;
         let found = read::remembered(&conn).and_then(|r| Ok((write::counts(&conn)?, r)));
-        let (counts, remembered) = found.map_err(|e| Fault::of(&e, Some(folder)))?;
+        let (counts, remembered) = found.map_err(|e| Fault::of(&e, Some(&folder)))?;
         // What was given out in this run stays given out, whatever a fresh file says.
         self.counts = Counts { last: counts.last.max(self.counts.last), ..counts };
         self.conn = Some(conn);

@@ -10,6 +10,7 @@
 pub mod base;
 pub mod files;
 pub mod history;
+mod log;
 pub mod picture;
 mod queue;
 mod quota;
