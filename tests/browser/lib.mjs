@@ -88,7 +88,7 @@ export async function enter(page, name, pin) {
   if (pin !== undefined) await page.fill('#pin', pin);
   await page.click('#enter button[type=submit]');
   await page.waitForSelector('#app:not([hidden])');
-  await page.waitForFunction(() => document.querySelector('#link-state').textContent.length > 0 && document.querySelector('#offline').hidden);
+  await until('the page is connected', () => page.evaluate(() => document.querySelector('#link-state').textContent.length > 0 && document.querySelector('#offline').hidden));
   return page;
 }
 

@@ -4,4 +4,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 script=${1:-tests/browser/all.mjs}
-exec unshare -n bash -c 'ip link set lo up && exec node "$0"' "$script"
+exec unshare -n bash -c 'ip link set lo up && exec node "$@"' bash "$script" "${@:2}"

@@ -197,7 +197,7 @@ function item(key, title, c) {
   const last = c && c.entries[c.entries.length - 1];
   const label = title + (presence ? ', ' + t(presence) : '') + (c?.unread ? ', ' + t('unread', c.unread) : '');
   const low = last ? (last.mine ? t('you') + ': ' : key === LOBBY ? last.from + ': ' : '') + preview(last) : key === LOBBY ? t('lobbyAbout', state.people.size) : t(presence);
-  const e = el('button', { type: 'button', className: 'item', 'data-key': key, 'aria-current': state.open === key ? 'true' : null, 'aria-label': label, onclick: () => show(key, title, true) },
+  const e = el('button', { type: 'button', className: 'item', 'data-key': key, 'aria-current': state.open === key ? 'true' : null, 'aria-label': label, onclick: () => { if ($('search').value) { $('search').value = ''; found = null; } show(key, title, true); } },
     face(el('span', { 'aria-hidden': 'true' }), key === LOBBY ? '#' : title, presence),
     el('span', { className: 'who' },
       el('span', { className: 'top' }, el('strong', {}, title), last ? el('time', {}, shortDay(last.at)) : null),
