@@ -130,6 +130,7 @@ const parts = {
         window.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }));
       }, [...png(20, 20, [1, 2, 3])]);
       await until('pasted and dropped pictures arrive', async () => await images(bob) === 4, 15000);
+      await until('and Anna sees all of hers as delivered pictures', async () => await images(anna) === 4 && !(await anna.textContent('#log')).includes('Waiting'));
       // the box's own user
       const file = join(daemon.folder, 'box.png');
       writeFileSync(file, png(64, 64, [0, 200, 100]));

@@ -59,13 +59,14 @@ function put(entry, old) {
   const there = find(c, entry.id);
   if (there) {
     there.order ??= entry.order;
-    for (const [peer, r] of entry.to) there.to.set(peer, r);
+    if (entry.file?.url && !there.file?.url) { there.file = entry.file; delete there.text; }
+    for (const [peer, r] of entry.to) fated(there, peer, r);
     return false;
   }
   if (entry.mine) {
     // what this page sent itself and has no answer for yet
     const own = c.entries.find(e => e.sending && !e.id && (entry.text !== undefined ? e.text === entry.text : !!e.file));
-    if (own) { own.id = entry.id; own.order = entry.order; own.at = entry.at; if (entry.file) own.file = entry.file; for (const [p, r] of entry.to) own.to.set(p, r); done(own); return true; }
+    if (own) { own.id = entry.id; own.order = entry.order; own.at = entry.at; if (entry.file) own.file = entry.file; for (const [p, r] of entry.to) fated(own, p, r); done(own); return true; }
   }
   let n = c.entries.length;
   const before = other => other.state ? false : entry.order !== null && other.order !== null ? other.order <= entry.order : other.at <= entry.at;
@@ -74,6 +75,14 @@ function put(entry, old) {
   c.last = Math.max(c.last, entry.at);
   if (c.entries.length > MOST && !old) { c.entries.splice(0, c.entries.length - MOST); c.more = true; }
   return true;
+}
+
+/** What became of an entry at one recipient: news of it may overtake the answer to the sending. */
+const fates = new Map();
+const RANK = { queued: 0, sent: 1, delivered: 2, failed: 2 };
+function fated(entry, peer, r) {
+  const news = fates.get(entry.id + peer);
+  entry.to.set(peer, news && RANK[news.state] >= RANK[r.state] ? { ...r, ...news } : r);
 }
 
 /** Something of ours has its id: it waits no longer. */
@@ -91,11 +100,14 @@ function told(e) {
       break;
     case 'message': case 'image': {
       const entry = entryOf(e, false);
-      if (put(entry, false) && !entry.mine) arrived(entry);
-      redraw(entry.key);
+      const fresh = put(entry, false);
+      if (fresh && !entry.mine) arrived(entry);
+      redraw(entry.key, fresh ? undefined : find(conversation(entry.key), entry.id));
       break;
     }
     case 'delivery':
+      fates.set(e.id + e.peer, { state: e.state, reason: e.reason });
+      if (fates.size > 500) fates.delete(fates.keys().next().value);
       for (const c of state.conversations.values()) {
         const entry = find(c, e.id);
         if (entry) { entry.to.set(e.peer, { handle: e.recipient, state: e.state, reason: e.reason }); redraw(c.key, entry); break; }
@@ -416,7 +428,7 @@ async function flush() {
       if (twin && twin !== entry) c.entries = c.entries.filter(e => e !== entry);
       const whole = twin || entry;
       if (id) whole.id = id; else whole.id = entry.client;
-      for (const r of answer.receipts) whole.to.set(r.peer, { handle: r.recipient, state: r.state, reason: r.reason });
+      for (const r of answer.receipts) fated(whole, r.peer, { handle: r.recipient, state: r.state, reason: r.reason });
       done(entry);
       redraw(entry.key);
     } catch (error) {

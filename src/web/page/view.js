@@ -115,7 +115,7 @@ export function message(entry, before, acts) {
   const meta = el('span', { className: 'meta' }, el('time', { dateTime: new Date(entry.at).toISOString(), title: new Date(entry.at).toLocaleString(region()) }, entry.undated ? '–' : clock(entry.at)));
   if (entry.mine) {
     const f = fate(entry);
-    if (f.mark) meta.append(el('span', { className: f.bad ? 'bad' : f.done ? 'ticks done' : 'ticks', 'aria-hidden': 'true', title: f.word }, f.mark), f.bad ? el('span', { className: 'bad' }, f.word) : el('span', { className: 'sr' }, f.word));
+    if (f.mark) meta.append(el('span', { className: f.bad ? 'bad' : f.done ? 'ticks done' : f.mark === '◷' ? 'wait' : 'ticks', 'aria-hidden': 'true', title: f.word }, f.mark), f.bad ? el('span', { className: 'bad' }, f.word) : el('span', { className: 'sr' }, f.word));
     if (entry.state === 'failed') meta.append(el('button', { type: 'button', onclick: () => acts.again(entry) }, t('again')), el('button', { type: 'button', onclick: () => acts.discard(entry) }, t('discard')));
   }
   e.append(meta);
