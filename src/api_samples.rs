@@ -6,8 +6,9 @@ use crate::model::answer::{DialectView, LinkView, Page, UserView};
 use crate::model::history::{Body, Entry, Recipient};
 use crate::model::ring::GapReason;
 use crate::model::{
-    Answer, Delivery, Dialect, Direction, EntryId, Gap, Handle, PeerId, PeerView, Presence,
-    Receipt, Refusal, RouteView, SettingView, Status, TransferState, Trust, Wall, What,
+    Answer, Delivery, Dialect, Direction, EntryId, Finding, Gap, Handle, Health, InterfaceView,
+    PeerId, PeerView, Presence, Receipt, Refusal, Report, RouteView, SettingView, Status,
+    TransferState, Trust, Wall, What,
 };
 
 fn handle() -> Handle {
@@ -38,6 +39,13 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::SetForm { handle: text(), form: None },
         Command::SetForm { handle: text(), form: Some("udp".into()) },
         Command::FreeHandle { handle: text() },
+        Command::Doctor {},
+        Command::Network {},
+        Command::Log { lines: None },
+        Command::Log { lines: Some(5) },
+        Command::Reboot {},
+        Command::PowerOff {},
+        Command::FactoryReset {},
         Command::History { with: None, before: None, limit: None },
         Command::History { with: Some(text()), before: Some(1 << 40), limit: Some(20) },
         Command::Search { words: text(), before: None, limit: Some(20) },
@@ -72,11 +80,41 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::Config { .. } => ("Config", Answer::Config(vec![setting()])),
         Command::SetForm { .. } => ("SetForm", Answer::Done),
         Command::FreeHandle { .. } => ("FreeHandle", Answer::Handle(handle())),
+        Command::Doctor {} => ("Doctor", Answer::Doctor(report())),
+        Command::Network {} => ("Network", Answer::Network(vec![interface()])),
+        Command::Log { .. } => ("Log", Answer::Log(vec!["a line".into()])),
+        Command::Reboot {} => ("Reboot", Answer::Done),
+        Command::PowerOff {} => ("PowerOff", Answer::Done),
+        Command::FactoryReset {} => ("FactoryReset", Answer::Done),
         Command::History { .. } => ("History", page()),
         Command::Search { .. } => ("Search", page()),
         Command::Delete { .. } => ("Delete", Answer::Count(3)),
         Command::Export { .. } => ("Export", page()),
         Command::Import { .. } => ("Import", Answer::Count(2)),
+    }
+}
+
+fn report() -> Report {
+    let finding = |health, advice: Option<&str>| Finding {
+        check: "clock".into(),
+        health,
+        text: "it is 1970".into(),
+        advice: advice.map(Into::into),
+    };
+    let all = [Health::Ok, Health::Unknown, Health::Warning].map(|health| finding(health, None));
+    Report::of([&all[..], &[finding(Health::Wrong, Some("set it"))]].concat())
+}
+
+fn interface() -> InterfaceView {
+    InterfaceView {
+        name: "eth0".into(),
+        kind: "ethernet".into(),
+        up: true,
+        link: Some(true),
+        addresses: vec!["192.168.1.5/24".into()],
+        speed: Some(1_000),
+        wifi: None,
+        used: true,
     }
 }
 

@@ -3,7 +3,7 @@
 //! Everything runs on one thread; a way in is a task that holds an `Rc<Hub>`. Calls wait in a
 //! bounded queue; events are read from the ring at each reader's own pace.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -49,6 +49,7 @@ pub struct Hub {
     private: RefCell<BTreeSet<String>>,
     files: (Sender<Operation>, Receiver<Operation>),
     waiting: RefCell<HashMap<FileId, Sender<FileResult>>>,
+    closed: Cell<bool>,
 }
 
 impl Hub {
@@ -64,6 +65,7 @@ impl Hub {
             // each of the page's open files has at most one operation and its end in it
             files: async_channel::unbounded(),
             waiting: RefCell::default(),
+            closed: Cell::new(false),
         };
         (Rc::new(hub), taken)
     }
@@ -166,6 +168,12 @@ impl Hub {
         self.told.notify(usize::MAX);
     }
 
+    /// The node is stopping: consoles of this process hear the rest and then that it is gone.
+    pub fn close(&self) {
+        self.closed.set(true);
+        self.told.notify(usize::MAX);
+    }
+
     /// The run's epoch, as in events.
     pub fn epoch(&self) -> String {
         self.ring.borrow().epoch().to_owned()
@@ -226,6 +234,14 @@ pub trait Way {
 
     /// The next event; `None` when the node is gone. Cancel-safe.
     fn event(&self) -> impl Future<Output = Option<Rc<Stamped>>>;
+
+    /// Reads on after `since` (`epoch:seq`), or from here: the epoch, and the number of the newest
+    /// event. `None`: `since` is not in its form.
+    fn read_from(&self, since: Option<&str>) -> Result<Option<(String, u64)>, Refusal> {
+        let _ = since;
+        let what = "events of a node elsewhere: klatsch monitor --json shows them";
+        Err(Refusal::Denied { what: what.into() })
+    }
 }
 
 /// A console's own end of the hub.
@@ -235,6 +251,12 @@ pub struct Local {
 }
 
 impl Local {
+    /// A reader of what comes from now on.
+    pub fn from_now(hub: Rc<Hub>) -> Local {
+        let cursor = RefCell::new(hub.tail());
+        Local { hub, cursor }
+    }
+
     /// A reader of all that the ring holds, such as what went wrong while starting.
     pub fn from_start(hub: Rc<Hub>) -> Local {
         let cursor = RefCell::new(hub.resume(&format!("{}:0", hub.epoch())).unwrap_or(hub.tail()));
@@ -252,14 +274,24 @@ impl Way for Local {
         self.hub.ask_open(user, command, file).await
     }
 
+    fn read_from(&self, since: Option<&str>) -> Result<Option<(String, u64)>, Refusal> {
+        let cursor = match since {
+            Some(since) => self.hub.resume(since),
+            None => Some(self.hub.tail()),
+        };
+        let Some(cursor) = cursor else { return Ok(None) };
+        self.cursor.replace(cursor);
+        Ok(Some((self.hub.epoch(), self.hub.last())))
+    }
+
     async fn event(&self) -> Option<Rc<Stamped>> {
         loop {
             let told = self.hub.told.listen();
             let event = self.hub.try_next(&mut self.cursor.borrow_mut());
             match event {
-                Some(event) if !self.hub.is_open(&event.event) => continue,
-                Some(_) => return event,
-                None => told.await,
+                Some(event) if !self.hub.is_open(&event.event) => {}
+                None if !self.hub.closed.get() => told.await,
+                event => return event,
             }
         }
     }

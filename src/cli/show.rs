@@ -8,7 +8,8 @@ use crate::model::answer::UserView;
 use crate::model::history::Entry;
 use crate::model::text::harmless;
 use crate::model::{
-    Answer, Direction, PeerView, Receipt, SettingView, Stamped, Status, TransferState, Wall, What,
+    Answer, Direction, PeerView, Receipt, Report, SettingView, Stamped, Status, TransferState,
+    Wall, What,
 };
 
 /// An answer in lines; empty where there is nothing to say.
@@ -21,6 +22,17 @@ pub(super) fn answer(answer: &Answer, now: Wall) -> String {
         Answer::Sent(receipts) => self::receipts(receipts),
         Answer::Config(settings) => self::settings(settings),
         Answer::Handle(handle) => format!("{handle}\n"),
+        Answer::Doctor(report) => doctor(report),
+        Answer::Network(interfaces) => table(interfaces.iter().map(|i| {
+            let link = match (i.up, i.link) {
+                (false, _) => "off",
+                (true, Some(false)) => "no link",
+                (true, _) => "on",
+            };
+            let wifi = i.wifi.clone().unwrap_or_default();
+            vec![i.name.clone(), i.kind.clone(), link.into(), i.addresses.join(" "), wifi]
+        })),
+        Answer::Log(lines) => lines.iter().map(|line| harmless(line) + "\n").collect(),
         Answer::Page(page) => entries(&page.entries),
         Answer::Count(1) => "1 entry\n".into(),
         Answer::Count(n) => format!("{n} entries\n"),
@@ -30,6 +42,18 @@ pub(super) fn answer(answer: &Answer, now: Wall) -> String {
 /// One line per entry.
 fn entries(entries: &[Entry]) -> String {
     entries.iter().map(|entry| past::line(entry, local_time) + "\n").collect()
+}
+
+/// One line per finding, and one for what to do about it.
+fn doctor(report: &Report) -> String {
+    let mut text = String::new();
+    for f in &report.findings {
+        text += &format!("{:8} {:10} {}\n", f.health, harmless(&f.check), harmless(&f.text));
+        if let Some(advice) = &f.advice {
+            text += &format!("{:20}-> {}\n", "", harmless(advice));
+        }
+    }
+    text
 }
 
 /// One line per recipient.

@@ -16,6 +16,22 @@ pub enum Typed {
     Quit,
     /// Speak for this local user from now on; none: list them.
     User(Option<String>),
+    /// One JSON object per line from now on, or this again.
+    Mode {
+        /// The former.
+        json: bool,
+    },
+    /// Show nothing of what comes, or show it again.
+    Mute(bool),
+    /// So many columns; none: the terminal is to say how many it has.
+    Width(Option<u16>),
+    /// The images that came; or where the one of this number is; or that one, over the line.
+    Save {
+        /// Which.
+        number: Option<u32>,
+        /// Over the line.
+        back: bool,
+    },
     /// An empty line.
     Nothing,
 }
@@ -115,7 +131,37 @@ pub fn parse(line: &str) -> Result<Typed, Mistake> {
         "AUTOREPLY" => Command::SetAutoreply { text: reply_text(row, unquoted(rest.trim_end()))? },
         "BLOCK" => Command::Block { handle: one_word(row, rest)? },
         "UNBLOCK" => Command::Unblock { handle: one_word(row, rest)? },
+        "CONFIG" if split_word(rest).0.eq_ignore_ascii_case("width") => {
+            return width(row, split_word(rest).1);
+        }
         "CONFIG" => config(row, rest)?,
+        "DOCTOR" => nothing_more(row, rest, Command::Doctor {})?,
+        "NETWORK" => nothing_more(row, rest, Command::Network {})?,
+        "LOG" => match split_word(rest) {
+            ("", _) => Command::Log { lines: None },
+            (number, "") => {
+                let bad =
+                    || Mistake::Bad { row, reason: format!("a number of lines, not {number}") };
+                Command::Log { lines: Some(number.parse().map_err(|_| bad())?) }
+            }
+            (_, more) => return Err(Mistake::Extra { row, found: more.into() }),
+        },
+        "REBOOT" => nothing_more(row, rest, Command::Reboot {})?,
+        "POWEROFF" => nothing_more(row, rest, Command::PowerOff {})?,
+        "FACTORY-RESET" if rest.trim_end().eq_ignore_ascii_case("yes") => Command::FactoryReset {},
+        "FACTORY-RESET" if rest.is_empty() => return missing("a YES"),
+        "FACTORY-RESET" => nothing_more(row, rest, Command::FactoryReset {})?,
+        "MODE" => match rest.trim_end().to_ascii_lowercase().as_str() {
+            "json" => return Ok(Typed::Mode { json: true }),
+            "text" => return Ok(Typed::Mode { json: false }),
+            "" => return missing("JSON or TEXT"),
+            _ => return Err(Mistake::Bad { row, reason: format!("JSON or TEXT, not {rest}") }),
+        },
+        "SAVE" => return save(row, rest),
+        "MUTE" | "UNMUTE" => {
+            nothing_more(row, rest, Command::Status {})?;
+            return Ok(Typed::Mute(row.name == "MUTE"));
+        }
         "FORM" => {
             let (handle, form) = split_word(rest);
             if handle.is_empty() {
@@ -274,6 +320,31 @@ fn config(row: &'static Row, rest: &str) -> Result<Command, Mistake> {
     })
 }
 
+fn save(row: &'static Row, rest: &str) -> Result<Typed, Mistake> {
+    let (number, more) = split_word(rest);
+    let back = match more.trim_end() {
+        "" => false,
+        "-" => true,
+        more => return Err(Mistake::Extra { row, found: more.into() }),
+    };
+    let bad = || Mistake::Bad { row, reason: format!("an image's number, not {number}") };
+    let number = match number {
+        "" => None,
+        number => Some(number.parse().map_err(|_| bad())?),
+    };
+    Ok(Typed::Save { number, back })
+}
+
+fn width(row: &'static Row, value: &str) -> Result<Typed, Mistake> {
+    let value = unquoted(value.trim_end());
+    if value.is_empty() {
+        return Ok(Typed::Width(None));
+    }
+    let reason = || format!("width is a number of columns, not {value}");
+    let width = value.parse().map_err(|_| Mistake::Bad { row, reason: reason() })?;
+    Ok(Typed::Width(Some(width)))
+}
+
 /// A switch in the words people use.
 pub fn switch(value: &str) -> Option<bool> {
     match value.to_ascii_lowercase().as_str() {
@@ -410,6 +481,13 @@ mod tests {
             ("config Inactive off", back),
             ("config inactive", config(Some("inactive"), None)),
             ("status", Command::Status {}),
+            ("doctor", Command::Doctor {}),
+            ("network", Command::Network {}),
+            ("log", Command::Log { lines: None }),
+            ("log 50", Command::Log { lines: Some(50) }),
+            ("reboot", Command::Reboot {}),
+            ("shutdown", Command::PowerOff {}),
+            ("factory-reset Yes", Command::FactoryReset {}),
             ("form anna json", form(Some("json"))),
             ("form anna AUTO", form(None)),
             ("form anna", form(None)),
@@ -423,6 +501,15 @@ mod tests {
         assert_eq!(parse("?"), Ok(Typed::Help(None)));
         assert_eq!(parse("help /msg"), Ok(Typed::Help(Row::named("MSG"))));
         assert_eq!(parse(" \t "), Ok(Typed::Nothing));
+        assert_eq!(parse("Mode json "), Ok(Typed::Mode { json: true }));
+        assert_eq!(parse("MODE TEXT"), Ok(Typed::Mode { json: false }));
+        assert_eq!(parse("save"), Ok(Typed::Save { number: None, back: false }));
+        assert_eq!(parse("SAVE 3"), Ok(Typed::Save { number: Some(3), back: false }));
+        assert_eq!(parse("save 3 - "), Ok(Typed::Save { number: Some(3), back: true }));
+        assert_eq!(parse("mute"), Ok(Typed::Mute(true)));
+        assert_eq!(parse("UNMUTE"), Ok(Typed::Mute(false)));
+        assert_eq!(parse("config WIDTH"), Ok(Typed::Width(None)));
+        assert_eq!(parse("config width 132"), Ok(Typed::Width(Some(132))));
     }
 
     #[test]
@@ -436,6 +523,12 @@ mod tests {
             ("block", "BLOCK needs a handle: BLOCK mallory"),
             ("block a b", "BLOCK does not take \"b\": BLOCK <handle>"),
             ("join now", "JOIN does not take \"now\": JOIN"),
+            ("save x", "SAVE: an image's number, not x"),
+            ("save 3 /tmp", "SAVE does not take \"/tmp\": SAVE [<number> [-]]"),
+            ("mode", "MODE needs JSON or TEXT: MODE JSON"),
+            ("mode xml", "MODE: JSON or TEXT, not xml"),
+            ("factory-reset", "FACTORY-RESET needs a YES: FACTORY-RESET YES"),
+            ("log many", "LOG: a number of lines, not many"),
             ("handle", "HANDLE needs a name: HANDLE anna-2"),
             ("autoreply", "AUTOREPLY needs a text, or OFF: AUTOREPLY I am at lunch"),
             ("config inactive maybe", "CONFIG: inactive is ON or OFF, not maybe"),

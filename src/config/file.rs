@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::foreign::{self, Meaning};
 use super::rows::{self, Kind, Row};
+use super::serial::{MAX_SERIAL, Serial};
 use super::{Settings, User};
 use crate::model::limits::MAX_USERS;
 use crate::model::{Handle, Refusal};
@@ -85,6 +86,23 @@ struct Leaf<'a> {
     value: &'a DeValue<'a>,
 }
 
+/// The lists of tables: each with the line it begins in.
+#[derive(Default)]
+struct Tables<'a> {
+    users: Vec<(usize, Vec<Leaf<'a>>)>,
+    serial: Vec<(usize, Vec<Leaf<'a>>)>,
+}
+
+impl<'a> Tables<'a> {
+    fn named(&mut self, path: &str) -> Option<&mut Vec<(usize, Vec<Leaf<'a>>)>> {
+        match path.to_ascii_lowercase().as_str() {
+            "users" => Some(&mut self.users),
+            "serial" => Some(&mut self.serial),
+            _ => None,
+        }
+    }
+}
+
 struct Laying<'a> {
     text: &'a str,
     file: &'a Path,
@@ -96,8 +114,9 @@ struct Laying<'a> {
 impl<'a> Laying<'a> {
     fn lay(&mut self, table: &'a DeTable<'a>, settings: &mut Settings) {
         let mut leaves = Vec::new();
-        let mut users = Vec::new();
-        self.gather("", table, &mut leaves, &mut users);
+        let mut tables = Tables::default();
+        self.gather("", table, &mut leaves, &mut tables);
+        let Tables { users, serial } = tables;
         // A range of ports first: Robin's chat_port is a choice within it.
         leaves.sort_by_key(|leaf| (!matches!(leaf.value, DeValue::Array(_)), leaf.line));
         let below = settings.clone();
@@ -132,36 +151,41 @@ impl<'a> Laying<'a> {
             }
             self.users(&users, settings, &mut strange);
         }
+        if !serial.is_empty() {
+            settings.serial = self.serial(&serial);
+        }
         self.strange(&strange);
     }
 
-    /// All values of the file under their dotted keys; `[[users]]` apart.
+    /// All values of the file under their dotted keys; `[[users]]` and `[[serial]]` apart.
     fn gather(
         &mut self,
         above: &str,
         table: &'a DeTable<'a>,
         leaves: &mut Vec<Leaf<'a>>,
-        users: &mut Vec<(usize, Vec<Leaf<'a>>)>,
+        tables: &mut Tables<'a>,
     ) {
         for (key, value) in table {
             let name = key.get_ref().as_ref();
             let path = if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") };
             let line = line_of(self.text, &key.span());
             match value.get_ref() {
-                DeValue::Table(inner) => self.gather(&path, inner, leaves, users),
-                DeValue::Array(list) if path.eq_ignore_ascii_case("users") => {
+                DeValue::Table(inner) => self.gather(&path, inner, leaves, tables),
+                DeValue::Array(list) if tables.named(&path).is_some() => {
                     for entry in list.iter() {
                         let line = line_of(self.text, &entry.span());
                         let DeValue::Table(inner) = entry.get_ref() else {
                             let found = found(entry.get_ref());
-                            let text = format!("found {found}, expected [[users]] and its keys");
-                            self.say(Some(line), Some("users"), text);
+                            let text = format!("found {found}, expected [[{path}]] and its keys");
+                            self.say(Some(line), Some(&path), text);
                             continue;
                         };
                         let mut own = Vec::new();
-                        self.gather("", inner, &mut own, &mut Vec::new());
+                        self.gather("", inner, &mut own, &mut Tables::default());
                         own.sort_by_key(|leaf| leaf.line);
-                        users.push((line, own));
+                        if let Some(table) = tables.named(&path) {
+                            table.push((line, own));
+                        }
                     }
                 }
                 value => leaves.push(Leaf { path, line, value }),
@@ -307,6 +331,42 @@ impl<'a> Laying<'a> {
         if !list.is_empty() {
             settings.users = list;
         }
+    }
+
+    /// A line without a device, or one that has a console already, is none.
+    fn serial(&mut self, tables: &[(usize, Vec<Leaf<'a>>)]) -> Vec<Serial> {
+        let mut lines: Vec<Serial> = Vec::new();
+        for (n, (at, leaves)) in tables.iter().enumerate() {
+            if lines.len() == MAX_SERIAL {
+                let text = format!("found {}, expected at most {MAX_SERIAL}", tables.len());
+                self.say(Some(*at), Some("serial"), text);
+                break;
+            }
+            let mut line = Serial::on(Path::new(""));
+            for leaf in leaves {
+                let outcome = match leaf.value {
+                    DeValue::String(text) => line.set(&leaf.path, text),
+                    DeValue::Boolean(on) => line.set(&leaf.path, &on.to_string()),
+                    DeValue::Integer(number) => line.set(&leaf.path, number.as_str()),
+                    other => line.set(&leaf.path, &found(other)),
+                };
+                if let Err(refusal) = outcome {
+                    let text = format!("{}; not used", words(&refusal));
+                    self.say(Some(leaf.line), Some(&leaf.path), text);
+                }
+            }
+            let who = format!("serial[{}]", n + 1);
+            if line.device.as_os_str().is_empty() {
+                let text = "found no device, expected device = \"/dev/ttyAMA0\"; not used";
+                self.say(Some(*at), Some(&who), text.into());
+            } else if lines.iter().any(|other| other.device == line.device) {
+                let text = format!("found {} again; not used", line.device.display());
+                self.say(Some(*at), Some(&who), text);
+            } else {
+                lines.push(line);
+            }
+        }
+        lines
     }
 
     fn put_for<'u>(

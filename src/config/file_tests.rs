@@ -230,6 +230,8 @@ fn the_shipped_file_names_every_key_with_its_default() {
         bell: true,
         interfaces: vec!["eth0".into()],
         socket: Some("/x".into()),
+        appliance: true,
+        serial: Vec::new(),
         history: History { keep: Keep::Nothing, entries: 100, bytes: 1 << 20 },
         files: Files { quota: 1 << 20, when_full: WhenFull::Refuse },
         slcp: Slcp {
@@ -281,4 +283,26 @@ proptest! {
         prop_assert!(s.port_min > 0 && s.port_min <= s.port_max);
         prop_assert!(s.imagepath.is_absolute());
     }
+}
+
+#[test]
+fn serial_lines_are_read_and_what_is_wrong_with_them_is_said() {
+    use crate::config::serial::{Flow, MAX_SERIAL, Mode};
+    let (s, notes) = lay(
+        "[[serial]]\ndevice = \"/dev/ttyAMA0\"\nspeed = 9600\nflow = \"hardware\"\npin = 4711\n\
+         [[serial]]\ndevice = \"/dev/ttyGS0\"\nmode = \"json\"\noperator = false\nspede = 3\n\
+         [[serial]]\nspeed = 9600\n[[serial]]\ndevice = \"/dev/ttyAMA0\"\n",
+    );
+    let [first, second] = s.serial.as_slice() else { panic!("{:?}", s.serial) };
+    assert_eq!((first.speed, first.flow, first.operator), (9_600, Flow::Hardware, true));
+    assert_eq!(first.pin.as_ref().map(|p| p.0.as_str()), Some("4711"));
+    assert_eq!((second.mode, second.operator), (Mode::Json, false));
+    assert_eq!(notes.len(), 3, "{notes:?}");
+    assert!(notes[0].contains("found spede, expected one of device, on, speed"), "{notes:?}");
+    assert!(notes[1].contains("found no device"), "{notes:?}");
+    assert!(notes[2].contains("/dev/ttyAMA0 again"), "{notes:?}");
+    let many: String =
+        (0..=MAX_SERIAL).map(|n| format!("[[serial]]\ndevice = \"/dev/tty{n}\"\n")).collect();
+    let (s, notes) = lay(&many);
+    assert_eq!((s.serial.len(), notes.len()), (MAX_SERIAL, 1));
 }

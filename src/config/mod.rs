@@ -8,6 +8,7 @@ pub mod keep;
 pub mod kept;
 pub mod layers;
 pub mod rows;
+pub mod serial;
 pub mod web;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::model::Handle;
 pub use file::Note;
 pub use keep::{Files, History, Keep, WhenFull};
 pub use layers::{Loaded, Sources};
+pub use serial::Serial;
 pub use web::Web;
 
 /// Everything that can be set.
@@ -44,6 +46,10 @@ pub struct Settings {
     pub interfaces: Vec<String>,
     /// The control socket; none: the usual place.
     pub socket: Option<PathBuf>,
+    /// The machine is klatsch's own: it may be restarted, switched off and reset from here.
+    pub appliance: bool,
+    /// Serial lines with a console, at most [`serial::MAX_SERIAL`].
+    pub serial: Vec<Serial>,
     /// What is kept of conversations.
     pub history: History,
     /// Received files.
@@ -98,6 +104,8 @@ impl Default for Settings {
             bell: false,
             interfaces: Vec::new(),
             socket: None,
+            appliance: false,
+            serial: Vec::new(),
             history: History::default(),
             files: Files::default(),
             outbox_keep: 7 * 24 * 60 * 60,

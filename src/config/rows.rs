@@ -57,7 +57,7 @@ pub struct Row {
 }
 
 /// Why a value is refused: it is not as `expected` says, or for a reason of its own.
-enum Wrong {
+pub(super) enum Wrong {
     Value,
     Because(String),
 }
@@ -318,6 +318,15 @@ static ROWS: &[Row] = &[
             s.socket = if v.is_empty() { None } else { Some(absolute(v)?) };
             Ok(())
         },
+        ..ROW
+    },
+    Row {
+        key: "appliance",
+        help: "the machine is klatsch's own: REBOOT, POWEROFF and FACTORY-RESET work",
+        expected: SWITCH,
+        kind: Kind::Switch,
+        get: |s| on_off(s.appliance),
+        set: |s, v| switch(v).map(|on| s.appliance = on),
         ..ROW
     },
     Row {
@@ -625,7 +634,7 @@ fn parsed<T: std::str::FromStr>(value: &str) -> Result<T, Wrong> {
     value.parse().map_err(|_| Wrong::Value)
 }
 
-fn switch(value: &str) -> Result<bool, Wrong> {
+pub(super) fn switch(value: &str) -> Result<bool, Wrong> {
     match value.to_ascii_lowercase().as_str() {
         "on" | "yes" | "true" => Ok(true),
         "off" | "no" | "false" => Ok(false),

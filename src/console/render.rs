@@ -7,8 +7,8 @@ use crate::command::{Command, ROWS, Row};
 use crate::model::answer::{Page, UserView};
 use crate::model::text::harmless;
 use crate::model::{
-    Delivery, Dialect, Direction, PeerView, Presence, Receipt, SettingView, Status, Trust, Wall,
-    What,
+    Delivery, Dialect, Direction, Health, InterfaceView, PeerView, Presence, Receipt, Report,
+    SettingView, Status, Trust, Wall, What,
 };
 
 /// Rows of one table or list that are printed; the rest is counted.
@@ -253,6 +253,58 @@ impl Paint {
             row("images", s.imagepath.clone()),
         ];
         format!("{}\nusers\n{}", wide_table(&rows).join("\n"), self.users(&s.users, me))
+    }
+
+    /// The answer to DOCTOR.
+    pub fn doctor(&self, report: &Report) -> String {
+        let mut lines = Vec::new();
+        for f in &report.findings {
+            let line = format!("{:8} {:10} {}", f.health, harmless(&f.check), harmless(&f.text));
+            lines.push(match f.health {
+                Health::Ok => line,
+                Health::Unknown => self.dim(&line),
+                Health::Warning | Health::Wrong => self.sgr("31", &line),
+            });
+            lines.extend(f.advice.iter().map(|a| format!("{:20}-> {}", "", harmless(a))));
+        }
+        lines.push(match report.healthy {
+            true => "nothing is wrong that can be seen from here".into(),
+            false => "the lines marked warning and wrong say what to do".into(),
+        });
+        capped(lines, "lines")
+    }
+
+    /// The answer to NETWORK.
+    pub fn network(&self, interfaces: &[InterfaceView]) -> String {
+        let rows: Vec<[String; 5]> = interfaces
+            .iter()
+            .map(|i| {
+                let state = match (i.up, i.link) {
+                    (false, _) => "off",
+                    (true, Some(false)) => "no link",
+                    (true, Some(true)) => "link",
+                    (true, None) => "on",
+                };
+                let speed = i.speed.map(|mbit| format!("{mbit} Mbit/s"));
+                let chats = (!i.used).then(|| "no chat on it".to_owned());
+                let more: Vec<String> =
+                    [i.wifi.clone(), speed, chats].into_iter().flatten().collect();
+                [
+                    harmless(&i.name),
+                    harmless(&i.kind),
+                    state.into(),
+                    harmless(&or(i.addresses.join(" "), "no address")),
+                    harmless(&more.join(", ")),
+                ]
+            })
+            .collect();
+        or(wide_table(&rows).join("\n"), "this machine has no network interface")
+    }
+
+    /// The answer to LOG.
+    pub fn log(&self, lines: &[String]) -> String {
+        let lines: Vec<String> = lines.iter().map(|line| harmless(line)).collect();
+        or(lines.join("\n"), "nothing was logged yet")
     }
 
     /// Three lines: who, where, what to type.

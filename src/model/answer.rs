@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::machine::{InterfaceView, Report};
 use super::{Delivery, Dialect, EntryId, Handle, PeerId, Presence, Trust, Wall};
 
 /// The answer to a [`crate::command::Command`] that was carried out.
@@ -23,6 +24,12 @@ pub enum Answer {
     Count(u64),
     /// To `SetHandle`, `AddUser`, `FreeHandle` and `Join`: the handle that holds now.
     Handle(Handle),
+    /// To `Doctor`.
+    Doctor(Report),
+    /// To `Network`.
+    Network(Vec<InterfaceView>),
+    /// To `Log`: the newest line last.
+    Log(Vec<String>),
 }
 
 /// A peer as people and programs see it.

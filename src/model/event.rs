@@ -138,6 +138,15 @@ pub enum TransferState {
 }
 
 impl What {
+    /// Whether it is a text or an image that came in.
+    pub fn is_content_in(&self) -> bool {
+        matches!(
+            self,
+            What::Message { direction: Direction::In, .. }
+                | What::Image { direction: Direction::In, .. }
+        )
+    }
+
     /// Bytes of content, for the ring's budget.
     pub(super) fn weight(&self) -> usize {
         let text = match self {

@@ -8,6 +8,7 @@ pub mod event;
 pub mod handle;
 pub mod history;
 pub mod limits;
+pub mod machine;
 pub mod net;
 pub mod peer;
 pub mod ring;
@@ -19,6 +20,7 @@ pub use answer::{Answer, LinkView, PeerView, Receipt, Refusal, RouteView, Settin
 pub use delivery::{Delivery, EntryId};
 pub use event::{Direction, Event, TransferState, What};
 pub use handle::{BadHandle, Handle};
+pub use machine::{Finding, Health, InterfaceView, Report};
 pub use net::{Bind, Link, Net, SocketId, StreamId};
 pub use peer::{Dialect, PeerId, Presence, Trust, UserId};
 pub use ring::{Gap, Ring, Stamped};

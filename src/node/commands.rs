@@ -74,6 +74,15 @@ impl Node {
             Command::RemoveUser { handle, park } => self.remove_user(now, &handle, park),
             Command::Config { key, value } => self.config(now, key, value),
             Command::SetForm { handle, form } => self.set_form(&handle, form),
+            Command::Doctor {}
+            | Command::Network {}
+            | Command::Log { .. }
+            | Command::Reboot {}
+            | Command::PowerOff {}
+            | Command::FactoryReset {} => {
+                // the process around the node answers these before it gets to hear of them
+                Err(Refusal::Failed { reason: "nothing is known here of the machine".into() })
+            }
             Command::FreeHandle { handle } => {
                 let wanted = if handle.is_empty() {
                     self.fallback.clone()
@@ -93,7 +102,8 @@ impl Node {
         }
     }
 
-    fn status(&self, now: Now) -> Status {
+    /// The node at a glance.
+    pub fn status(&self, now: Now) -> Status {
         let slcp = DialectView {
             name: Dialect::Slcp,
             on: self.slcp.is_some() && self.slcp_trouble.is_none(),
@@ -617,6 +627,10 @@ impl Node {
         }
         if new.users.get(1..) != self.settings.users.get(1..) {
             let text = "[[users]] changed: that holds after the next start".into();
+            self.trouble(now, text);
+        }
+        if new.serial != self.settings.serial {
+            let text = "[[serial]] changed: that holds after the next start".into();
             self.trouble(now, text);
         }
         next.users.clone_from(&self.settings.users);

@@ -193,7 +193,9 @@ impl Node {
 
     /// The store answered: all up to `n` are durable, or are not kept.
     pub(super) fn stored(&mut self, now: Now, n: u64, result: Result<(), IoError>) {
-        self.keeping.under_way.retain(|(m, _)| *m > n);
+        while self.keeping.under_way.front().is_some_and(|(m, _)| *m <= n) {
+            self.keeping.under_way.pop_front();
+        }
         let durable = match result {
             Ok(()) => {
                 if std::mem::take(&mut self.keeping.failing) {

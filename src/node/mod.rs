@@ -232,6 +232,11 @@ impl Node {
         &self.kept
     }
 
+    /// The handles of those who are here, our own users aside.
+    pub fn handles_here(&self) -> impl Iterator<Item = &str> {
+        self.roster.here().map(|peer| peer.handle.as_str())
+    }
+
     /// The settings that hold now.
     pub fn settings(&self) -> &Settings {
         &self.settings

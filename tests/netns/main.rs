@@ -4,6 +4,8 @@
 
 mod changes;
 mod junk;
+mod keeping;
+mod keeps;
 mod lan;
 mod lone;
 mod node;

@@ -8,6 +8,7 @@ mod bench;
 mod capture;
 mod events;
 mod forms;
+mod keeping;
 mod limits;
 mod streams;
 mod transfers;

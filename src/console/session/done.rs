@@ -20,6 +20,14 @@ impl Session {
                 self.news.sent(&receipts);
                 self.paint.receipts(&receipts)
             }
+            (_, Answer::Doctor(report)) => self.paint.doctor(&report),
+            (_, Answer::Network(interfaces)) => self.paint.network(&interfaces),
+            (_, Answer::Log(lines)) => self.paint.log(&lines),
+            (Command::Reboot {}, _) => "the machine restarts".into(),
+            (Command::PowerOff {}, _) => "the machine is switched off".into(),
+            (Command::FactoryReset {}, _) => {
+                "everything is erased while the machine restarts".into()
+            }
             (command, Answer::Page(page)) => self.paint.page(&page, &command),
             (Command::Delete { .. }, Answer::Count(n)) => match n {
                 0 => "there was nothing of that to delete".into(),
