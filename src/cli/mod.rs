@@ -171,6 +171,16 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
             }
             return Ok(Code::Done);
         }
+        Verb::Qr => {
+            let page = status(client, options).await?.page;
+            let text = if options.json {
+                format!("{}\n", serde_json::json!({"page": page}))
+            } else {
+                format!("{}\n", crate::console::code(&page))
+            };
+            print(&text)?;
+            return Ok(if page.is_empty() { Code::Refused } else { Code::Done });
+        }
         // These have ways of their own.
         Verb::Run { .. }
         | Verb::Msg { .. }

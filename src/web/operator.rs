@@ -70,8 +70,10 @@ pub async fn answer(site: &Rc<Site>, head: &Head, what: What<'_>, body: Incoming
         What::Restart => {
             log::info!("web: the operator restarts the daemon");
             site.save();
-            let _ = site.restart.try_send(());
-            reply::json(StatusCode::ACCEPTED, &json!({}))
+            match site.restart.try_send(()) {
+                Ok(()) => reply::json(StatusCode::ACCEPTED, &json!({})),
+                Err(_) => reply::wrong(StatusCode::CONFLICT, "it restarts already, or runs in a terminal"),
+            }
         }
     }
 }

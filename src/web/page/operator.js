@@ -18,7 +18,7 @@ const button = (name, about, act, className) => el('button', { type: 'button', c
 const rows = (id, list, none) => $(id).replaceChildren(...(list.length ? list : [el(id === 'guests' || id === 'peers' ? 'tr' : 'li', {}, el(id === 'guests' || id === 'peers' ? 'td' : 'span', { colSpan: 4 }, none))]));
 
 async function draw() {
-  const [status, guests, who, config] = await Promise.all([net.read('Status'), net.get('guests'), net.call('Who', { gone: true }), net.call('Config')]);
+  const [status, guests, who, config, doctor] = await Promise.all([net.read('Status'), net.get('guests'), net.call('Who', { gone: true }), net.call('Config'), net.call('Doctor')]);
   const set = new Map(config.settings.map(s => [s.key, s]));
   $('version').textContent = status.version;
   const hours = Math.floor(status.uptime / 3600), minutes = Math.floor(status.uptime / 60) % 60;
@@ -26,10 +26,8 @@ async function draw() {
     ...pair('Page', status.page || 'no address'), ...pair('Networks', status.links.map(l => l.name + ' ' + l.address).join(', ') || 'none'),
     ...pair('People here', String(status.peers)), ...status.dialects.flatMap(d => pair(d.name, (d.on ? 'on, port ' : 'off, port ') + d.port)),
     ...pair('Uploads', bytes(guests.uploads.bytes) + ' of ' + bytes(guests.uploads.quota)));
-  const wrong = status.dialects.filter(d => !d.on && d.reason).map(d => d.name + ': ' + d.reason);
-  if (!status.links.some(l => !l.address.startsWith('127.'))) wrong.push('No network: only this machine’s own programs can be reached.');
-  if (!status.state) wrong.push('Nothing is kept: there is no state folder.');
-  rows('findings', wrong.concat(troubles).slice(-30).map(text => el('li', { className: 'bad' }, text)), 'Nothing is wrong.');
+  const found = doctor.findings.filter(f => f.health !== 'ok').map(f => el('li', { className: f.health === 'wrong' ? 'bad' : '' }, f.check + ': ' + f.text + (f.advice ? ' → ' + f.advice : '')));
+  rows('findings', found.concat(troubles.slice(-20).map(text => el('li', { className: 'bad' }, text))), 'Nothing is wrong.');
   $('open').checked = set.get('web.open')?.value === 'on';
   rows('guests', guests.guests.map(g => el('tr', {}, el('td', {}, g.handle), el('td', {}, g.address), el('td', {}, (g.here ? g.away ? 'away' : 'here' : 'gone') + (g.muted ? ', muted' : '')),
     el('td', {}, ...[g.muted ? 'unmute' : 'mute', 'kick', 'ban'].map(act => button(act[0].toUpperCase() + act.slice(1), g.handle, () => (act !== 'ban' || confirm('Ban ' + g.handle + ' and its address ' + g.address + '?')) && doing(() => net.post('guests/' + g.id, { act }), g.handle + ': ' + act)))))), 'No guests.');
