@@ -122,7 +122,7 @@ function piece(id, blob, at, progress, signal) {
     const request = new XMLHttpRequest();
     request.open('PATCH', api + 'uploads/' + id);
     request.setRequestHeader('Upload-Offset', at);
-    request.setRequestHeader('Content-Type', 'application/offset+octet-stream');
+    request.setRequestHeader('Content-Type', 'application/octet-stream');
     request.timeout = 60000;
     request.upload.onprogress = e => progress(at + e.loaded);
     request.onload = () => {
