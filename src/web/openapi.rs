@@ -7,14 +7,7 @@
 use serde_json::{Map, Value, json};
 
 /// Methods that the web does not have.
-const NOT_HERE: &[&str] = &[
-    "Subscribe",
-    "Export",
-    "Import",
-    "Reboot",
-    "PowerOff",
-    "FactoryReset",
-];
+const NOT_HERE: &[&str] = &["Subscribe", "Export", "Import", "Reboot", "PowerOff", "FactoryReset"];
 /// Methods that GET does too.
 const READING: &[&str] = &["Status", "Who", "FreeHandle", "History", "Search"];
 /// Methods that take a key under which they are carried out once.
@@ -67,7 +60,8 @@ fn declarations(text: &str) -> Vec<Declaration> {
         if matches!(word, "type" | "method") {
             let mut whole = line.to_owned();
             // a comment runs to its line's end: the mark keeps it apart
-            while whole.matches('(').count() != whole.matches(')').count() || whole.ends_with("->") {
+            while whole.matches('(').count() != whole.matches(')').count() || whole.ends_with("->")
+            {
                 let Some(next) = lines.next() else { break };
                 let next = next.trim();
                 let next = match next.strip_prefix('#') {

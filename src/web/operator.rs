@@ -72,7 +72,9 @@ pub async fn answer(site: &Rc<Site>, head: &Head, what: What<'_>, body: Incoming
             site.save();
             match site.restart.try_send(()) {
                 Ok(()) => reply::json(StatusCode::ACCEPTED, &json!({})),
-                Err(_) => reply::wrong(StatusCode::CONFLICT, "it restarts already, or runs in a terminal"),
+                Err(_) => {
+                    reply::wrong(StatusCode::CONFLICT, "it restarts already, or runs in a terminal")
+                }
             }
         }
     }

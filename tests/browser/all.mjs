@@ -86,6 +86,11 @@ const parts = {
       await until('Nora reads Anna', () => heard.some(h => h.text && h.text[0] === 'Anna' && h.text[1].trim() === 'hello Nora'), 15000);
       await anna.setInputFiles('#file', picture('for-nora.png', png(40, 30, [10, 90, 160])));
       await until('Nora has the picture', () => heard.some(h => h.image), 15000);
+      // a file that SLCP has no place for goes as an address
+      await anna.setInputFiles('#file', { name: 'plan.txt', mimeType: 'text/plain', buffer: Buffer.from('by ten') });
+      const address = await until('Nora has an address', () => heard.map(h => h.text && /http:\S+\/d\/[0-9a-f]{32}\/plan\.txt/.exec(h.text[1])).find(Boolean), 15000);
+      const file = await fetch(address[0]);
+      same([await file.text(), file.headers.get('content-type'), file.headers.get('content-disposition').startsWith('attachment')], ['by ten', 'application/octet-stream', true], 'what the address gives');
       // everyone
       await open(anna, '#lobby');
       await say(anna, 'hello everyone');
@@ -246,16 +251,33 @@ const parts = {
       await open(anna, '#lobby'); await say(anna, 'can you hear me?');
       await until('a muted guest is told so', async () => (await anna.textContent('#log .meta .bad')).length > 0 && /mute/i.test(await anna.textContent('#log')));
       // what guests say to each other is not the operator's to read
-      await post('guests', {}).catch(() => {});
       const seen = await boss.evaluate(() => fetch('/api/v1/History?limit=200').then(r => r.text()));
       must(!seen.includes('secret between guests'), 'the operator reads no private text');
       same((await boss.evaluate(() => fetch('/api/v1/History', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"user":"guest2"}' }).then(r => r.status))), 403, 'nor in a guest\'s name');
       same((await boss.evaluate(() => fetch('/api/v1/Export', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{}' }).then(r => r.status))), 404, 'nor all at once');
+      // who takes a name reads nothing of what another said under it, nor does the operator
+      const as = async (name, act) => {
+        const came = await post('session', { handle: name, pin: '1234' }), cookie = { Cookie: came.headers.get('set-cookie').split(';')[0] };
+        same(came.status, 200, name + ' comes in');
+        try { return await act(cookie); } finally { await fetch(daemon.base + '/api/v1/session', { method: 'DELETE', headers: cookie }); }
+      };
+      await boss.click('button[aria-label="Kick guest8"]');
+      await until('guest8 is gone', async () => !(await boss.$('button[aria-label="Kick guest8"]')));
+      await as('carl', async cookie => same((await post('Send', { to: ['guest2'], text: 'a secret between guests' }, cookie)).status, 200, 'carl speaks'));
+      const second = await as('carl', async cookie => (await fetch(daemon.base + '/api/v1/History?limit=200', { headers: cookie })).text());
+      must(!second.includes('secret between'), 'another carl does not read it');
+      for (const words of [['history'], ['history', 'carl'], ['export']]) must(!(await daemon.cli(...words).catch(e => e.stdout)).includes('secret between'), 'nor ' + words.join(' '));
+      await daemon.cli('--as', 'guest2', 'history').then(() => must(false, 'the box acts as a guest'), error => must(/guest of the page/.test(error.stderr), 'nobody acts as a guest: ' + error.stderr));
       await boss.uncheck('#open');
       await until('newcomers are kept out', async () => (await (await fetch(daemon.base + '/api/v1/session')).json()).open === false);
       await boss.click('button[aria-label="Kick Anna"]');
       await until('Anna is at the door again', () => anna.isVisible('#door'), 15000);
       must((await (await fetch(daemon.base + '/metrics')).text()).includes('klatsch_guests '), 'metrics');
+      const run = async () => (await (await fetch(daemon.base + '/api/v1/session')).json()).last.split(':')[0];
+      const before = await run();
+      await boss.click('#restart');
+      await until('the daemon began anew', async () => await run() !== before, 20000);
+      must((await daemon.cli('qr')).includes('http://127.0.0.1:8484/'), 'the address under the QR code');
       fine(boss);
     } finally { await daemon.end(); }
   },
@@ -340,6 +362,26 @@ const parts = {
       await anna.click('button:text-is("Leave the chat")');
       await anna.waitForSelector('#handle');
       fine(bob);
+    } finally { await daemon.end(); }
+  },
+
+  async 'who closes the page is away, and back when it is opened again'() {
+    const daemon = await new Daemon('handle = "box"\n[web]\ncaptive = true\n').start();
+    try {
+      const anna = await enter(await visitor(daemon), 'Anna'), bob = await enter(await visitor(daemon), 'Bob');
+      await until('they see each other', () => anna.$('#list .item[data-key=bob]'));
+      await bob.goto('about:blank');
+      await until('Bob is away', () => anna.$('#list .item[data-key=bob] .face[data-p=away]'), 40000);
+      await open(anna, 'bob'); await say(anna, 'while you were away');
+      await until('his answer comes by itself', async () => (await texts(anna)).length === 2);
+      await bob.goto(daemon.base);
+      await until('Bob is back', () => anna.$('#list .item[data-key=bob] .face[data-p=online]'), 15000);
+      await open(bob, 'anna');
+      await until('and reads what came meanwhile', async () => (await texts(bob)).includes('while you were away'));
+      // a phone that asks whether there is internet is led to the page
+      const probe = await fetch(daemon.base + '/generate_204', { redirect: 'manual' });
+      same([probe.status, probe.headers.get('location')], [303, 'http://127.0.0.1:8484/'], 'the answer to a captive-portal probe');
+      fine(anna);
     } finally { await daemon.end(); }
   },
 

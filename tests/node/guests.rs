@@ -52,7 +52,10 @@ fn a_file_to_another_user_of_this_node_is_a_copy_of_his_own() {
         bench.begin_as(Some("anna"), file(&["bob"], path));
         bench.advance(1_000);
         let events = bench.events();
-        let expected = [("bob".into(), Direction::In, false, size), ("anna".into(), Direction::Out, false, size)];
+        let expected = [
+            ("bob".into(), Direction::In, false, size),
+            ("anna".into(), Direction::Out, false, size),
+        ];
         assert_eq!(told(&events), expected);
         let paths: Vec<&String> = events
             .iter()

@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 what=${1:?hostile, load or openapi}
+[ -z "${SCHEMATHESIS:-}" ] || SCHEMATHESIS=$(realpath "$SCHEMATHESIS")
 binary=$(realpath "${2:-target/debug/klatsch}")
 if [ -z "${KLATSCH_INSIDE:-}" ]; then
     KLATSCH_INSIDE=1 exec unshare -n -- "$0" "$what" "$binary"
@@ -47,7 +48,7 @@ openapi)
     curl -sf --compressed http://127.0.0.1:8484/api/v1/openapi.json >"$folder/openapi.json"
     cookies=$(awk '!/^# / && NF > 6 {printf "%s%s=%s", s, $6, $7; s = "; "}' "$jar")
     # the stream of events has no end, leaving and restarting end the test itself
-    "${SCHEMATHESIS:-schemathesis}" run "$folder/openapi.json" --url http://127.0.0.1:8484 \
+    cd "$folder" && "${SCHEMATHESIS:-schemathesis}" run "$folder/openapi.json" --url http://127.0.0.1:8484 \
         -H "Cookie: $cookies" --exclude-path /api/v1/events --exclude-path /api/v1/restart \
         --exclude-method DELETE --exclude-path '/api/v1/guests/{id}' \
         --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
