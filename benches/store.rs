@@ -163,7 +163,7 @@ fn queries(store: &Store, told: &Receiver<Told>) {
         ("the last 50 of one person", last(Some("peer7"))),
         ("search of a rare word", search("wort81000")),
         ("search of a usual word", search("wort7")),
-        ("search of a letter all begin with", search("w")),
+        ("search of what all words begin with", search("wor")),
     ] {
         let begun = Instant::now();
         store.ask(Ticket(1), query).unwrap();

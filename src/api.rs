@@ -110,6 +110,10 @@ pub const METHODS: &[(&str, &[Parameter])] = &[
     ("RemoveUser", &[HANDLE, USER]),
     ("Config", &[may("key", Kind::Text), may("value", Kind::Text), USER]),
     ("SetForm", &[HANDLE, may("form", Kind::Text), USER]),
+    ("Chat", &[HANDLE, USER]),
+    ("Accept", &[must("number", Kind::Number), USER]),
+    ("Refuse", &[must("number", Kind::Number), USER]),
+    ("Close", &[may("handle", Kind::Text), USER]),
     ("FreeHandle", &[HANDLE, USER]),
     ("Doctor", &[USER]),
     ("Network", &[USER]),
@@ -195,6 +199,7 @@ pub fn answer_to_json(answer: &Answer) -> Object {
         Answer::Sent(receipts) => json!({"receipts": receipts}),
         Answer::Config(settings) => json!({"settings": settings}),
         Answer::Handle(handle) => json!({"handle": handle}),
+        Answer::Shared(_) => json!({}), // for the hello chat's web API alone
         Answer::Doctor(report) => json!(report),
         Answer::Network(interfaces) => json!({"interfaces": interfaces}),
         Answer::Log(lines) => json!({"lines": lines}),

@@ -6,9 +6,9 @@ use crate::model::answer::{DialectView, LinkView, Page, UserView};
 use crate::model::history::{Body, Entry, Recipient};
 use crate::model::ring::GapReason;
 use crate::model::{
-    Answer, Delivery, Dialect, Direction, EntryId, Finding, Gap, Handle, Health, InterfaceView,
-    PeerId, PeerView, Presence, Receipt, Refusal, Report, RouteView, SettingView, Status,
-    TransferState, Trust, Wall, What,
+    Answer, ChatState, ChatView, Delivery, Dialect, Direction, EntryId, Finding, Gap, Handle,
+    Health, InterfaceView, PeerId, PeerView, Presence, Receipt, Refusal, Report, RouteView,
+    SettingView, Status, TransferState, Trust, Wall, What,
 };
 
 fn handle() -> Handle {
@@ -38,6 +38,11 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::Config { key: Some("bell".into()), value: Some("on".into()) },
         Command::SetForm { handle: text(), form: None },
         Command::SetForm { handle: text(), form: Some("udp".into()) },
+        Command::Chat { handle: text() },
+        Command::Accept { number: 3 },
+        Command::Refuse { number: 3 },
+        Command::Close { handle: None },
+        Command::Close { handle: Some(text()) },
         Command::FreeHandle { handle: text() },
         Command::Doctor {},
         Command::Network {},
@@ -79,7 +84,12 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::RemoveUser { .. } => ("RemoveUser", Answer::Done),
         Command::Config { .. } => ("Config", Answer::Config(vec![setting()])),
         Command::SetForm { .. } => ("SetForm", Answer::Done),
+        Command::Chat { .. } => ("Chat", Answer::Done),
+        Command::Accept { .. } => ("Accept", Answer::Done),
+        Command::Refuse { .. } => ("Refuse", Answer::Done),
+        Command::Close { .. } => ("Close", Answer::Done),
         Command::FreeHandle { .. } => ("FreeHandle", Answer::Handle(handle())),
+        Command::Shared {} => ("no method", Answer::Shared(Vec::new())), // not among `commands`
         Command::Doctor {} => ("Doctor", Answer::Doctor(report())),
         Command::Network {} => ("Network", Answer::Network(vec![interface()])),
         Command::Log { .. } => ("Log", Answer::Log(vec!["a line".into()])),
@@ -188,6 +198,15 @@ pub(crate) fn events() -> Vec<What> {
         What::PeerAway { peer, handle: bob(), dialect },
         What::PeerBack { peer, handle: bob(), dialect },
         What::PeerRenamed { peer, handle: bob(), old: "bobby".into(), dialect },
+        What::Session { peer, handle: bob(), dialect: Dialect::Hello, stands: true },
+        What::Chat {
+            number: 3,
+            peer,
+            handle: bob(),
+            dialect: Dialect::Room,
+            state: ChatState::Over,
+            reason: Some("he refused".into()),
+        },
         What::Transfer {
             id,
             direction: Direction::Out,
@@ -211,8 +230,10 @@ pub(crate) fn events() -> Vec<What> {
             | What::PeerJoined { .. }
             | What::PeerLeft { .. }
             | What::PeerAway { .. }
+            | What::Session { .. }
             | What::PeerBack { .. }
             | What::PeerRenamed { .. }
+            | What::Chat { .. }
             | What::Transfer { .. }
             | What::Gap(_)
             | What::Config { .. }
@@ -345,6 +366,14 @@ pub(crate) fn status() -> Status {
             name: "eth0".into(),
             address: "10.0.0.1".into(),
             broadcast: "10.0.0.255".into(),
+        }],
+        chats: vec![ChatView {
+            number: 3,
+            user: handle(),
+            peer: PeerId(7),
+            handle: "bob".into(),
+            dialect: Dialect::Room,
+            state: ChatState::Asked,
         }],
         peers: 3,
         socket: "/run/klatsch/control".into(),

@@ -101,8 +101,22 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         form: Option<String>,
     },
+    /// A private chat with a peer, in a dialect that has them.
+    Chat { handle: String },
+    /// Yes to what somebody asks for: the number is in its event, and in `Status`.
+    Accept { number: u32 },
+    /// No to it.
+    Refuse { number: u32 },
+    /// A private chat's end, or of the asking for it; without a handle, of the newest.
+    Close {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        handle: Option<String>,
+    },
     /// A handle nobody bears, near to the one given.
     FreeHandle { handle: String },
+    /// The hello chat's shared history, for its web API alone: no method of the socket.
+    #[serde(skip)]
+    Shared {},
     /// What the machine sees and what is likely wrong.
     Doctor {},
     /// The machine's interfaces: addresses, links, Wi-Fi.

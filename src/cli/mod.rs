@@ -147,6 +147,10 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
             Command::Search { words: words.join(" "), before, limit: n }
         }
         Verb::Forget { who, entry, all } => Command::Delete { entry, with: who, all },
+        Verb::Chat { handle } => Command::Chat { handle },
+        Verb::Accept { number } => Command::Accept { number },
+        Verb::Refuse { number } => Command::Refuse { number },
+        Verb::Close { handle } => Command::Close { handle },
         Verb::Join => Command::Join {},
         Verb::Leave => Command::Leave {},
         Verb::Block { handle } => Command::Block { handle },

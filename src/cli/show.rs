@@ -8,8 +8,8 @@ use crate::model::answer::UserView;
 use crate::model::history::Entry;
 use crate::model::text::harmless;
 use crate::model::{
-    Answer, Direction, PeerView, Receipt, Report, SettingView, Stamped, Status, TransferState,
-    Wall, What,
+    Answer, ChatState, Direction, PeerView, Receipt, Report, SettingView, Stamped, Status,
+    TransferState, Wall, What,
 };
 
 /// An answer in lines; empty where there is nothing to say.
@@ -22,6 +22,7 @@ pub(super) fn answer(answer: &Answer, now: Wall) -> String {
         Answer::Sent(receipts) => self::receipts(receipts),
         Answer::Config(settings) => self::settings(settings),
         Answer::Handle(handle) => format!("{handle}\n"),
+        Answer::Shared(_) => String::new(),
         Answer::Doctor(report) => doctor(report),
         Answer::Network(interfaces) => table(interfaces.iter().map(|i| {
             let link = match (i.up, i.link) {
@@ -102,8 +103,20 @@ fn happened(what: &What) -> Option<String> {
         }
         What::PeerLeft { handle, reason, .. } => format!("{handle} is gone: {reason}"),
         What::PeerAway { handle, .. } => format!("{handle} is away"),
+        What::Session { handle, dialect, stands: true, .. } => {
+            format!("a {dialect} session with {handle} stands")
+        }
+        What::Session { handle, dialect, .. } => format!("no {dialect} session with {handle}"),
         What::PeerBack { handle, .. } => format!("{handle} is back"),
         What::PeerRenamed { handle, old, .. } => format!("{old} is now {handle}"),
+        What::Chat { number, handle, state, reason, .. } => match state {
+            ChatState::Asking => format!("{handle} is asked for a private chat"),
+            ChatState::Asked => format!("{handle} asks for a private chat: accept {number}?"),
+            ChatState::Open => format!("private chat with {handle}"),
+            ChatState::Over => {
+                format!("no private chat with {handle}: {}", reason.as_deref().unwrap_or_default())
+            }
+        },
         What::Transfer { direction, handle, name, done, size, state, reason, .. } => {
             let way = match direction {
                 Direction::In => "from",

@@ -87,6 +87,10 @@ pub fn parse(line: &str) -> Result<Typed, Mistake> {
     let command = match row.name {
         "JOIN" => nothing_more(row, rest, Command::Join {})?,
         "LEAVE" => nothing_more(row, rest, Command::Leave {})?,
+        // as the directory's own program has it
+        "BACK" if word.eq_ignore_ascii_case("/back") => {
+            nothing_more(row, rest, Command::Close { handle: None })?
+        }
         "BACK" => nothing_more(row, rest, Command::SetPresence { away: false, text: None })?,
         "STATUS" => nothing_more(row, rest, Command::Status {})?,
         "QUIT" => {
@@ -135,6 +139,11 @@ pub fn parse(line: &str) -> Result<Typed, Mistake> {
             Command::SetAutoreply { text: String::new() }
         }
         "AUTOREPLY" => Command::SetAutoreply { text: reply_text(row, unquoted(rest.trim_end()))? },
+        "CHAT" => Command::Chat { handle: one_word(row, rest)? },
+        "ACCEPT" => Command::Accept { number: number(row, rest)? },
+        "REFUSE" => Command::Refuse { number: number(row, rest)? },
+        "CLOSE" if rest.is_empty() => Command::Close { handle: None },
+        "CLOSE" => Command::Close { handle: Some(one_word(row, rest)?) },
         "BLOCK" => Command::Block { handle: one_word(row, rest)? },
         "UNBLOCK" => Command::Unblock { handle: one_word(row, rest)? },
         "CONFIG" if split_word(rest).0.eq_ignore_ascii_case("width") => {
@@ -217,6 +226,18 @@ fn one_word(row: &'static Row, rest: &str) -> Result<String, Mistake> {
         (word, "") => Ok(word.into()),
         (_, more) => Err(Mistake::Extra { row, found: more.into() }),
     }
+}
+
+/// What somebody's asking is named by; `#3` is 3.
+fn number(row: &'static Row, rest: &str) -> Result<u32, Mistake> {
+    if rest.is_empty() {
+        return Err(Mistake::Missing { row, what: "a number" });
+    }
+    let word = rest.trim_end();
+    word.strip_prefix('#').unwrap_or(word).parse().map_err(|_| Mistake::Bad {
+        row,
+        reason: "the number is in the line that says who asks, and in STATUS".into(),
+    })
 }
 
 fn handle(row: &'static Row, rest: &str) -> Result<String, Mistake> {
@@ -473,6 +494,12 @@ mod tests {
             ("away", away(None)),
             ("away at lunch", away(Some("at lunch"))),
             ("back", back.clone()),
+            ("/back", Command::Close { handle: None }),
+            ("chat anna", Command::Chat { handle: "anna".into() }),
+            ("accept 3", Command::Accept { number: 3 }),
+            ("Refuse #4 ", Command::Refuse { number: 4 }),
+            ("close", Command::Close { handle: None }),
+            ("close anna@room", Command::Close { handle: Some("anna@room".into()) }),
             ("handle anna-2", Command::SetHandle { handle: "anna-2".into() }),
             ("autoreply \"Bin weg\"", Command::SetAutoreply { text: "Bin weg".into() }),
             ("autoreply off", Command::SetAutoreply { text: String::new() }),
@@ -520,6 +547,41 @@ mod tests {
     }
 
     #[test]
+    fn history_and_forget_in_all_their_shapes() {
+        let history = |with: Option<&str>, limit, before| Command::History {
+            with: with.map(Into::into),
+            before,
+            limit,
+        };
+        for (line, wanted) in [
+            ("history", history(None, None, None)),
+            ("history 50", history(None, Some(50), None)),
+            ("history anna", history(Some("anna"), None, None)),
+            ("history anna 50", history(Some("anna"), Some(50), None)),
+            ("history 007 50", history(Some("007"), Some(50), None)),
+            ("log #lobby before #17", history(Some("#lobby"), None, Some(17))),
+            ("history 5 before 17", history(None, Some(5), Some(17))),
+            ("history before", history(Some("before"), None, None)),
+        ] {
+            assert_eq!(command(line), wanted, "{line}");
+        }
+        let forget = |entry, with: Option<&str>, all| Command::Delete {
+            entry,
+            with: with.map(Into::into),
+            all,
+        };
+        assert_eq!(command("forget anna"), forget(None, Some("anna"), false));
+        assert_eq!(command("forget entry #17"), forget(Some(17), None, false));
+        assert_eq!(command("FORGET ALL"), forget(None, None, true));
+        for line in ["forget", "forget entry", "forget entry x", "forget anna bob", "search "] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        for line in ["history anna bob", "history anna 5 6", "history before x"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
     fn a_mistake_says_what_to_type() {
         for (line, said) in [
             ("MSG", "MSG needs a handle: MSG anna hello"),
@@ -527,6 +589,10 @@ mod tests {
             ("msg ,", "MSG needs a handle: MSG anna hello"),
             ("all", "ALL needs a text: ALL lunch is ready"),
             ("img anna \"\"", "IMG needs a file: IMG anna ~/cat.png"),
+            ("accept", "ACCEPT needs a number: ACCEPT 3"),
+            ("chat", "CHAT needs a handle: CHAT anna"),
+            ("close a b", "CLOSE does not take \"b\": CLOSE [<handle>]"),
+            ("refuse anna", "REFUSE: the number is in the line that says who asks, and in STATUS"),
             ("block", "BLOCK needs a handle: BLOCK mallory"),
             ("block a b", "BLOCK does not take \"b\": BLOCK <handle>"),
             ("join now", "JOIN does not take \"now\": JOIN"),

@@ -142,6 +142,45 @@ pub static ROWS: &[Row] = &[
         arguments: &[Kind::Handle, Kind::None],
     },
     Row {
+        name: "CHAT",
+        aliases: &[],
+        usage: "CHAT <handle>",
+        summary: "a private chat, where a dialect has them",
+        help: "Asks somebody in the room or the directory; he accepts or refuses. MSG to him asks \
+               too, and is sent once he accepts. CLOSE ends it.",
+        example: "CHAT anna",
+        arguments: &[Kind::Handle],
+    },
+    Row {
+        name: "ACCEPT",
+        aliases: &[],
+        usage: "ACCEPT <number>",
+        summary: "yes to what somebody asks for",
+        help: "The number is in the line that says who asks, and in STATUS. The setting \
+               auto-accept names those who need not wait for it.",
+        example: "ACCEPT 3",
+        arguments: &[Kind::None],
+    },
+    Row {
+        name: "REFUSE",
+        aliases: &["REJECT"],
+        usage: "REFUSE <number>",
+        summary: "no to it",
+        help: "He is told, where his chat has a word for it.",
+        example: "REFUSE 3",
+        arguments: &[Kind::None],
+    },
+    Row {
+        name: "CLOSE",
+        aliases: &[],
+        usage: "CLOSE [<handle>]",
+        summary: "end a private chat",
+        help: "Without a handle the newest. /back does the same; without a private chat it is \
+               BACK.",
+        example: "CLOSE anna",
+        arguments: &[Kind::Handle],
+    },
+    Row {
         name: "AWAY",
         aliases: &[],
         usage: "AWAY [text]",

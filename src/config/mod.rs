@@ -12,7 +12,7 @@ pub mod serial;
 pub mod web;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,14 @@ pub struct Settings {
     pub outbox_keep: u64,
     /// SLCP.
     pub slcp: Slcp,
+    /// The hello chat.
+    pub hello: Hello,
+    /// The room.
+    pub room: Room,
+    /// The directory.
+    pub directory: Directory,
+    /// Whose requests (private chats) are accepted unasked: handles, or `*` for everyone's.
+    pub auto_accept: Vec<String>,
     /// The page.
     pub web: Web,
 }
@@ -92,6 +100,59 @@ pub struct Slcp {
     pub image_port: u16,
 }
 
+/// The hello chat's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hello {
+    /// On or off.
+    pub enabled: bool,
+    /// The UDP and TCP port.
+    pub port: u16,
+    /// Our name in it; none: the first user's handle.
+    pub peer_id: Option<String>,
+    /// Further broadcast addresses.
+    pub broadcast: Vec<Ipv4Addr>,
+    /// Seconds between hellos, 1 to 60.
+    pub announce: u32,
+    /// The ports of its web API; none: it is off.
+    pub web_ports: Vec<u16>,
+    /// Where its web API listens. Not on the LAN unless asked for: its GET sends.
+    pub web_address: Ipv4Addr,
+}
+
+/// The room's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Room {
+    /// On or off.
+    pub enabled: bool,
+    /// Whether we are a server.
+    pub server: bool,
+    /// The server's TCP port.
+    pub port: u16,
+    /// Another's server that our users register at.
+    pub connect: Option<SocketAddrV4>,
+    /// Whether to look for a server at the addresses of peers.
+    pub discover: bool,
+    /// Private chats: each user has a port from here on.
+    pub chat_port: u16,
+}
+
+/// The directory's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Directory {
+    /// On or off.
+    pub enabled: bool,
+    /// Whether we are a server.
+    pub server: bool,
+    /// The server's UDP port.
+    pub port: u16,
+    /// Another's server that our users log in at.
+    pub connect: Option<SocketAddrV4>,
+    /// The TCP port of chats.
+    pub chat_port: u16,
+    /// Whether chats are taken on 127.0.0.1 too.
+    pub loopback: bool,
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -116,6 +177,32 @@ impl Default for Settings {
                 announce: 60,
                 image_port: 6000,
             },
+            hello: Hello {
+                enabled: false,
+                port: 9876,
+                peer_id: None,
+                broadcast: Vec::new(),
+                announce: 5,
+                web_ports: vec![8000, 8080],
+                web_address: Ipv4Addr::LOCALHOST,
+            },
+            room: Room {
+                enabled: false,
+                server: true,
+                port: 9000,
+                connect: None,
+                discover: false,
+                chat_port: 9001,
+            },
+            directory: Directory {
+                enabled: false,
+                server: true,
+                port: 5000,
+                connect: None,
+                chat_port: 5001,
+                loopback: false,
+            },
+            auto_accept: Vec::new(),
             web: Web::default(),
         }
     }

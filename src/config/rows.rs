@@ -3,12 +3,12 @@
 //! A new setting is one field in [`Settings`], one row here and one line in
 //! `systemd/klatsch.toml`; a test holds the three together.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Settings, User, keep, web};
-use crate::model::limits::MAX_AUTOREPLY;
+use crate::model::limits::{MAX_AUTOREPLY, MAX_HANDLE};
 use crate::model::text::harmless;
 use crate::model::{Handle, Refusal, SettingView};
 
@@ -20,6 +20,10 @@ pub const ANNOUNCE: std::ops::RangeInclusive<u32> = 5..=3_600;
 pub const IMAGE_BYTES: std::ops::RangeInclusive<u64> = 1_024..=1_073_741_824;
 /// Interfaces that may be named.
 pub const MAX_INTERFACES: usize = 8;
+/// Ports of the hello chat's web API.
+pub const MAX_WEB_PORTS: usize = 4;
+/// Handles whose requests are accepted unasked.
+pub const MAX_ACCEPTED: usize = 64;
 /// Further broadcast addresses.
 pub const MAX_BROADCAST: usize = 8;
 
@@ -156,6 +160,7 @@ pub fn shown(value: &str) -> String {
 
 /// Keys are compared up to this length.
 const MAX_KEY: usize = 64;
+const PLACE: &str = "an IPv4 address, with :port if it is another, or nothing";
 const PORT: &str = "a port from 1 to 65535";
 const OWN_PORT: &str = "a port from 1 to 65535, or auto";
 const PIN: &str = "up to 64 characters without blanks, or nothing";
@@ -309,6 +314,16 @@ static ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        key: "auto-accept",
+        help: "whose private chats are accepted unasked: handles, or * for all",
+        expected: "up to 64 handles with commas between, or *, or nothing",
+        live: true,
+        kind: Kind::List,
+        get: |s| s.auto_accept.join(", "),
+        set: |s, v| accepted(v).map(|list| s.auto_accept = list),
+        ..ROW
+    },
+    Row {
         key: "socket",
         help: "the control socket; empty for the usual place",
         expected: "an absolute path, such as /run/klatsch/control, or empty",
@@ -456,6 +471,196 @@ static ROWS: &[Row] = &[
             s.slcp.image_port = v.parse().map_err(|_| Wrong::Value)?;
             Ok(())
         },
+        ..ROW
+    },
+    Row {
+        key: "hello.enabled",
+        help: "speak the hello chat (JSON hello, one shared chat: the lobby)",
+        expected: SWITCH,
+        live: true,
+        kind: Kind::Switch,
+        get: |s| on_off(s.hello.enabled),
+        set: |s, v| switch(v).map(|on| s.hello.enabled = on),
+        ..ROW
+    },
+    Row {
+        key: "hello.port",
+        help: "its UDP and TCP port",
+        expected: PORT,
+        kind: Kind::Number,
+        get: |s| s.hello.port.to_string(),
+        set: |s, v| port(v).map(|p| s.hello.port = p),
+        ..ROW
+    },
+    Row {
+        key: "hello.peer-id",
+        help: "our name in it; empty for the handle",
+        expected: "a name of at most 64 bytes, or nothing",
+        live: true,
+        get: |s| s.hello.peer_id.clone().unwrap_or_default(),
+        set: |s, v| {
+            if v.len() > MAX_HANDLE || harmless(v) != v {
+                return Err(Wrong::Value);
+            }
+            s.hello.peer_id = Some(v.to_owned()).filter(|v| !v.is_empty());
+            Ok(())
+        },
+        ..ROW
+    },
+    Row {
+        key: "hello.broadcast",
+        help: "further broadcast addresses, such as 172.31.255.255",
+        expected: "up to 8 IPv4 addresses with commas between, or nothing",
+        live: true,
+        kind: Kind::List,
+        get: |s| s.hello.broadcast.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(", "),
+        set: |s, v| addresses(v).map(|list| s.hello.broadcast = list),
+        ..ROW
+    },
+    Row {
+        key: "hello.announce",
+        help: "seconds between two hellos",
+        expected: "1 to 60",
+        live: true,
+        kind: Kind::Number,
+        get: |s| s.hello.announce.to_string(),
+        set: |s, v| {
+            let n = v.parse().ok().filter(|n| (1..=60).contains(n));
+            s.hello.announce = n.ok_or(Wrong::Value)?;
+            Ok(())
+        },
+        ..ROW
+    },
+    Row {
+        key: "hello.web-ports",
+        help: "the ports of its web API, on which scripts read and send; empty for none",
+        expected: "up to 4 ports with commas between, or nothing",
+        kind: Kind::List,
+        get: |s| s.hello.web_ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", "),
+        set: |s, v| ports(v).map(|list| s.hello.web_ports = list),
+        ..ROW
+    },
+    Row {
+        key: "hello.web-address",
+        help: "where its web API listens; 0.0.0.0 lets all of the LAN read and send by it",
+        expected: "an IPv4 address of this machine, such as 127.0.0.1",
+        get: |s| s.hello.web_address.to_string(),
+        set: |s, v| {
+            s.hello.web_address = v.parse().map_err(|_| Wrong::Value)?;
+            Ok(())
+        },
+        ..ROW
+    },
+    Row {
+        key: "room.enabled",
+        help: "speak the room (register and broadcast, private chats)",
+        expected: SWITCH,
+        kind: Kind::Switch,
+        get: |s| on_off(s.room.enabled),
+        set: |s, v| switch(v).map(|on| s.room.enabled = on),
+        ..ROW
+    },
+    Row {
+        key: "room.server",
+        help: "be a server of it",
+        expected: SWITCH,
+        kind: Kind::Switch,
+        get: |s| on_off(s.room.server),
+        set: |s, v| switch(v).map(|on| s.room.server = on),
+        ..ROW
+    },
+    Row {
+        key: "room.port",
+        help: "the server's TCP port",
+        expected: PORT,
+        kind: Kind::Number,
+        get: |s| s.room.port.to_string(),
+        set: |s, v| port(v).map(|p| s.room.port = p),
+        ..ROW
+    },
+    Row {
+        key: "room.connect",
+        help: "another's server to register at, such as 192.168.1.5; empty for none",
+        expected: PLACE,
+        live: true,
+        get: |s| place(s.room.connect),
+        set: |s, v| at(v, s.room.port).map(|at| s.room.connect = at),
+        ..ROW
+    },
+    Row {
+        key: "room.discover",
+        help: "look for a server at the addresses of peers, where none is set",
+        expected: SWITCH,
+        kind: Kind::Switch,
+        get: |s| on_off(s.room.discover),
+        set: |s, v| switch(v).map(|on| s.room.discover = on),
+        ..ROW
+    },
+    Row {
+        key: "room.chat-port",
+        help: "private chats: each user has a port from here on",
+        expected: "a port from 1024 to 65472",
+        kind: Kind::Number,
+        get: |s| s.room.chat_port.to_string(),
+        set: |s, v| {
+            let port = port(v)?;
+            s.room.chat_port =
+                (1024..=65_472).contains(&port).then_some(port).ok_or(Wrong::Value)?;
+            Ok(())
+        },
+        ..ROW
+    },
+    Row {
+        key: "directory.enabled",
+        help: "speak the directory (login by UDP, chats over TCP)",
+        expected: SWITCH,
+        kind: Kind::Switch,
+        get: |s| on_off(s.directory.enabled),
+        set: |s, v| switch(v).map(|on| s.directory.enabled = on),
+        ..ROW
+    },
+    Row {
+        key: "directory.server",
+        help: "be a server of it",
+        expected: SWITCH,
+        kind: Kind::Switch,
+        get: |s| on_off(s.directory.server),
+        set: |s, v| switch(v).map(|on| s.directory.server = on),
+        ..ROW
+    },
+    Row {
+        key: "directory.port",
+        help: "the server's UDP port",
+        expected: PORT,
+        kind: Kind::Number,
+        get: |s| s.directory.port.to_string(),
+        set: |s, v| port(v).map(|p| s.directory.port = p),
+        ..ROW
+    },
+    Row {
+        key: "directory.connect",
+        help: "another's server to log in at, such as 127.0.0.1; empty for none",
+        expected: PLACE,
+        get: |s| place(s.directory.connect),
+        set: |s, v| at(v, s.directory.port).map(|at| s.directory.connect = at),
+        ..ROW
+    },
+    Row {
+        key: "directory.chat-port",
+        help: "the TCP port of its chats; its own programs know 5001 alone",
+        expected: PORT,
+        kind: Kind::Number,
+        get: |s| s.directory.chat_port.to_string(),
+        set: |s, v| port(v).map(|p| s.directory.chat_port = p),
+        ..ROW
+    },
+    Row {
+        key: "directory.loopback",
+        help: "take chats on 127.0.0.1 too, where the port is its own programs'",
+        expected: SWITCH,
+        kind: Kind::Switch,
+        get: |s| on_off(s.directory.loopback),
+        set: |s, v| switch(v).map(|on| s.directory.loopback = on),
         ..ROW
     },
     Row {
@@ -670,6 +875,30 @@ fn bytes(value: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
+/// An address, with `port` where it names none; nothing is none.
+fn at(value: &str, port: u16) -> Result<Option<SocketAddrV4>, Wrong> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let at = value.parse().or_else(|_| value.parse().map(|ip| SocketAddrV4::new(ip, port)));
+    let good = |at: &SocketAddrV4| at.port() != 0 && !at.ip().is_unspecified();
+    at.ok().filter(good).map(Some).ok_or(Wrong::Value)
+}
+
+fn place(at: Option<SocketAddrV4>) -> String {
+    at.map(|at| at.to_string()).unwrap_or_default()
+}
+
+fn accepted(value: &str) -> Result<Vec<String>, Wrong> {
+    let words = value.split([',', ' ']).filter(|word| !word.is_empty());
+    let handle = |word: &str| match word {
+        "*" => Ok(word.to_owned()),
+        word => Handle::try_from(word).map(String::from).map_err(|_| Wrong::Value),
+    };
+    let list = words.map(handle).collect::<Result<Vec<_>, _>>()?;
+    if list.len() > MAX_ACCEPTED { Err(Wrong::Value) } else { Ok(list) }
+}
+
 fn addresses(value: &str) -> Result<Vec<Ipv4Addr>, Wrong> {
     let mut list = Vec::new();
     for word in value.split([',', ' ']).filter(|word| !word.is_empty()) {
@@ -682,6 +911,14 @@ fn addresses(value: &str) -> Result<Vec<Ipv4Addr>, Wrong> {
         }
     }
     Ok(list)
+}
+
+fn ports(value: &str) -> Result<Vec<u16>, Wrong> {
+    let words = value.split([',', ' ']).filter(|word| !word.is_empty());
+    let mut list = words.map(port).collect::<Result<Vec<_>, _>>()?;
+    list.sort_unstable();
+    list.dedup();
+    if list.len() > MAX_WEB_PORTS { Err(Wrong::Value) } else { Ok(list) }
 }
 
 /// Names of interfaces: at most 15 bytes each, no slash, no blank (Linux's `dev_valid_name`).

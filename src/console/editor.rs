@@ -175,6 +175,11 @@ impl Editor {
         }
     }
 
+    /// Drops what is half typed.
+    pub fn wipe_line(&mut self) {
+        self.reset();
+    }
+
     /// Drops what is half typed, and what is on a terminal's screen.
     pub fn wipe(&mut self) {
         self.reset();

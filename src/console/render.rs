@@ -7,8 +7,8 @@ use crate::command::{Command, ROWS, Row};
 use crate::model::answer::{Page, UserView};
 use crate::model::text::harmless;
 use crate::model::{
-    Delivery, Dialect, Direction, Health, InterfaceView, PeerView, Presence, Receipt, Report,
-    SettingView, Status, Trust, Wall, What,
+    ChatState, Delivery, Dialect, Direction, Health, InterfaceView, PeerView, Presence, Receipt,
+    Report, SettingView, Status, Trust, Wall, What,
 };
 
 /// Rows of one table or list that are printed; the rest is counted.
@@ -89,10 +89,33 @@ impl Paint {
             What::PeerLeft { handle, reason, .. } => {
                 star(format!("{} is gone: {}", harmless(handle), harmless(reason)))
             }
+            What::Session { handle, dialect, stands: true, .. } => {
+                star(format!("connected with {} ({dialect})", harmless(handle)))
+            }
+            What::Session { handle, dialect, .. } => {
+                star(format!("no connection with {} ({dialect})", harmless(handle)))
+            }
             What::PeerAway { handle, .. } => star(format!("{} is away", harmless(handle))),
             What::PeerBack { handle, .. } => star(format!("{} is back", harmless(handle))),
             What::PeerRenamed { handle, old, .. } => {
                 star(format!("{} is now {}", harmless(old), harmless(handle)))
+            }
+            What::Chat { number, handle, dialect, state, reason, .. } => {
+                let (handle, reason) = (harmless(handle), reason.as_deref().map(harmless));
+                let reason = reason.unwrap_or_default();
+                match state {
+                    // the answer to CHAT says it
+                    ChatState::Asking => None,
+                    ChatState::Asked => Some(format!(
+                        "{time}{} asks for a private chat ({dialect}): ACCEPT {number} or \
+                         REFUSE {number}",
+                        self.name(&handle)
+                    )),
+                    ChatState::Open => {
+                        star(format!("private chat with {handle}: MSG {handle}, CLOSE {handle}"))
+                    }
+                    ChatState::Over => star(format!("no private chat with {handle}: {reason}")),
+                }
             }
             What::Gap(gap) => star(match gap.missed {
                 Some(n) => format!("{n} events were missed: this console was too slow for them"),
@@ -234,6 +257,11 @@ impl Paint {
             (None, true) => format!("{} on {}", d.name, d.port),
             (None, false) => format!("{} off", d.name),
         });
+        let chats = s.chats.iter().map(|c| match c.state {
+            ChatState::Asked => format!("{} asks {} (ACCEPT {})", c.handle, c.user, c.number),
+            ChatState::Asking => format!("{} asks {}", c.user, c.handle),
+            ChatState::Open | ChatState::Over => format!("{} with {}", c.user, c.handle),
+        });
         let (d, h, m) = (s.uptime / 86_400, s.uptime / 3_600 % 24, s.uptime / 60 % 60);
         let row = |name: &str, value: String| [name.to_owned(), harmless(&value)];
         let rows = [
@@ -248,6 +276,7 @@ impl Paint {
             row("people here", s.peers.to_string()),
             row("network", or(links.collect::<Vec<_>>().join("; "), "none: waiting for one")),
             row("speaks", or(dialects.collect::<Vec<_>>().join("; "), "nothing: see CONFIG")),
+            row("chats", or(chats.collect::<Vec<_>>().join("; "), "no private chats")),
             row("socket", or(s.socket.clone(), "none")),
             row("state", or(s.state.clone(), "nothing is kept")),
             row("images", s.imagepath.clone()),
@@ -265,7 +294,7 @@ impl Paint {
                 Health::Unknown => self.dim(&line),
                 Health::Warning | Health::Wrong => self.sgr("31", &line),
             });
-            lines.extend(f.advice.iter().map(|a| format!("{:20}-> {}", "", harmless(a))));
+            lines.extend(f.advice.iter().map(|a| format!("{:9}-> {}", "", harmless(a))));
         }
         lines.push(match report.healthy {
             true => "nothing is wrong that can be seen from here".into(),

@@ -19,7 +19,9 @@ pub use self::image::{SETTLES, STALLS, Spool};
 use self::known::Known;
 pub use self::known::MAX_NAMES;
 use self::line::Waits;
-pub use self::line::{BETWEEN_GREETINGS, MAX_IMAGES, SILENCE, Standing, WIDTH_ANSWER};
+pub use self::line::{
+    BETWEEN_GREETINGS, HEARS_AGAIN, MAX_IMAGES, MAX_MISTAKES, SILENCE, Standing, WIDTH_ANSWER,
+};
 use self::news::News;
 pub use self::news::{MAX_HELD, MAX_LINES_PER_SECOND, MAX_OUTPUT, MAX_SENT};
 use super::editor::{DEFAULT_WIDTH, Did, Editor, MAX_LINE, Screen};
@@ -150,6 +152,9 @@ pub struct Session {
     width_asked: Option<Millis>,
     /// Typed bytes that found no room.
     lost: u64,
+    /// Lines in a row that were no commands, and when the last came.
+    mistakes: u32,
+    mistaken_at: Millis,
     /// An image that comes over the line, one that goes, and what is left for the driver's file.
     coming: Option<Coming>,
     going: Option<Going>,
@@ -191,6 +196,8 @@ impl Session {
             waits: None,
             width_asked: None,
             lost: 0,
+            mistakes: 0,
+            mistaken_at: 0,
             coming: None,
             going: None,
             spool: VecDeque::new(),
@@ -225,6 +232,9 @@ impl Session {
         if self.quitting {
             // The last commands are being answered; Ctrl-C does not wait for them.
             self.forced |= bytes.contains(&0x03);
+            return;
+        }
+        if self.is_deafened() {
             return;
         }
         self.keyed();
@@ -385,7 +395,11 @@ impl Session {
 
     fn line(&mut self, line: &str) {
         self.news.forget();
-        match parse(line) {
+        let parsed = parse(line);
+        if parsed.is_ok() {
+            self.mistakes = 0;
+        }
+        match parsed {
             Ok(Typed::Nothing) if self.serial => self.greet(),
             Ok(Typed::Nothing) => {}
             Ok(Typed::Quit) if self.serial => self.close(),
@@ -415,7 +429,7 @@ impl Session {
                 self.ask(Why::Typed, Command::SendFile { to, path, descriptor });
             }
             Ok(Typed::Command(command)) => self.ask(Why::Typed, command),
-            Err(mistake) => self.note(&mistake.to_string()),
+            Err(mistake) => self.mistaken(line, &mistake.to_string()),
         }
     }
 

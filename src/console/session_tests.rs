@@ -1,7 +1,7 @@
 //! Whole sessions with scripted answers and events, on a terminal emulator.
 
 use super::*;
-use crate::model::answer::UserView;
+use crate::model::answer::{Page, UserView};
 use crate::model::{
     Delivery, Dialect, Direction, EntryId, Event, LinkView, PeerId, PeerView, Presence, Receipt,
     SettingView, Stamped, TransferState, Trust, What,
@@ -116,6 +116,7 @@ fn status() -> Status {
             address: "192.168.1.5".into(),
             broadcast: "192.168.1.255".into(),
         }],
+        chats: Vec::new(),
         peers: 2,
         socket: "/run/klatsch/control".into(),
         state: "/var/lib/klatsch".into(),
@@ -234,6 +235,33 @@ fn what_this_console_sent_is_told_once_whatever_comes_first() {
             "early: {early}"
         );
     }
+}
+
+#[test]
+fn what_was_said_is_read_again_with_its_states() {
+    let mut b = Bench::new();
+    b.types("history bob\r");
+    let (ticket, _, command) = b.session.next_ask().expect("a command");
+    assert!(matches!(command, Command::History { with: Some(ref who), .. } if who == "bob"));
+    let page = Page { entries: crate::api::samples::entries(), more: true };
+    b.session.answer(ticket, Ok(Answer::Page(page)));
+    b.flush();
+    let rows = b.rows();
+    let from = rows.iter().position(|r| r.starts_with("anna> history")).expect("the line");
+    assert_eq!(
+        rows[from + 1..],
+        [
+            "#17 2026-11-21 02:35 anna → bob: hello [queued: not here]",
+            "#18 --:-- bob (automatic answer): image /images/bob-1.png (1.0 kB)",
+            "HISTORY bob BEFORE 17 shows what came before",
+            "anna>"
+        ]
+    );
+    b.types("forget entry 17\r");
+    let (ticket, ..) = b.session.next_ask().expect("a command");
+    b.session.answer(ticket, Ok(Answer::Count(1)));
+    b.flush();
+    assert!(b.rows().iter().any(|r| r == "1 entry is deleted"), "{:?}", b.rows());
 }
 
 #[test]

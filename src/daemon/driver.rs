@@ -14,7 +14,7 @@ use smol::{LocalExecutor, Timer};
 use super::notify::Notify;
 use super::ports::{self, Proto};
 use super::signals::{self, Signal};
-use super::{clock, journal, links, machine, tcp, udp};
+use super::{clock, journal, links, machine, tcp, udp, web};
 use crate::config::{Kept, Sources};
 use crate::hub::{Call, Hub};
 use crate::model::net::ACCEPTED;
@@ -55,6 +55,7 @@ pub(super) struct Driver {
     machine: machine::Machine,
     kept: Kept,
     rules: Rules,
+    web: web::Web,
     told: Sender<Input>,
     inputs: Receiver<Input>,
     accepted: (Sender<tcp::Accepted>, Receiver<tcp::Accepted>),
@@ -94,6 +95,7 @@ impl Driver {
         Driver {
             rules: Rules::of(node.settings()),
             kept: node.kept().clone(),
+            web: web::Web::default(),
             node,
             executor,
             hub,
@@ -134,6 +136,7 @@ impl Driver {
         self.feed(Input::Clock(trusted));
         let _clock = (!trusted).then(|| self.executor.spawn(clock::watch(self.told.clone())));
         self.feed(Input::Links(links::list()));
+        self.follow_web();
         let mut timer = Timer::never();
         let mut timer_at = None;
         loop {
@@ -261,6 +264,7 @@ impl Driver {
                 self.notify.happened(now(Instant::now()).mono, &event.what);
                 self.hub.tell(event);
                 self.follow_rules();
+                self.follow_web();
             }
             Action::Keep(kept) => {
                 self.kept = *kept;
@@ -291,6 +295,13 @@ impl Driver {
             Told::Stored(n, result) => self.feed(Input::Stored(n, result)),
             Told::Found(ticket, result) => self.feed(Input::Found(ticket, result)),
             Told::Said(text) => self.trouble(text),
+        }
+    }
+
+    fn follow_web(&mut self) {
+        let settings = &self.node.settings().hello;
+        for line in self.web.follow(settings, &self.hub, &self.executor) {
+            self.trouble(line);
         }
     }
 

@@ -52,6 +52,13 @@ pub(super) fn event(event: &Event) {
         What::PeerRenamed { peer, handle, old, dialect } => {
             log::debug!(event = "peer-renamed", user, peer:%, handle, old, dialect:%; "{old} is {handle} now");
         }
+        What::Session { peer, handle, dialect, stands } => {
+            log::debug!(event = "session", user, peer:%, handle, dialect:%, stands; "a session");
+        }
+        What::Chat { peer, handle, dialect, state, reason, .. } => {
+            let reason = reason.as_deref().unwrap_or_default();
+            log::debug!(event = "chat", user, peer:%, handle, dialect:%, state:?, reason; "a private chat");
+        }
         What::Message { id, peer, dialect, direction, .. } => {
             log::debug!(event = "message", user, id:%, peer:%, dialect:%, direction:?; "a message");
         }

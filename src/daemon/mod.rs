@@ -19,6 +19,7 @@ mod signals;
 mod tcp;
 mod terminal;
 mod udp;
+mod web;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,6 @@ use crate::hub::{Hub, Local, Way};
 use crate::model::{Answer, Event, Handle, IoError, Status, Wall, What};
 use crate::node::{self, Birth, Node};
 use crate::store::{Begin, Rules, Store};
-use crate::web;
 
 use driver::Driver;
 use place::{Claim, Held, Place, State, Surroundings};
@@ -320,7 +320,7 @@ fn open_page(grounds: &mut Grounds) -> Option<TcpListener> {
     if !set.enabled {
         return None;
     }
-    match web::listener(set) {
+    match crate::web::listener(set) {
         Ok(listener) => Some(listener),
         Err(error) => {
             let (port, error) = (set.port, IoError::from(error));
@@ -334,7 +334,7 @@ fn open_page(grounds: &mut Grounds) -> Option<TcpListener> {
 
 /// The page while it is served.
 struct Page {
-    site: Rc<web::site::Site>,
+    site: Rc<crate::web::site::Site>,
     /// Told when the operator wants the daemon to begin anew.
     asked: async_channel::Receiver<()>,
 }
@@ -374,7 +374,7 @@ fn begin_page(
     let listener = listener?;
     let port = listener.local_addr().ok()?.port();
     let (restart, asked) = async_channel::bounded(1);
-    let site = web::site::Site::new(web::site::Ground {
+    let site = crate::web::site::Site::new(crate::web::site::Ground {
         hub: Rc::clone(hub),
         folder: grounds.state.as_ref().map(|state| state.path.clone()),
         port,
@@ -383,7 +383,7 @@ fn begin_page(
         restart,
     });
     ::log::info!("the page is served at port {port}");
-    web::serve(listener, executor, &site);
+    crate::web::serve(listener, executor, &site);
     Some(Page { site, asked })
 }
 

@@ -34,9 +34,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// A console that lasts so long is one: it is told of, and the pauses begin anew.
 const STANDS: Duration = Duration::from_secs(1);
-/// Bytes that may wait for a slow line. As many may be on their way in the driver: both together
-/// are what a screen of 80 columns and 24 rows holds, so an echo comes within one screen's time.
-const QUEUE: usize = 80 * 24 / 2;
+/// Bytes that may wait for a slow line. As many may be on their way in the driver, and each may be
+/// passed by one line and the prompt: all together stay below what a screen of 80 columns and 24
+/// rows holds, so an echo comes within one screen's time.
+const QUEUE: usize = 80 * 24 / 2 - 2 * 80;
 
 /// The consoles; dropped, they end at once.
 pub(super) struct Consoles(Vec<Task<()>>);

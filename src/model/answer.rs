@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::machine::{InterfaceView, Report};
-use super::{Delivery, Dialect, EntryId, Handle, PeerId, Presence, Trust, Wall};
+use super::{ChatState, Delivery, Dialect, EntryId, Handle, PeerId, Presence, Trust, Wall};
 
 /// The answer to a [`crate::command::Command`] that was carried out.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,12 +24,25 @@ pub enum Answer {
     Count(u64),
     /// To `SetHandle`, `AddUser`, `FreeHandle` and `Join`: the handle that holds now.
     Handle(Handle),
+    /// To `Shared`: the hello chat's shared history, oldest first.
+    Shared(Vec<SharedMessage>),
     /// To `Doctor`.
     Doctor(Report),
     /// To `Network`.
     Network(Vec<InterfaceView>),
     /// To `Log`: the newest line last.
     Log(Vec<String>),
+}
+
+/// A message of the hello chat's shared history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedMessage {
+    /// Its id, a time: milliseconds of 1970, with 16 digits microseconds.
+    pub id: u64,
+    /// Who said it.
+    pub peer_id: String,
+    /// What was said.
+    pub text: String,
 }
 
 /// A peer as people and programs see it.
@@ -126,6 +139,23 @@ pub struct LinkView {
     pub broadcast: String,
 }
 
+/// A private chat, open or asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatView {
+    /// What ACCEPT and REFUSE name it by.
+    pub number: u32,
+    /// Whose of the node's users it is.
+    pub user: Handle,
+    /// With whom.
+    pub peer: PeerId,
+    /// His handle.
+    pub handle: String,
+    /// In which dialect.
+    pub dialect: Dialect,
+    /// How it stands.
+    pub state: ChatState,
+}
+
 /// One dialect's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DialectView {
@@ -160,6 +190,8 @@ pub struct Status {
     pub dialects: Vec<DialectView>,
     /// Interfaces in use.
     pub links: Vec<LinkView>,
+    /// Private chats, open or asked for.
+    pub chats: Vec<ChatView>,
     /// Peers present.
     pub peers: u32,
     /// Path of the control socket.

@@ -89,6 +89,22 @@ pub enum What {
         old: String,
         dialect: Dialect,
     },
+    /// A session with somebody was made, or (`stands` is false) lost: in dialects that have them.
+    Session {
+        peer: PeerId,
+        handle: String,
+        dialect: Dialect,
+        stands: bool,
+    },
+    /// A private chat: asked for, open, or over; in dialects that have them.
+    Chat {
+        number: u32,
+        peer: PeerId,
+        handle: String,
+        dialect: Dialect,
+        state: ChatState,
+        reason: Option<String>,
+    },
     /// An image is on its way; the last one of a transfer has state `done` or `failed`.
     Transfer {
         id: EntryId,
@@ -123,6 +139,20 @@ pub enum Direction {
     In,
     /// From a local user.
     Out,
+}
+
+/// How a private chat stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChatState {
+    /// We asked for it, and wait.
+    Asking,
+    /// We are asked: to be accepted or refused.
+    Asked,
+    /// Both can write.
+    Open,
+    /// It is over, or did not come about.
+    Over,
 }
 
 /// How far a transfer is.

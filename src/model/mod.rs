@@ -16,9 +16,12 @@ pub mod text;
 pub mod time;
 pub mod trouble;
 
-pub use answer::{Answer, LinkView, PeerView, Receipt, Refusal, RouteView, SettingView, Status};
+pub use answer::{
+    Answer, ChatView, LinkView, PeerView, Receipt, Refusal, RouteView, SettingView, SharedMessage,
+    Status,
+};
 pub use delivery::{Delivery, EntryId};
-pub use event::{Direction, Event, TransferState, What};
+pub use event::{ChatState, Direction, Event, TransferState, What};
 pub use handle::{BadHandle, Handle};
 pub use machine::{Finding, Health, InterfaceView, Report};
 pub use net::{Bind, Link, Net, SocketId, StreamId};

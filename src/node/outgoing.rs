@@ -1,19 +1,15 @@
 //! Texts on their way out: for whom, which way each goes, and that their intent is durable first.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 
 use super::Node;
-use super::delivery::{Fate, LOBBY_CONVERSATION, Pending, TEXT_LIMIT, Target, local_peer};
-use super::history::{Draft, Durable, Job, LOBBY_KEY, MAY_BE_LOST};
+use super::delivery::{TEXT_LIMIT, Target, local_peer};
+use super::history::{Draft, Job, LOBBY_KEY, MAY_BE_LOST};
 use super::io::Ticket;
 use super::outbox::{AFTER_OTHERS, Item, NOT_HERE};
 use crate::dialect::slcp::machine::Addressee;
 use crate::model::history::{Body, Change, Recipient};
-use crate::model::limits::MAX_PENDING;
-use crate::model::{
-    Answer, Delivery, Dialect, Direction, EntryId, Handle, Now, PeerId, Receipt, Refusal, UserId,
-    What,
-};
+use crate::model::{Delivery, Dialect, Direction, EntryId, Handle, Now, PeerId, Refusal, UserId};
 
 /// A text that is to go out.
 pub(super) struct Outgoing<'a> {
@@ -29,24 +25,26 @@ pub(super) struct Outgoing<'a> {
 
 /// It again, once it is durable.
 pub(super) struct TextJob {
-    ticket: Option<Ticket>,
-    user: UserId,
-    from: Handle,
+    pub(super) ticket: Option<Ticket>,
+    pub(super) user: UserId,
+    pub(super) from: Handle,
     /// The one entry for all, where it is for the lobby.
-    lobby: Option<EntryId>,
-    text: String,
-    autoreply: bool,
-    legs: Vec<Leg>,
+    pub(super) lobby: Option<EntryId>,
+    pub(super) text: String,
+    pub(super) autoreply: bool,
+    pub(super) legs: Vec<Leg>,
 }
 
 /// It to one of them.
-struct Leg {
-    entry: EntryId,
-    order: u64,
-    target: Target,
-    way: Way,
+pub(super) struct Leg {
+    pub(super) entry: EntryId,
+    pub(super) order: u64,
+    pub(super) target: Target,
+    /// The recipient, as the entry names it.
+    pub(super) peer: PeerId,
+    pub(super) way: Way,
     /// For one of our own users: the entry as it has it.
-    inner: EntryId,
+    pub(super) inner: EntryId,
 }
 
 /// How it goes to one of them.
@@ -68,12 +66,6 @@ impl Way {
             Way::Not(reason) => (Delivery::Failed, Some(reason.clone())),
         }
     }
-}
-
-/// What a receipt is made of in the end.
-enum Made {
-    Tag(u64),
-    Receipt(Receipt),
 }
 
 impl Node {
@@ -129,12 +121,14 @@ impl Node {
                 entry: id,
                 order,
                 target: *target,
+                peer: self.peer_for(*target),
                 way,
                 inner: id,
             }));
         } else {
             for (target, way) in targets.iter().zip(ways) {
                 let (id, recipient) = (self.new_entry(), self.recipient(*target, &way));
+                let recipient_peer = recipient.peer;
                 let entry = self.entry(
                     now,
                     Draft {
@@ -168,7 +162,8 @@ impl Node {
                 if let Target::Peer(id) = target {
                     self.talked_with(now, *id);
                 }
-                legs.push(Leg { entry: id, order, target: *target, way, inner });
+                let peer = recipient_peer;
+                legs.push(Leg { entry: id, order, target: *target, peer, way, inner });
             }
         }
         let job = TextJob { ticket, user, from, lobby: room, text, autoreply, legs };
@@ -191,7 +186,7 @@ impl Node {
         Ok(ways)
     }
 
-    fn way(&self, target: Target, at_once: bool) -> Way {
+    pub(super) fn way(&self, target: Target, at_once: bool) -> Way {
         let absent = |handle: &Handle, reason: String| match at_once {
             true => Way::Not(format!("{handle} is not here any more")),
             false if self.is_blocked(handle.as_str()) => {
@@ -201,6 +196,8 @@ impl Node {
         };
         match target {
             Target::Local(_) => Way::Now,
+            Target::Foreign(id) if self.foreigners.get(id).is_some() => Way::Now,
+            Target::Foreign(_) => Way::Not("it is forgotten".into()),
             Target::Absent(id) => match self.people.get(id) {
                 Some(known) => absent(&known.handle, NOT_HERE.into()),
                 None => Way::Not("it is forgotten".into()),
@@ -248,6 +245,9 @@ impl Node {
             Target::Absent(id) => {
                 self.people.get(id).map(|k| k.handle.to_string()).unwrap_or_default()
             }
+            Target::Foreign(id) => {
+                self.foreigners.get(id).map(|f| f.handle.to_string()).unwrap_or_default()
+            }
         }
     }
 
@@ -255,6 +255,7 @@ impl Node {
     fn place_of(&self, target: Target) -> (Option<SocketAddrV4>, bool) {
         match target {
             Target::Local(_) => (None, false),
+            Target::Foreign(id) => (self.foreigners.get(id).map(|f| f.contact.at), false),
             Target::Absent(id) => (self.people.get(id).and_then(|k| k.address.parse().ok()), false),
             Target::Peer(id) => match self.roster.get(id) {
                 Some(peer) => {
@@ -267,16 +268,28 @@ impl Node {
         }
     }
 
+    /// The peer that a target is to people: a foreigner may be somebody of the roster.
+    fn peer_for(&self, target: Target) -> PeerId {
+        let foreigner = match target {
+            Target::Foreign(id) => self.foreigners.get(id),
+            _ => None,
+        };
+        foreigner.and_then(|f| self.twin(f)).unwrap_or_else(|| Node::peer_of(target))
+    }
+
     pub(super) fn peer_of(target: Target) -> PeerId {
         match target {
             Target::Local(id) => local_peer(id),
-            Target::Peer(id) | Target::Absent(id) => id,
+            Target::Peer(id) | Target::Absent(id) | Target::Foreign(id) => id,
         }
     }
 
     pub(super) fn dialect_of(&self, target: Option<Target>) -> Dialect {
         match target {
             Some(Target::Local(_)) => Dialect::Local,
+            Some(Target::Foreign(id)) => {
+                self.foreigners.get(id).map_or(Dialect::Slcp, |f| f.dialect)
+            }
             Some(Target::Absent(id)) => self.people.get(id).map_or(Dialect::Slcp, |k| k.dialect),
             Some(Target::Peer(id)) => {
                 self.roster.get(id).map_or(Dialect::Slcp, |p| p.route().dialect)
@@ -286,10 +299,12 @@ impl Node {
     }
 
     pub(super) fn name_for(&self, target: Target) -> String {
-        match target {
-            Target::Peer(id) => self.name_of(id),
-            other => self.handle_of(other),
-        }
+        let foreigner = match target {
+            Target::Peer(id) => return self.name_of(id),
+            Target::Foreign(id) => self.foreigners.get(id),
+            _ => None,
+        };
+        foreigner.map_or_else(|| self.handle_of(target), |f| self.foreign_name(f))
     }
 
     fn recipient(&self, target: Target, way: &Way) -> Recipient {
@@ -301,7 +316,7 @@ impl Node {
         if let (Way::Wait(_), (Some(addr), true)) = (way, self.place_of(target)) {
             handle = format!("{handle}@{}", addr.ip());
         }
-        Recipient { peer: Node::peer_of(target), handle, state, reason }
+        Recipient { peer: self.peer_for(target), handle, state, reason }
     }
 
     /// What it is to one of our own users.
@@ -326,7 +341,7 @@ impl Node {
         }
     }
 
-    fn item(
+    pub(super) fn item(
         &self,
         now: Now,
         (entry, order): (EntryId, u64),
@@ -361,10 +376,20 @@ impl Node {
 
     /// The most bytes that would fit, if this text does not fit one of the targets' forms.
     fn too_long(&self, user: UserId, targets: &[Target], text: &str) -> Option<usize> {
+        if targets.iter().any(|t| matches!(t, Target::Foreign(_))) {
+            let said = self.as_shared(user, text);
+            let hello =
+                self.dialects.hello.as_ref().filter(|_| {
+                    targets.iter().any(|t| self.dialect_of(Some(*t)) == Dialect::Hello)
+                });
+            if let Some(Err(limit)) = hello.map(|m| m.fits(&said)) {
+                return Some(limit);
+            }
+        }
         let machine = self.slcp.as_ref()?;
         targets.iter().find_map(|target| {
             let to = match target {
-                Target::Local(_) => return None,
+                Target::Local(_) | Target::Foreign(_) => return None,
                 Target::Peer(id) => {
                     let peer = self.roster.get(*id)?;
                     Addressee { handle: peer.handle.clone(), addr: peer.route().addr }
@@ -377,290 +402,9 @@ impl Node {
             machine.fits(user, &to, text).err().map(|_| TEXT_LIMIT)
         })
     }
-
-    /// Its intent is durable, or will not be: it goes.
-    pub(super) fn text_leaves(&mut self, now: Now, job: TextJob, durable: &Durable) {
-        let (mut made, mut receipts) = (Vec::new(), Vec::new());
-        if let Some(id) = job.lobby {
-            let what = self.outgoing(&job, id, None);
-            self.tell(now, Some(job.from.clone()), what);
-        }
-        for leg in &job.legs {
-            if self.deliveries.pending.len() >= MAX_PENDING {
-                // what was handed over gives room, and its receipt is made before it is forgotten
-                self.settle(now);
-                receipts.extend(made.drain(..).filter_map(|made| self.made(made)));
-            }
-            if job.lobby.is_none() {
-                let what = self.outgoing(&job, leg.entry, Some(leg.target));
-                self.tell(now, Some(job.from.clone()), what);
-            }
-            made.push(self.leg_leaves(now, &job, leg, durable));
-        }
-        self.settle(now);
-        receipts.extend(made.into_iter().filter_map(|made| self.made(made)));
-        if let Some(ticket) = job.ticket {
-            self.answer(ticket, Ok(Answer::Sent(receipts)));
-        }
-    }
-
-    fn made(&self, made: Made) -> Option<Receipt> {
-        match made {
-            Made::Tag(tag) => self.receipt(tag),
-            Made::Receipt(receipt) => Some(receipt),
-        }
-    }
-
-    pub(super) fn receipt(&self, tag: u64) -> Option<Receipt> {
-        let pending = self.deliveries.pending.get(&tag)?;
-        Some(Receipt {
-            id: pending.entry,
-            recipient: pending.recipient.clone(),
-            peer: pending.peer,
-            state: pending.state,
-            reason: pending.reason.clone(),
-        })
-    }
-
-    fn outgoing(&self, job: &TextJob, id: EntryId, to: Option<Target>) -> What {
-        let (peer, name) = match to {
-            Some(target) => (Node::peer_of(target), self.name_for(target)),
-            None => (PeerId(0), crate::command::LOBBY.into()),
-        };
-        What::Message {
-            id,
-            conversation: to.map_or_else(|| LOBBY_CONVERSATION.into(), |_| peer.to_string()),
-            from: job.from.to_string(),
-            to: name,
-            peer,
-            dialect: to.map_or(Dialect::Slcp, |to| self.dialect_of(Some(to))),
-            direction: Direction::Out,
-            text: job.text.clone(),
-            autoreply: job.autoreply,
-        }
-    }
-
-    fn leg_leaves(&mut self, now: Now, job: &TextJob, leg: &Leg, durable: &Durable) -> Made {
-        let kept = *durable == Durable::Yes;
-        let pending = Pending {
-            entry: leg.entry,
-            user: job.user,
-            peer: Node::peer_of(leg.target),
-            recipient: self.name_for(leg.target),
-            state: Delivery::Queued,
-            reason: None,
-            kept,
-            note: match durable {
-                Durable::No(why) => Some(format!("it is not kept: {why}").into()),
-                Durable::Yes | Durable::NotWanted => None,
-            },
-        };
-        match (leg.target, &leg.way) {
-            (Target::Local(to), _) => {
-                let tag = self.deliveries.add(Pending { kept: false, ..pending });
-                let text = (job.text.as_str(), job.autoreply);
-                self.deliver_locally(now, job.user, to, text, (leg.inner, job.lobby.is_some()));
-                self.set_state(now, tag, Delivery::Delivered, None);
-                Made::Tag(tag)
-            }
-            (_, Way::Wait(reason)) => self.begins_to_wait(now, leg, pending, reason, durable),
-            // so the entry has it already
-            (_, Way::Not(reason)) => {
-                let tag = self.deliveries.add(Pending { kept: false, ..pending });
-                self.set_state(now, tag, Delivery::Failed, Some(reason.clone()));
-                Made::Tag(tag)
-            }
-            (Target::Peer(id), Way::Now) => {
-                if job.lobby.is_some() || job.autoreply {
-                    let refused = self.why_not(id);
-                    return Made::Tag(self.text_to(now, pending, id, job, refused));
-                }
-                // since it was asked for, its recipient may have gone, or others come before it
-                let reason = self.item(
-                    now,
-                    (leg.entry, leg.order),
-                    &job.from,
-                    leg.target,
-                    &job.text,
-                    NOT_HERE,
-                );
-                match (self.way(leg.target, false), reason) {
-                    (Way::Wait(reason), Some(item)) => {
-                        let item = Item { kept, ready: true, reason: reason.clone(), ..item };
-                        let (fate, key) = (Fate::of(&item), item.handle.key());
-                        let keep = self.outbox_keep();
-                        self.outbox.insert(item, keep);
-                        self.outbox.touch(&key);
-                        self.tell_fate(now, fate.clone(), Delivery::Queued, Some(reason.clone()));
-                        Made::Receipt(waiting(fate, reason))
-                    }
-                    (Way::Not(reason), _) => {
-                        let tag = self.deliveries.add(pending);
-                        self.set_state(now, tag, Delivery::Failed, Some(reason));
-                        Made::Tag(tag)
-                    }
-                    (_, item) => {
-                        let tag = self.text_to(now, pending, id, job, None);
-                        if let Some(item) = item {
-                            let item = Item { kept, ready: true, ..item };
-                            self.deliveries.may_come_back(tag, item);
-                        }
-                        Made::Tag(tag)
-                    }
-                }
-            }
-            (Target::Absent(_), Way::Now) => Made::Receipt(waiting(
-                Fate {
-                    entry: leg.entry,
-                    user: None,
-                    peer: pending.peer,
-                    recipient: pending.recipient,
-                    kept: false,
-                },
-                NOT_HERE.into(),
-            )),
-        }
-    }
-
-    /// What it waits for is durable, or will not be.
-    fn begins_to_wait(
-        &mut self,
-        now: Now,
-        leg: &Leg,
-        pending: Pending,
-        reason: &str,
-        durable: &Durable,
-    ) -> Made {
-        let key = key_of(&self.handle_of(leg.target));
-        let reason = match durable {
-            Durable::No(why) => format!("{reason}; it is not kept: {why}"),
-            Durable::Yes | Durable::NotWanted => reason.to_owned(),
-        };
-        let Some(item) = self.outbox.get_mut(&key, leg.order) else {
-            let tag = self.deliveries.add(Pending { kept: false, ..pending });
-            self.set_state(now, tag, Delivery::Failed, Some("it was deleted".into()));
-            return Made::Tag(tag);
-        };
-        item.kept = *durable == Durable::Yes;
-        item.ready = true;
-        let fate = Fate { recipient: pending.recipient, kept: false, ..Fate::of(item) };
-        self.outbox.touch(&key);
-        self.tell_fate(now, fate.clone(), Delivery::Queued, Some(reason.clone()));
-        Made::Receipt(waiting(fate, reason))
-    }
-
-    /// Hands a text to the machine; its name there.
-    fn text_to(
-        &mut self,
-        now: Now,
-        pending: Pending,
-        id: PeerId,
-        job: &TextJob,
-        refused: Option<String>,
-    ) -> u64 {
-        let full = self.deliveries.is_full();
-        let tag = self.deliveries.add(pending);
-        let refused = match full {
-            true => Some(format!("{MAX_PENDING} messages wait already: try again in a moment")),
-            false => refused,
-        };
-        if let Some(reason) = refused {
-            self.set_state(now, tag, Delivery::Failed, Some(reason));
-            return tag;
-        }
-        let marked = job.autoreply.then(|| crate::dialect::slcp::encode::autoreply_text(&job.text));
-        self.hand_over(now, tag, job.user, id, marked.as_deref().unwrap_or(&job.text));
-        tag
-    }
-
-    fn hand_over(&mut self, now: Now, tag: u64, user: UserId, id: PeerId, text: &str) -> bool {
-        let Some(peer) = self.roster.get(id) else { return false };
-        let to = Addressee { handle: peer.handle.clone(), addr: peer.route().addr };
-        let mut result = Ok(());
-        self.slcp_do(|m| result = m.send_text(now.mono, tag, user, &to, text));
-        if let Err(error) = result {
-            self.set_state(now, tag, Delivery::Failed, Some(error.to_string()));
-            return false;
-        }
-        true
-    }
-
-    /// Sends what waited; its name towards the machine, none where it failed at once.
-    pub(super) fn send_item(&mut self, now: Now, item: Item, to: PeerId) -> Option<u64> {
-        let user = self.users.called(item.user.as_str())?;
-        let tag = self.deliveries.add(Pending {
-            entry: item.entry,
-            user,
-            peer: item.peer,
-            recipient: item.name(),
-            state: Delivery::Queued,
-            reason: None,
-            kept: item.kept,
-            note: None,
-        });
-        if !self.hand_over(now, tag, user, to, &item.text) {
-            return None;
-        }
-        let addr = self.roster.get(to).map(|p| p.route().addr);
-        self.deliveries.may_come_back(tag, Item { addr: addr.or(item.addr), ..item });
-        Some(tag)
-    }
-
-    fn deliver_locally(
-        &mut self,
-        now: Now,
-        from: UserId,
-        to: UserId,
-        (text, auto): (&str, bool),
-        (id, lobby): (EntryId, bool),
-    ) {
-        let Some(user) = self.users.get(to) else { return };
-        let (handle, reply) = (user.handle.clone(), user.answers().map(ToOwned::to_owned));
-        let peer = local_peer(from).to_string();
-        let what = What::Message {
-            id,
-            conversation: if lobby { LOBBY_CONVERSATION.into() } else { peer },
-            from: self.local_name(from),
-            to: handle.to_string(),
-            peer: local_peer(from),
-            dialect: Dialect::Local,
-            direction: Direction::In,
-            text: text.to_owned(),
-            autoreply: auto,
-        };
-        self.tell(now, Some(handle), what);
-        if !auto {
-            self.autoreply_locally(now, to, from, reply);
-        }
-    }
-
-    /// Answers one of our own users for another who is away.
-    pub(super) fn autoreply_locally(
-        &mut self,
-        now: Now,
-        away: UserId,
-        to: UserId,
-        reply: Option<String>,
-    ) {
-        // each of our users is a host of its own here: nobody can pretend to be one
-        let (peer, host) = (local_peer(to), Ipv4Addr::from(to.0));
-        if let Some(reply) = reply.filter(|_| self.answered.allow(now.mono, away, peer, host)) {
-            self.autoreply_out(now, away, Target::Local(to), reply);
-        }
-    }
-}
-
-fn waiting(fate: Fate, reason: String) -> Receipt {
-    Receipt {
-        id: fate.entry,
-        recipient: fate.recipient,
-        peer: fate.peer,
-        state: Delivery::Queued,
-        reason: Some(reason),
-    }
 }
 
 /// The conversation that a recipient's name, with or without its address, belongs to.
-fn key_of(name: &str) -> String {
+pub(super) fn key_of(name: &str) -> String {
     name.split_once('@').map_or(name, |(handle, _)| handle).to_lowercase()
 }

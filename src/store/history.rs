@@ -113,6 +113,8 @@ impl History {
         let (counts, remembered) = found.map_err(|e| Fault::of(&e, Some(&conn)))?;
         // What was given out in this run stays given out, whatever a fresh file says.
         self.counts = Counts { last: counts.last.max(self.counts.last), ..counts };
+        // Counting read all of an index: its pages need not stay in memory. Best effort.
+        let _ = conn.execute_batch("PRAGMA shrink_memory");
         self.conn = Some(conn);
         self.file = base::identity(&folder);
         Ok(remembered)

@@ -5,6 +5,8 @@
 //! `uploads` and `files` carry files; `plain` is the page without scripts; `operator` and
 //! `metrics` are for who runs the box. `assets` are the page's own files, built in. Pure parts:
 //! `http` (heads), `gate` (PINs and floods), `guests`, `shelf`, `qr`, `reply`.
+//!
+//! `hello` is another thing: the web API of the hello chat's programs, on their ports.
 
 // An error here is the answer to a request, sent at once: nothing is gained by boxing it.
 #![allow(clippy::result_large_err)]
@@ -16,6 +18,7 @@ mod events;
 mod files;
 pub mod gate;
 pub mod guests;
+pub mod hello;
 pub mod http;
 mod metrics;
 #[cfg(test)]

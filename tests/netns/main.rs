@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod changes;
+mod hello;
 mod junk;
 mod keeping;
 mod keeps;

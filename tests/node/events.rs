@@ -47,6 +47,9 @@ fn line(event: Event) -> Option<String> {
         What::PeerLeft { handle, reason, .. } => {
             writeln!(out, "{handle} is gone: {reason}").unwrap();
         }
+        What::Session { handle, stands, .. } => {
+            writeln!(out, "session with {handle}: {stands}").unwrap()
+        }
         What::PeerAway { handle, .. } => writeln!(out, "{handle} is away").unwrap(),
         What::PeerBack { handle, .. } => writeln!(out, "{handle} is back").unwrap(),
         What::PeerRenamed { handle, old, .. } => {
@@ -54,6 +57,10 @@ fn line(event: Event) -> Option<String> {
         }
         What::Transfer { handle, reason: Some(reason), state: TransferState::Failed, .. } => {
             writeln!(out, "an image of {handle} failed: {reason}").unwrap();
+        }
+        What::Chat { number, handle, state, reason, .. } => {
+            let reason = reason.unwrap_or_default();
+            writeln!(out, "chat {number} with {handle}: {state:?} {reason}").unwrap();
         }
         What::Error { text } => writeln!(out, "error: {text}").unwrap(),
         _ => return None,

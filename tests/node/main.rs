@@ -9,6 +9,7 @@ mod capture;
 mod events;
 mod forms;
 mod guests;
+mod hello;
 mod keeping;
 mod limits;
 mod streams;

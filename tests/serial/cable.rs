@@ -193,6 +193,7 @@ impl Operator {
         let stops = Arc::clone(&gone);
         let reader = std::thread::spawn(move || {
             let mut chunk = [0; 4096];
+            let mut due = Instant::now();
             while !stops.load(Ordering::SeqCst) {
                 let mut ready = [PollFd::new(output.as_fd(), PollFlags::POLLIN)];
                 if poll(&mut ready, 20u8) == Ok(0) {
@@ -210,7 +211,10 @@ impl Operator {
                 seen.bytes.extend_from_slice(&chunk[..n]);
                 drop(seen);
                 if let Some(speed) = pace {
-                    std::thread::sleep(Duration::from_secs(1) * n as u32 * 10 / speed);
+                    // by the clock, so that a busy machine does not make the line slower
+                    due = due.max(Instant::now() - Duration::from_secs(1));
+                    due += Duration::from_secs(1) * n as u32 * 10 / speed;
+                    std::thread::sleep(due.saturating_duration_since(Instant::now()));
                 }
             }
         });

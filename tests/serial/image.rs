@@ -72,7 +72,11 @@ fn what_is_not_whole_is_said_and_the_console_goes_on() {
     picture(folder, 20_000);
     let text = shell(folder, MAKE);
     cable.types("img nobody -\r");
+    cable.types(&text);
     cable.sees("nobody called nobody is here");
+    cable.sees("no image is waited for: IMG handle - comes first");
+    cable.at_the_prompt("kiosk>");
+    assert!(!cable.all().contains("no command"), "{}", cable.all());
     // a line is lost
     cable.types("img anna -\r");
     cable.sees("send it now");

@@ -85,6 +85,11 @@ impl Session {
                     text => format!("while you are away this is answered: {text}"),
                 }
             }
+            (Command::Chat { handle }, _) => format!("{handle} is asked for a private chat"),
+            // what comes of it is told by its event
+            (Command::Accept { .. } | Command::Refuse { .. } | Command::Close { .. }, _) => {
+                return;
+            }
             (Command::Block { handle }, _) => {
                 format!("{handle} is blocked: UNBLOCK {handle} hears them again")
             }

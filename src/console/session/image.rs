@@ -80,6 +80,16 @@ impl Session {
         self.show_prompt();
     }
 
+    /// What is being sent though nobody waits for it: it is swallowed, not taken for commands.
+    pub(super) fn unasked_image(&mut self) {
+        let mut receive = Receive::new(0);
+        receive.give_up();
+        let (last, shown) = (self.now, self.now);
+        self.coming = Some(Coming { receive, to: Vec::new(), last, shown, spool: VecDeque::new() });
+        self.note("no image is waited for: IMG handle - comes first");
+        self.show_prompt();
+    }
+
     /// Asking before an hour of sending is better than refusing after it.
     fn is_known(&self, name: &str) -> bool {
         let (name, is_full) = (name.to_lowercase(), name.contains('@'));

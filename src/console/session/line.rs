@@ -16,6 +16,10 @@ pub const SILENCE: Millis = 5 * 60_000;
 pub const BETWEEN_GREETINGS: Millis = 2_000;
 /// A terminal must say its width within this time.
 pub const WIDTH_ANSWER: Millis = 2_000;
+/// Lines in a row that are no commands: from then on the line is not heard …
+pub const MAX_MISTAKES: u32 = 10;
+/// … until nothing came for so long.
+pub const HEARS_AGAIN: Millis = 2_000;
 /// Received images that SAVE knows.
 pub const MAX_IMAGES: usize = 100;
 /// Images that SAVE lists, the newest first.
@@ -153,6 +157,38 @@ impl Session {
         }
         self.ask_pin(Waits::Line(line.to_owned()));
         false
+    }
+
+    /// A line that is no command. On a serial line it may be an echo of what was said there, and
+    /// an answer would be echoed again, without end.
+    pub(super) fn mistaken(&mut self, line: &str, said: &str) {
+        if line.starts_with("begin-base64 ") {
+            return self.unasked_image();
+        }
+        self.note(said);
+        if self.serial {
+            self.mistakes += 1;
+            self.mistaken_at = self.now;
+            if self.mistakes == MAX_MISTAKES {
+                self.editor.wipe_line();
+                self.input.clear();
+                self.note("ten lines in a row were no commands: deaf until 2 s of silence");
+            }
+        }
+    }
+
+    /// Whether the line brings noise, or echoes what is said on it: then nothing of it is taken or
+    /// answered until it was silent, or the talk would have no end.
+    pub(super) fn is_deafened(&mut self) -> bool {
+        if self.mistakes < MAX_MISTAKES {
+            return false;
+        }
+        let deaf = self.now < self.mistaken_at + HEARS_AGAIN;
+        self.mistaken_at = self.now;
+        if !deaf {
+            self.mistakes = 0;
+        }
+        deaf
     }
 
     /// QUIT: a line has nobody to go back to; its lock shuts.

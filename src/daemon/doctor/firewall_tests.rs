@@ -66,6 +66,16 @@ fn nftables_rules_are_followed() {
 }
 
 #[test]
+fn what_nft_itself_printed_is_read() {
+    let json = include_str!("../../../tests/data/firewall/nft-1.0.6.json");
+    assert_eq!(by_nft(json, UDP), Some(Passes::Yes));
+    assert_eq!(by_nft(json, TCP), Some(Passes::Yes));
+    for closed in [Wire { udp: true, port: 5010 }, Wire { udp: false, port: 5073 }] {
+        assert!(matches!(by_nft(json, closed), Some(Passes::No(_))), "{closed}");
+    }
+}
+
+#[test]
 fn a_chain_that_jumps_to_itself_ends() {
     let json = nft("accept", &[r#"[{"jump":{"target":"input"}}]"#]);
     assert_eq!(by_nft(&json, UDP), Some(Passes::Perhaps));

@@ -114,6 +114,12 @@ fn each_trouble_is_said_with_what_to_do() {
 fn what_cannot_be_known_is_said_and_is_no_trouble() {
     let mut facts = sound();
     facts.firewall = Some(Err("its rules may not be read".into()));
+    let ours = Wire { udp: true, port: 4000 };
+    facts.broadcast[0].2 = Ok(false);
+    facts.firewall = Some(Ok(vec![(ours, Passes::Yes)]));
+    assert!(judge(&facts).healthy, "the test's own port need not be open");
+    facts.broadcast[0].2 = Ok(true);
+    facts.firewall = Some(Err("its rules may not be read".into()));
     facts.status.uptime = 60;
     facts.peers.clear();
     facts.errors = vec!["an old error".into()];
