@@ -92,6 +92,7 @@ fn user(handle: &str) -> UserView {
         away: false,
         autoreply: String::new(),
         guest: handle != "anna",
+        since: 0,
     }
 }
 
@@ -120,6 +121,7 @@ fn status() -> Status {
         socket: "/run/klatsch/control".into(),
         state: "/var/lib/klatsch".into(),
         imagepath: "/i".into(),
+        page: String::new(),
     }
 }
 
