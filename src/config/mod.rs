@@ -9,6 +9,7 @@ pub mod kept;
 pub mod layers;
 pub mod rows;
 pub mod serial;
+pub mod web;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -22,6 +23,7 @@ pub use file::Note;
 pub use keep::{Files, History, Keep, WhenFull};
 pub use layers::{Loaded, Sources};
 pub use serial::Serial;
+pub use web::Web;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +68,8 @@ pub struct Settings {
     pub directory: Directory,
     /// Whose requests (private chats) are accepted unasked: handles, or `*` for everyone's.
     pub auto_accept: Vec<String>,
+    /// The page.
+    pub web: Web,
 }
 
 /// One of the box's own users.
@@ -202,6 +206,7 @@ impl Default for Settings {
                 loopback: false,
             },
             auto_accept: Vec::new(),
+            web: Web::default(),
         }
     }
 }

@@ -81,6 +81,7 @@ pub struct Birth {
     /// Join by itself; else wait for `Join` (a console asks for the handle first).
     pub join: bool,
     /// What only the driver knows of `Status`: version, instance, mode, pid, socket, state.
+    /// Its `page` is the port that the page is served at, or empty.
     pub about: Status,
     /// What was kept of earlier conversations.
     pub remembered: Remembered,

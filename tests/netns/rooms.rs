@@ -290,3 +290,25 @@ fn hostile_clients_harm_nobody_and_cost_little() {
     assert!(after < before + 8 * 1024, "{before} {after}");
     nico.is_content();
 }
+
+#[test]
+fn a_client_whose_host_vanishes_is_noticed_and_goodbyes_leave() {
+    let Some(lan) = Lan::new(3) else { return };
+    let mut node = lan.host(0).node("box", SERVER);
+    let mut nico = lan.host(1).peer("room_client.py", &["lines", "nico", "10.77.0.1"]);
+    let _anna = lan.host(2).peer("room_client.py", &["lengths", "anna", "10.77.0.1"]);
+    node.sees(&["anna", "nico"]);
+    lan.cut(lan.host(2), 0);
+    let left = node.wait_event("peer-left", secs(90), |e| e["handle"] == "anna");
+    println!("noticed: {}", left["reason"]);
+    nico.says("users", |users| *users == serde_json::json!(["box", "nico"]));
+    // who ends says so to its partners
+    nico.tell("ask box");
+    let number = chat(&node, "asked", "nico")["number"].to_string();
+    node.must(&["accept", &number]);
+    nico.says("chat", |nick| nick == "box");
+    node.signal("TERM");
+    nico.says("over", |nick| nick == "box");
+    assert!(node.child.wait().unwrap().success());
+    nico.is_content();
+}
