@@ -228,6 +228,22 @@ fn switched_off_it_closes_everything_and_on_again_it_opens_it() {
     assert_eq!(who(&mut bench).len(), 1);
 }
 
+/// Found in the simulation of gateways: it ended the room as well, and began without telling it.
+#[test]
+fn switching_it_leaves_the_room_alone() {
+    let mut settings = settings("anna", None);
+    (settings.hello.enabled, settings.room.enabled, settings.room.server) = (true, true, true);
+    let mut bench = Bench::with(settings, Kept::default(), OURS);
+    bench.advance(5_000);
+    let room = |bench: &Bench| bench.sockets.values().any(|b| *b == Bind::Tcp(9000));
+    assert!(room(&bench));
+    for value in ["off", "on", "off"] {
+        let key = Some("hello.enabled".into());
+        bench.ask(Command::Config { key, value: Some(value.into()) }).unwrap();
+        assert!(room(&bench), "{value}");
+    }
+}
+
 #[test]
 fn off_unless_asked_for_and_its_state_is_in_status() {
     let mut bench = Bench::new("anna", OURS);
