@@ -157,7 +157,7 @@ fn another_users_text_bears_his_name_there() {
     let mut bench = node();
     hello_from(&mut bench, BOB, "bob");
     let stream = session(&mut bench, BOB);
-    bench.ask(Command::AddUser { handle: "gast".into() }).unwrap();
+    bench.ask(Command::AddUser { handle: "gast".into(), back: None }).unwrap();
     let to_all = || Command::Send { to: vec!["#lobby".into()], text: "hallo".into() };
     bench.begin_as(Some("gast"), to_all());
     assert!(out(&bench, stream).contains("\"message\":\"gast: hallo\""));
