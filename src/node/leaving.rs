@@ -256,6 +256,10 @@ impl Node {
     }
 
     fn hand_over(&mut self, now: Now, tag: u64, user: UserId, id: PeerId, text: &str) -> bool {
+        if self.roster.get(id).is_none() && self.foreigners.get(id).is_some() {
+            self.send_foreign(now, tag, user, id, text);
+            return true;
+        }
         let Some(peer) = self.roster.get(id) else { return false };
         let to = Addressee { handle: peer.handle.clone(), addr: peer.route().addr };
         let mut result = Ok(());

@@ -312,3 +312,18 @@ fn a_client_whose_host_vanishes_is_noticed_and_goodbyes_leave() {
     assert!(node.child.wait().unwrap().success());
     nico.is_content();
 }
+
+#[test]
+fn what_waits_for_somebody_of_the_room_leaves_when_he_is_back() {
+    let Some(lan) = Lan::new(2) else { return };
+    let mut node = lan.host(0).node("box", SERVER);
+    let mut nico = lan.host(1).peer("room_client.py", &["lines", "nico", "10.77.0.1"]);
+    node.sees(&["nico"]);
+    nico.tell("quit");
+    node.sees(&[]);
+    assert_eq!(node.code(&["msg", "nico", "wenn du wieder da bist"]), 3, "it waits");
+    node.mark();
+    let nico = lan.host(1).peer("room_client.py", &["lines", "nico", "10.77.0.1"]);
+    nico.says("pm", |pm| *pm == serde_json::json!(["box", "wenn du wieder da bist"]));
+    node.wait_event("delivery", SOON, |e| e["recipient"] == "nico" && e["state"] == "sent");
+}
