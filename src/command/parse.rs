@@ -559,7 +559,7 @@ mod tests {
             ("history anna", history(Some("anna"), None, None)),
             ("history anna 50", history(Some("anna"), Some(50), None)),
             ("history 007 50", history(Some("007"), Some(50), None)),
-            ("log #lobby before #17", history(Some("#lobby"), None, Some(17))),
+            ("history #lobby before #17", history(Some("#lobby"), None, Some(17))),
             ("history 5 before 17", history(None, Some(5), Some(17))),
             ("history before", history(Some("before"), None, None)),
         ] {

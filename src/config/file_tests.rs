@@ -258,6 +258,7 @@ fn the_shipped_file_names_every_key_with_its_default() {
         serial: Vec::new(),
         history: History { keep: Keep::Nothing, entries: 100, bytes: 1 << 20 },
         files: Files { quota: 1 << 20, when_full: WhenFull::Refuse },
+        gateway: true,
         slcp: Slcp {
             enabled: false,
             port: 1,

@@ -56,6 +56,8 @@ pub struct Settings {
     pub files: Files,
     /// How long a text waits for somebody who is not here, in seconds.
     pub outbox_keep: u64,
+    /// Carry what is said in one dialect's shared chat to the others.
+    pub gateway: bool,
     /// SLCP.
     pub slcp: Slcp,
     /// The hello chat.
@@ -170,6 +172,7 @@ impl Default for Settings {
             history: History::default(),
             files: Files::default(),
             outbox_keep: 7 * 24 * 60 * 60,
+            gateway: false,
             slcp: Slcp {
                 enabled: true,
                 port: 4000,

@@ -345,6 +345,16 @@ static ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        key: "gateway",
+        help: "carry what is said in one dialect's shared chat to the others, its author named",
+        expected: SWITCH,
+        live: true,
+        kind: Kind::Switch,
+        get: |s| on_off(s.gateway),
+        set: |s, v| switch(v).map(|on| s.gateway = on),
+        ..ROW
+    },
+    Row {
         key: "history.keep",
         help: "how long what was said is kept: a time, forever, or nothing",
         expected: "a time from 60s on, such as 1h or 30days, or forever, or nothing",

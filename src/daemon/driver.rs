@@ -29,6 +29,8 @@ use crate::store::{Rules, Store, Told};
 const MAX_INPUTS: usize = 256;
 /// Datagrams that wait for room in the kernel's send buffer.
 const MAX_UNSENT: usize = 256;
+/// Goodbyes on open connections get this long to leave.
+const FAREWELL: Duration = Duration::from_millis(100);
 /// With a full send buffer, the next try comes after this.
 const UNSENT_PAUSE: Duration = Duration::from_millis(5);
 
@@ -168,8 +170,12 @@ impl Driver {
             }
         }
         self.notify.stopping();
+        let talking = !self.streams.is_empty();
         self.feed(Input::Goodbye);
         self.perform();
+        if talking {
+            Timer::after(FAREWELL).await; // so that what was said last leaves
+        }
         log::info!("stopped");
     }
 

@@ -327,6 +327,45 @@ mod tests {
     }
 
     #[test]
+    fn a_line_is_set_up_as_said_and_raw() {
+        use nix::sys::termios::{LocalFlags, cfgetospeed};
+        let pty = nix::pty::openpty(None, None).unwrap();
+        let usual = Serial::on(Path::new("/dev/x"));
+        for (speed, flow, hardware, software) in [
+            (9_600, Flow::None, false, false),
+            (115_200, Flow::Hardware, true, false),
+            (1_000_000, Flow::Software, false, true),
+        ] {
+            set_up(&pty.slave, &Serial { speed, flow, ..usual.clone() }).unwrap();
+            let termios = tcgetattr(&pty.slave).unwrap();
+            assert_eq!(Some(cfgetospeed(&termios)), baud(speed));
+            assert_eq!(termios.control_flags.contains(ControlFlags::CRTSCTS), hardware);
+            assert_eq!(termios.input_flags.contains(InputFlags::IXON), software);
+            let eight = ControlFlags::CS8 | ControlFlags::CREAD | ControlFlags::CLOCAL;
+            assert!(termios.control_flags.contains(eight));
+            let other = ControlFlags::PARENB | ControlFlags::CSTOPB | ControlFlags::HUPCL;
+            assert!(!termios.control_flags.intersects(other));
+            let cooked = LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG;
+            assert!(!termios.local_flags.intersects(cooked));
+        }
+    }
+
+    #[test]
+    fn a_line_that_another_program_locked_or_that_is_none_is_not_taken() {
+        let pty = nix::pty::openpty(None, None).unwrap();
+        let name = nix::unistd::ttyname(&pty.slave).unwrap();
+        let line = Serial::on(&name);
+        let ours = Line::open(&line).unwrap();
+        assert_eq!(Line::open(&line).err().as_deref(), Some("another program has it"));
+        drop(ours);
+        assert!(Line::open(&line).is_ok(), "let go of");
+        let none = Serial::on(Path::new("/dev/null"));
+        assert_eq!(Line::open(&none).err().as_deref(), Some("is no terminal"));
+        let gone = Serial::on(Path::new("/dev/no-such-line"));
+        assert_eq!(Line::open(&gone).err().as_deref(), Some("there is no such device"));
+    }
+
+    #[test]
     fn a_process_and_its_terminal_are_read_whatever_its_name() {
         let stat = "123 (a) b (c) S 1 123 123 1088 123 4194560 115";
         assert_eq!(terminal_of(stat), Some(1_088)); // /dev/ttyS0: 4, 64

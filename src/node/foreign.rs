@@ -167,8 +167,11 @@ impl Node {
     ) {
         let known = self.foreigners.find(dialect, from);
         let handle = Handle::escaped(&from.name);
-        if self.is_blocked(handle.as_str()) {
+        if self.is_blocked(handle.as_str()) || !self.carried_is_news(now, dialect, &text) {
             return;
+        }
+        if said.is_none() {
+            self.carry(now, dialect, &handle, *from.at.ip(), &text);
         }
         let peer = match known.and_then(|id| self.foreigners.by_id.get_mut(&id)) {
             Some(foreigner) => {

@@ -158,15 +158,10 @@ impl Node {
                     return Made::Tag(self.text_to(now, pending, id, job, refused));
                 }
                 // since it was asked for, its recipient may have gone, or others come before it
-                let reason = self.item(
-                    now,
-                    (leg.entry, leg.order),
-                    &job.from,
-                    leg.target,
-                    &job.text,
-                    NOT_HERE,
-                );
-                match (self.way(leg.target, false), reason) {
+                let user = self.users.get(job.user).map_or(&job.from, |u| &u.handle);
+                let item =
+                    self.item(now, (leg.entry, leg.order), user, leg.target, &job.text, NOT_HERE);
+                match (self.way(leg.target, false), item) {
                     (Way::Wait(reason), Some(item)) => {
                         let item = Item { kept, ready: true, reason: reason.clone(), ..item };
                         let (fate, key) = (Fate::of(&item), item.handle.key());
