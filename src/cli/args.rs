@@ -208,6 +208,8 @@ pub enum Verb {
     },
     /// Show the node at a glance
     Status,
+    /// Show the page's address as a QR code, for a phone's camera
+    Qr,
     /// See what is wrong with this machine's chat; ends with 1 if something is
     Doctor,
     /// Show events as they happen

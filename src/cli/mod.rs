@@ -162,8 +162,10 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
         }
         Verb::Status => Command::Status {},
         Verb::Doctor => Command::Doctor {},
-        Verb::User { verb: UserVerb::Add { handle } } => Command::AddUser { handle },
-        Verb::User { verb: UserVerb::Remove { handle } } => Command::RemoveUser { handle },
+        Verb::User { verb: UserVerb::Add { handle } } => Command::AddUser { handle, back: None },
+        Verb::User { verb: UserVerb::Remove { handle } } => {
+            Command::RemoveUser { handle, park: None }
+        }
         Verb::User { verb: UserVerb::List } => {
             let users = status(client, options).await?.users;
             if options.json {
@@ -172,6 +174,16 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
                 print(&show::users(&users))?;
             }
             return Ok(Code::Done);
+        }
+        Verb::Qr => {
+            let page = status(client, options).await?.page;
+            let text = if options.json {
+                format!("{}\n", serde_json::json!({"page": page}))
+            } else {
+                format!("{}\n", crate::console::code(&page))
+            };
+            print(&text)?;
+            return Ok(if page.is_empty() { Code::Refused } else { Code::Done });
         }
         // These have ways of their own.
         Verb::Run { .. }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod changes;
+mod directory;
 mod hello;
 mod junk;
 mod keeping;
@@ -11,6 +12,7 @@ mod lan;
 mod lone;
 mod node;
 mod picture;
+mod rooms;
 mod script;
 mod students;
 mod together;
