@@ -5,6 +5,7 @@
 
 mod driver;
 mod links;
+mod multicast;
 pub mod place;
 mod ports;
 mod signals;

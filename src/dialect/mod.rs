@@ -1,4 +1,5 @@
 //! SANS-IO: the chats we speak. Each folder turns bytes into the model's words and back.
 
 pub mod heard;
+pub mod link;
 pub mod slcp;

@@ -19,7 +19,7 @@ pub use answer::{Answer, LinkView, PeerView, Receipt, Refusal, RouteView, Settin
 pub use delivery::{Delivery, EntryId};
 pub use event::{Direction, Event, TransferState, What};
 pub use handle::{BadHandle, Handle};
-pub use net::{Bind, Link, Net, SocketId, StreamId};
+pub use net::{Bind, Interface, Link, Net, SocketId, StreamId};
 pub use peer::{Dialect, PeerId, Presence, Trust, UserId};
 pub use ring::{Gap, Ring, Stamped};
 pub use time::{Millis, Now, Wall};

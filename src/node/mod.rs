@@ -179,6 +179,7 @@ impl Node {
             Input::Closed(stream, error) => {
                 self.slcp_do(|m| m.stream_closed(now.mono, stream, &error));
             }
+            Input::Interfaces(_) | Input::Beacon { .. } | Input::AcceptedBoth { .. } => {}
             Input::Stored(..) | Input::Found(..) | Input::Clock(_) => {}
             Input::File(file, result) => self.file_done(now, file, result),
             Input::Ask { ticket, user, command, given } => {

@@ -222,7 +222,8 @@ impl Bench {
                         self.sockets.remove(&id);
                         None
                     }
-                    Net::Send { .. } => None,
+                    Net::Send { .. } | Net::Join { .. } | Net::Cast { .. } => None,
+                    Net::Dial(..) => None, // nobody else has a link here
                     Net::Connect(id, to) => {
                         let refused = self.refuse.contains(&to);
                         let flow = Flow { to: Some(to), reads: 1, ..Flow::default() };
