@@ -62,6 +62,10 @@ pub enum Kind {
     Flag,
     /// A whole number from 0 to 2³²-1.
     Number,
+    /// A whole number from 0 to 2⁶⁴-1.
+    Count,
+    /// A list of objects.
+    Objects,
 }
 
 /// One parameter of a method.
@@ -86,6 +90,8 @@ const fn may(name: &'static str, kind: Kind) -> Parameter {
 const USER: Parameter = may("user", Kind::Text);
 const HANDLE: Parameter = must("handle", Kind::Text);
 const TO: Parameter = must("to", Kind::Texts);
+const BEFORE: Parameter = may("before", Kind::Count);
+const LIMIT: Parameter = may("limit", Kind::Number);
 
 /// Every method with its parameters: serde alone cannot name the parameter that is wrong.
 pub const METHODS: &[(&str, &[Parameter])] = &[
@@ -105,6 +111,11 @@ pub const METHODS: &[(&str, &[Parameter])] = &[
     ("Config", &[may("key", Kind::Text), may("value", Kind::Text), USER]),
     ("SetForm", &[HANDLE, may("form", Kind::Text), USER]),
     ("FreeHandle", &[HANDLE, USER]),
+    ("History", &[may("with", Kind::Text), BEFORE, LIMIT, USER]),
+    ("Search", &[must("words", Kind::Text), BEFORE, LIMIT, USER]),
+    ("Delete", &[may("entry", Kind::Count), may("with", Kind::Text), may("all", Kind::Flag), USER]),
+    ("Export", &[may("after", Kind::Count), LIMIT, USER]),
+    ("Import", &[must("entries", Kind::Objects), USER]),
     (SUBSCRIBE, &[may("since", Kind::Text), may("ready", Kind::Flag), USER]),
 ];
 
@@ -137,8 +148,10 @@ impl Request {
             let ready = parameters.get("ready") == Some(&Value::Bool(true));
             return Ok(Request::Subscribe(Subscribe { since, user, ready }));
         }
+        // of those, only entries have types of their own within
+        let wrong = if parameters.contains_key("entries") { "entries" } else { "parameters" };
         let command = serde_json::from_value(json!({"method": method, "parameters": parameters}))
-            .map_err(|_| BadRequest::Parameter("parameters".into()))?;
+            .map_err(|_| BadRequest::Parameter(wrong.into()))?;
         Ok(Request::Act { user, command })
     }
 
@@ -176,6 +189,8 @@ pub fn answer_to_json(answer: &Answer) -> Object {
         Answer::Sent(receipts) => json!({"receipts": receipts}),
         Answer::Config(settings) => json!({"settings": settings}),
         Answer::Handle(handle) => json!({"handle": handle}),
+        Answer::Page(page) => json!(page),
+        Answer::Count(n) => json!({"count": n}),
     };
     match value {
         Value::Object(object) => object,
@@ -192,6 +207,9 @@ pub fn answer_from_json(mut reply: Object) -> Option<Answer> {
     if reply.contains_key("epoch") {
         return serde_json::from_value(Value::Object(reply)).ok().map(Answer::Status);
     }
+    if reply.contains_key("entries") {
+        return serde_json::from_value(Value::Object(reply)).ok().map(Answer::Page);
+    }
     let mut take = |name: &str| reply.remove(name);
     if let Some(peers) = take("peers") {
         serde_json::from_value(peers).ok().map(Answer::Who)
@@ -199,6 +217,8 @@ pub fn answer_from_json(mut reply: Object) -> Option<Answer> {
         serde_json::from_value(receipts).ok().map(Answer::Sent)
     } else if let Some(settings) = take("settings") {
         serde_json::from_value(settings).ok().map(Answer::Config)
+    } else if let Some(count) = take("count") {
+        count.as_u64().map(Answer::Count)
     } else {
         serde_json::from_value(take("handle")?).ok().map(Answer::Handle)
     }
@@ -224,6 +244,8 @@ impl Kind {
             Kind::Texts => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
             Kind::Flag => value.is_boolean(),
             Kind::Number => value.as_u64().is_some_and(|n| u32::try_from(n).is_ok()),
+            Kind::Count => value.is_u64(),
+            Kind::Objects => value.as_array().is_some_and(|list| list.iter().all(Value::is_object)),
         }
     }
 }

@@ -2,7 +2,8 @@
 //! the mapping and the model together. The matches have no wildcard: a new variant must come here.
 
 use crate::command::Command;
-use crate::model::answer::{DialectView, LinkView, UserView};
+use crate::model::answer::{DialectView, LinkView, Page, UserView};
+use crate::model::history::{Body, Entry, Recipient};
 use crate::model::ring::GapReason;
 use crate::model::{
     Answer, Delivery, Dialect, Direction, EntryId, Gap, Handle, PeerId, PeerView, Presence,
@@ -37,6 +38,13 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::SetForm { handle: text(), form: None },
         Command::SetForm { handle: text(), form: Some("udp".into()) },
         Command::FreeHandle { handle: text() },
+        Command::History { with: None, before: None, limit: None },
+        Command::History { with: Some(text()), before: Some(1 << 40), limit: Some(20) },
+        Command::Search { words: text(), before: None, limit: Some(20) },
+        Command::Delete { entry: Some(7), with: None, all: false },
+        Command::Delete { entry: None, with: Some(text()), all: false },
+        Command::Export { after: 0, limit: Some(200) },
+        Command::Import { entries: entries() },
     ]
 }
 
@@ -64,6 +72,11 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::Config { .. } => ("Config", Answer::Config(vec![setting()])),
         Command::SetForm { .. } => ("SetForm", Answer::Done),
         Command::FreeHandle { .. } => ("FreeHandle", Answer::Handle(handle())),
+        Command::History { .. } => ("History", page()),
+        Command::Search { .. } => ("Search", page()),
+        Command::Delete { .. } => ("Delete", Answer::Count(3)),
+        Command::Export { .. } => ("Export", page()),
+        Command::Import { .. } => ("Import", Answer::Count(2)),
     }
 }
 
@@ -212,6 +225,53 @@ fn receipts() -> Vec<Receipt> {
         receipt(Delivery::Delivered, None),
         receipt(Delivery::Failed, Some("nobody listens")),
     ]
+}
+
+fn page() -> Answer {
+    Answer::Page(Page { entries: entries(), more: true })
+}
+
+/// A text that waits, and a file that came.
+pub(crate) fn entries() -> Vec<Entry> {
+    let out = Entry {
+        id: EntryId { epoch: 1, n: 2 },
+        order: 17,
+        user: Some(handle()),
+        conversation: "bob".into(),
+        from: "anna".into(),
+        direction: Direction::Out,
+        dialect: Dialect::Slcp,
+        at: Wall(1_795_228_536_764),
+        dated: true,
+        mono: 0,
+        body: Body::Text { text: "hello".into() },
+        autoreply: false,
+        recipients: vec![Recipient {
+            peer: PeerId(7),
+            handle: "bob".into(),
+            state: Delivery::Queued,
+            reason: Some("not here".into()),
+        }],
+    };
+    let body = Body::File {
+        path: "/images/bob-1.png".into(),
+        size: 1_000,
+        format: "png".into(),
+        width: Some(3),
+        height: None,
+        gone: false,
+    };
+    let came = Entry {
+        order: 18,
+        from: "bob".into(),
+        direction: Direction::In,
+        dated: false,
+        body,
+        autoreply: true,
+        recipients: Vec::new(),
+        ..out.clone()
+    };
+    vec![out, came]
 }
 
 fn setting() -> SettingView {

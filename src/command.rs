@@ -16,6 +16,8 @@ pub use table::{Kind, ROWS, Row};
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::history::Entry;
+
 /// The target that means everyone: each peer in turn where a dialect has no room.
 pub const LOBBY: &str = "#lobby";
 
@@ -80,4 +82,40 @@ pub enum Command {
     },
     /// A handle nobody bears, near to the one given.
     FreeHandle { handle: String },
+    /// The newest of what the acting user may read: with somebody, in the lobby, or all of it.
+    History {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        with: Option<String>,
+        /// Only what is older than this entry's order.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+    },
+    /// The newest of it that holds all these words, or words that begin so.
+    Search {
+        words: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+    },
+    /// Deletes for good: one entry by its order, what was said with somebody, or everything.
+    Delete {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        entry: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        with: Option<String>,
+        #[serde(default)]
+        all: bool,
+    },
+    /// Everything that is kept, oldest first, above an order.
+    Export {
+        #[serde(default)]
+        after: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+    },
+    /// Takes in what was exported; what is there already is passed over.
+    Import { entries: Vec<Entry> },
 }

@@ -90,6 +90,56 @@ pub enum Verb {
         /// The image file
         path: PathBuf,
     },
+    /// Show what was said, the newest last
+    History {
+        /// With whom, or #lobby; none: all that is yours
+        who: Option<String>,
+        /// How many entries, 200 at most
+        #[arg(short, value_name = "NUMBER")]
+        n: Option<u32>,
+        /// Only what is older than the entry of this number
+        #[arg(long, value_name = "NUMBER")]
+        before: Option<u64>,
+    },
+    /// Find what was said
+    Search {
+        /// Words, or their beginnings; all must be there
+        #[arg(required = true)]
+        words: Vec<String>,
+        /// How many entries, 200 at most
+        #[arg(short, value_name = "NUMBER")]
+        n: Option<u32>,
+        /// Only what is older than the entry of this number
+        #[arg(long, value_name = "NUMBER")]
+        before: Option<u64>,
+    },
+    /// Delete what was said, for good
+    #[command(group = clap::ArgGroup::new("what").required(true))]
+    Forget {
+        /// All that was said with somebody, or in #lobby
+        #[arg(group = "what")]
+        who: Option<String>,
+        /// One entry, by the number that `history` shows
+        #[arg(long, value_name = "NUMBER", group = "what")]
+        entry: Option<u64>,
+        /// Everything
+        #[arg(long, group = "what")]
+        all: bool,
+    },
+    /// Write out all that is kept, one JSON value per line
+    Export {
+        /// As the directory chat's messages.txt has it: [H:M]who: what
+        #[arg(long, conflicts_with = "json")]
+        messages_txt: bool,
+        /// Only what was said with this one, or in #lobby
+        #[arg(long, value_name = "HANDLE")]
+        with: Option<String>,
+    },
+    /// Take in what was written out; what is there already is passed over
+    Import {
+        /// The file; none: standard input
+        file: Option<PathBuf>,
+    },
     /// Be away
     Away {
         /// What is answered meanwhile, instead of the autoreply

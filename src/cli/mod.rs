@@ -1,9 +1,11 @@
 //! The process's own arguments: starts a node, or asks a running one over its control socket.
 //!
-//! `args` is the grammar, `send` waits for what becomes of a message, `show` is what people read.
+//! `args` is the grammar, `send` waits for what becomes of a message, `past` carries what is kept
+//! away and back, `show` is what people read.
 
 pub mod args;
 mod monitor;
+mod past;
 mod send;
 mod show;
 
@@ -101,6 +103,11 @@ async fn carry_out(options: &Options, verb: Verb) -> Code {
             send::text(&mut client, options, vec![LOBBY.into()], text.join(" ")).await
         }
         Verb::Img { to, path } => send::image(&mut client, options, to.0, path).await,
+        Verb::Export { messages_txt, with } => {
+            let with = with.as_deref().map(past::conversation);
+            past::export(&client, options, messages_txt, with).await
+        }
+        Verb::Import { file } => past::import(&client, options, file).await,
         Verb::Monitor { since } => monitor::run(&mut client, options, since).await,
         verb => ask(&client, options, verb).await,
     };
@@ -135,6 +142,11 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
             let off = text.eq_ignore_ascii_case("off");
             Command::SetAutoreply { text: if off { String::new() } else { text } }
         }
+        Verb::History { who, n, before } => Command::History { with: who, before, limit: n },
+        Verb::Search { words, n, before } => {
+            Command::Search { words: words.join(" "), before, limit: n }
+        }
+        Verb::Forget { who, entry, all } => Command::Delete { entry, with: who, all },
         Verb::Join => Command::Join {},
         Verb::Leave => Command::Leave {},
         Verb::Block { handle } => Command::Block { handle },
@@ -161,6 +173,8 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
         | Verb::Msg { .. }
         | Verb::All { .. }
         | Verb::Img { .. }
+        | Verb::Export { .. }
+        | Verb::Import { .. }
         | Verb::Monitor { .. } => {
             return Ok(Code::Done);
         }
@@ -184,6 +198,7 @@ fn show(options: &Options, answer: &Answer) -> Result<(), Refusal> {
             Answer::Who(peers) => json_lines(peers),
             Answer::Sent(receipts) => json_lines(receipts),
             Answer::Config(settings) => json_lines(settings),
+            Answer::Page(page) => json_lines(&page.entries),
             other => json_lines(&[crate::api::answer_to_json(other)]),
         }
     } else {

@@ -181,7 +181,9 @@ impl Watch {
     }
 
     fn is_settled(&self) -> bool {
-        self.running.is_empty() && self.receipts.iter().all(|r| r.state.is_settled())
+        // what waits, and says for what, may wait for days
+        let settled = |r: &Receipt| r.state.is_settled() || r.reason.is_some();
+        self.running.is_empty() && self.receipts.iter().all(settled)
     }
 
     fn may_yet_fail(&self) -> bool {

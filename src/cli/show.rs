@@ -2,7 +2,10 @@
 
 use unicode_width::UnicodeWidthStr;
 
+use crate::console::past;
+use crate::console::tty::local_time;
 use crate::model::answer::UserView;
+use crate::model::history::Entry;
 use crate::model::text::harmless;
 use crate::model::{
     Answer, Direction, PeerView, Receipt, SettingView, Stamped, Status, TransferState, Wall, What,
@@ -18,7 +21,15 @@ pub(super) fn answer(answer: &Answer, now: Wall) -> String {
         Answer::Sent(receipts) => self::receipts(receipts),
         Answer::Config(settings) => self::settings(settings),
         Answer::Handle(handle) => format!("{handle}\n"),
+        Answer::Page(page) => entries(&page.entries),
+        Answer::Count(1) => "1 entry\n".into(),
+        Answer::Count(n) => format!("{n} entries\n"),
     }
+}
+
+/// One line per entry.
+fn entries(entries: &[Entry]) -> String {
+    entries.iter().map(|entry| past::line(entry, local_time) + "\n").collect()
 }
 
 /// One line per recipient.

@@ -94,6 +94,10 @@ pub fn parse(line: &str) -> Result<Typed, Mistake> {
             }
             Command::SendFile { to, path: path.into(), descriptor: None }
         }
+        "HISTORY" => history(row, rest)?,
+        "SEARCH" if rest.trim().is_empty() => return missing("a word to look for"),
+        "SEARCH" => Command::Search { words: rest.trim_end().into(), before: None, limit: None },
+        "FORGET" => forget(row, rest)?,
         "AWAY" => {
             let text = unquoted(rest.trim_end());
             let text = (!text.is_empty()).then(|| reply_text(row, text)).transpose()?;
@@ -201,6 +205,56 @@ fn recipients<'a>(row: &'static Row, rest: &'a str) -> Result<(Vec<String>, &'a 
         return Err(Mistake::Bad { row, reason });
     }
     Ok((to, left))
+}
+
+/// `[who] [n] [BEFORE number]`; a lone number says how many.
+fn history(row: &'static Row, rest: &str) -> Result<Command, Mistake> {
+    let (mut with, mut limit, mut before) = (None, None, None);
+    let mut words = rest.split_whitespace().peekable();
+    while let Some(word) = words.next() {
+        let number = word.parse().ok().filter(|_| limit.is_none());
+        if word.eq_ignore_ascii_case("before") && before.is_none() && words.peek().is_some() {
+            before = Some(entry_number(row, words.next())?);
+        } else if number.is_some() && (with.is_some() || words.peek().is_none_or(is_before)) {
+            limit = number;
+        } else if with.is_none() && limit.is_none() && before.is_none() {
+            with = Some(word.to_owned());
+        } else {
+            return Err(Mistake::Extra { row, found: word.into() });
+        }
+    }
+    Ok(Command::History { with, before, limit })
+}
+
+fn is_before(word: &&str) -> bool {
+    word.eq_ignore_ascii_case("before")
+}
+
+fn entry_number(row: &'static Row, word: Option<&str>) -> Result<u64, Mistake> {
+    let word = word.ok_or(Mistake::Missing { row, what: "an entry's number" })?;
+    word.trim_start_matches('#').parse().map_err(|_| Mistake::Bad {
+        row,
+        reason: format!("{word} is no entry's number: HISTORY shows them"),
+    })
+}
+
+fn forget(row: &'static Row, rest: &str) -> Result<Command, Mistake> {
+    let mut words = rest.split_whitespace();
+    let Some(first) = words.next() else {
+        return Err(Mistake::Missing { row, what: "whom, ENTRY and its number, or ALL" });
+    };
+    let delete = if first.eq_ignore_ascii_case("all") {
+        Command::Delete { entry: None, with: None, all: true }
+    } else if first.eq_ignore_ascii_case("entry") {
+        let entry = Some(entry_number(row, words.next())?);
+        Command::Delete { entry, with: None, all: false }
+    } else {
+        Command::Delete { entry: None, with: Some(first.into()), all: false }
+    };
+    match words.next() {
+        None => Ok(delete),
+        Some(more) => Err(Mistake::Extra { row, found: more.into() }),
+    }
 }
 
 fn config(row: &'static Row, rest: &str) -> Result<Command, Mistake> {

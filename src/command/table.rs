@@ -74,7 +74,8 @@ pub static ROWS: &[Row] = &[
         usage: "MSG <handle>[,<handle>...] <text>",
         summary: "write to one or several",
         help: "The text needs no quotes: everything after the handles is sent as it stands. For \
-               each recipient you are told what became of it.",
+               each recipient you are told what became of it. Whoever is not here gets it when he \
+               is back.",
         example: "MSG anna hello",
         arguments: &[Kind::Handles, Kind::None],
     },
@@ -96,6 +97,37 @@ pub static ROWS: &[Row] = &[
                folder.",
         example: "IMG anna ~/cat.png",
         arguments: &[Kind::Handles, Kind::Path],
+    },
+    Row {
+        name: "HISTORY",
+        aliases: &["LOG"],
+        usage: "HISTORY [who] [n] [BEFORE number]",
+        summary: "read what was said, the newest last",
+        help: "With whom: a handle, or #lobby for what was said to all; without, everything that \
+               is yours. Twenty entries unless you say how many; the number before each counts \
+               all of them, and BEFORE it shows what came before.",
+        example: "HISTORY anna 50",
+        arguments: &[Kind::Handle, Kind::None],
+    },
+    Row {
+        name: "SEARCH",
+        aliases: &["FIND"],
+        usage: "SEARCH <words>",
+        summary: "find what was said",
+        help: "Finds entries that hold all the words, or words that begin so. Capitals and \
+               accents do not matter: muller finds Müller.",
+        example: "SEARCH lunch",
+        arguments: &[Kind::None],
+    },
+    Row {
+        name: "FORGET",
+        aliases: &[],
+        usage: "FORGET <who>|ENTRY <number>|ALL",
+        summary: "delete what was said, for good",
+        help: "What you said with somebody (or #lobby), one entry by the number that HISTORY \
+               shows, or everything. What still waits for somebody does not leave then.",
+        example: "FORGET ENTRY 17",
+        arguments: &[Kind::Handle, Kind::None],
     },
     Row {
         name: "AWAY",

@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::Slcp;
+use crate::config::{Files, History, Keep, Slcp, WhenFull};
 
 const FILE: &str = "/etc/chat/config.toml";
 
@@ -221,6 +221,7 @@ fn the_shipped_file_names_every_key_with_its_default() {
             inactive: true,
             autoreply: "x".into(),
         }],
+        outbox_keep: 60,
         port_min: 1,
         port_max: 2,
         imagepath: "/x".into(),
@@ -229,6 +230,8 @@ fn the_shipped_file_names_every_key_with_its_default() {
         bell: true,
         interfaces: vec!["eth0".into()],
         socket: Some("/x".into()),
+        history: History { keep: Keep::Nothing, entries: 100, bytes: 1 << 20 },
+        files: Files { quota: 1 << 20, when_full: WhenFull::Refuse },
         slcp: Slcp {
             enabled: false,
             port: 1,

@@ -4,6 +4,7 @@
 
 pub mod file;
 mod foreign;
+pub mod keep;
 pub mod kept;
 pub mod layers;
 pub mod rows;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::Handle;
 
 pub use file::Note;
+pub use keep::{Files, History, Keep, WhenFull};
 pub use layers::{Loaded, Sources};
 
 /// Everything that can be set.
@@ -40,6 +42,12 @@ pub struct Settings {
     pub interfaces: Vec<String>,
     /// The control socket; none: the usual place.
     pub socket: Option<PathBuf>,
+    /// What is kept of conversations.
+    pub history: History,
+    /// Received files.
+    pub files: Files,
+    /// How long a text waits for somebody who is not here, in seconds.
+    pub outbox_keep: u64,
     /// SLCP.
     pub slcp: Slcp,
 }
@@ -86,6 +94,9 @@ impl Default for Settings {
             bell: false,
             interfaces: Vec::new(),
             socket: None,
+            history: History::default(),
+            files: Files::default(),
+            outbox_keep: 7 * 24 * 60 * 60,
             slcp: Slcp {
                 enabled: true,
                 port: 4000,

@@ -30,6 +30,8 @@ fn values_one_past_their_bounds_change_nothing() {
     for (key, good, bad) in [
         ("port", "65535", "65536"),
         ("port", "1", "0"),
+        ("outbox.keep", "60s", "59s"),
+        ("outbox.keep", "365days", "366days"),
         ("slcp.announce", "3600", "3601"),
         ("slcp.announce", "5", "4"),
         ("max-image", "1G", "1073741825"),
@@ -38,6 +40,14 @@ fn values_one_past_their_bounds_change_nothing() {
         ("interfaces", "eth0, wlan0", "a/b"),
         ("slcp.broadcast", "255.255.255.255", "256.1.1.1"),
         ("handle", "anna", "an na"),
+        ("history.keep", "60s", "59s"),
+        ("history.entries", "10000000", "10000001"),
+        ("history.entries", "100", "99"),
+        ("history.bytes", "1024G", "1025G"),
+        ("history.bytes", "1M", "1023K"),
+        ("files.quota", "4096G", "4097G"),
+        ("files.quota", "1M", "1023K"),
+        ("files.when-full", "Refuse", "newest"),
     ] {
         let mut s = Settings::default();
         set(&mut s, key, good).unwrap();

@@ -1,9 +1,10 @@
 //! Words for people: every line the console prints, from the model's values. Whatever a peer
 //! could have chosen goes through [`harmless`]; colour is the only escape sequence made here.
 
+use super::past::{self, Moment};
 use super::row::width;
-use crate::command::{ROWS, Row};
-use crate::model::answer::UserView;
+use crate::command::{Command, ROWS, Row};
+use crate::model::answer::{Page, UserView};
 use crate::model::text::harmless;
 use crate::model::{
     Delivery, Dialect, Direction, PeerView, Presence, Receipt, SettingView, Status, Trust, Wall,
@@ -22,15 +23,15 @@ const MAX_VALUE: usize = 16;
 pub struct Paint {
     /// With colours.
     pub colour: bool,
-    /// Hours and minutes of an instant where the reader is.
-    pub clock: fn(Wall) -> (u8, u8),
+    /// An instant as clock and calendar have it where the reader is.
+    pub clock: fn(Wall) -> Moment,
 }
 
 impl Paint {
     /// `[12:34] `.
     pub fn time(&self, at: Wall) -> String {
-        let (hours, minutes) = (self.clock)(at);
-        self.dim(&format!("[{hours:02}:{minutes:02}] "))
+        let Moment { hour, minute, .. } = (self.clock)(at);
+        self.dim(&format!("[{hour:02}:{minute:02}] "))
     }
 
     /// A line that says what went wrong.
@@ -116,10 +117,7 @@ impl Paint {
 
     /// What became of something for one recipient.
     pub fn delivery(&self, to: &str, state: Delivery, reason: Option<&str>) -> String {
-        let mut line = format!("→ {}: {state}", harmless(to));
-        if let Some(reason) = reason.filter(|r| !r.is_empty()) {
-            line += &format!(": {}", harmless(reason));
-        }
+        let line = format!("→ {}: {}", harmless(to), past::state(state, reason));
         if state == Delivery::Failed { self.sgr("31", &line) } else { self.dim(&line) }
     }
 
@@ -131,6 +129,28 @@ impl Paint {
         let lines =
             receipts.iter().map(|r| self.delivery(&r.recipient, r.state, r.reason.as_deref()));
         capped(lines.collect(), "recipients")
+    }
+
+    /// The answer to HISTORY and SEARCH.
+    pub fn page(&self, page: &Page, command: &Command) -> String {
+        let (found, older) = match command {
+            Command::Search { .. } => ("found", "SEARCH with one more word narrows it".to_owned()),
+            Command::History { with, .. } => {
+                let number = page.entries.first().map_or(0, |e| e.order);
+                let with = with.as_ref().map_or(String::new(), |w| format!(" {}", harmless(w)));
+                ("kept", format!("HISTORY{with} BEFORE {number} shows what came before"))
+            }
+            _ => ("there", String::new()),
+        };
+        if page.entries.is_empty() {
+            return format!("nothing of yours is {found}");
+        }
+        let mut lines: Vec<String> =
+            page.entries.iter().map(|entry| past::line(entry, self.clock)).collect();
+        if page.more {
+            lines.push(self.dim(&older));
+        }
+        lines.join("\n")
     }
 
     /// How far a transfer is.
@@ -149,8 +169,8 @@ impl Paint {
             let dialects: Vec<String> = p.dialect.iter().map(ToString::to_string).collect();
             let form = p.routes.first().and_then(|r| r.form.as_deref());
             let heard = p.last_heard.map_or("not yet".into(), |at| {
-                let (hours, minutes) = (self.clock)(at);
-                format!("{hours:02}:{minutes:02}")
+                let Moment { hour, minute, .. } = (self.clock)(at);
+                format!("{hour:02}:{minute:02}")
             });
             let notes =
                 [p.blocked.then_some("blocked"), (p.trust == Trust::Local).then_some("this node")];
@@ -370,7 +390,10 @@ fn lay<const N: usize>(rows: &[[String; N]], most: usize) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const PLAIN: Paint = Paint { colour: false, clock: |_| (12, 34) };
+    const PLAIN: Paint = Paint {
+        colour: false,
+        clock: |_| Moment { year: 2026, month: 11, day: 21, hour: 12, minute: 34 },
+    };
 
     #[test]
     fn sizes_in_words() {

@@ -15,6 +15,7 @@ pub use self::known::MAX_NAMES;
 use self::news::News;
 pub use self::news::{MAX_HELD, MAX_LINES_PER_SECOND, MAX_OUTPUT, MAX_SENT};
 use super::editor::{DEFAULT_WIDTH, Did, Editor, MAX_LINE, Screen};
+use super::past::Moment;
 use super::render::{Paint, is_in, same};
 use crate::command::{Command, Typed, complete, parse};
 use crate::model::{Answer, Handle, Refusal, Status, Wall};
@@ -39,8 +40,8 @@ pub struct SessionOptions {
     pub home: Option<String>,
     /// The folder that files without one are in.
     pub base: Option<String>,
-    /// Hours and minutes of an instant where the reader is.
-    pub clock: fn(Wall) -> (u8, u8),
+    /// An instant as clock and calendar have it where the reader is.
+    pub clock: fn(Wall) -> Moment,
     /// Files and folders (with a `/` at their end) that begin so.
     pub paths: fn(&str) -> Vec<String>,
     /// Names of forms, for Tab after FORM.
@@ -57,7 +58,7 @@ impl Default for SessionOptions {
             bell: false,
             home: None,
             base: None,
-            clock: |at| ((at.0 / 3_600_000 % 24) as u8, (at.0 / 60_000 % 60) as u8),
+            clock: Moment::utc,
             paths: |_| Vec::new(),
             forms: Vec::new(),
         }

@@ -153,7 +153,8 @@ mod tests {
                     Kind::Text => plain("string"),
                     Kind::Texts => Type::List(Box::new(plain("string"))),
                     Kind::Flag => plain("bool"),
-                    Kind::Number => plain("int"),
+                    Kind::Number | Kind::Count => plain("int"),
+                    Kind::Objects => Type::List(Box::new(plain("Entry"))),
                 };
                 let kind = if p.optional { Type::Maybe(Box::new(kind)) } else { kind };
                 format!("{:?}", (p.name.to_owned(), kind))

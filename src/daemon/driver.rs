@@ -14,8 +14,8 @@ use smol::{LocalExecutor, Timer};
 use super::multicast::Multicast;
 use super::ports::{self, Proto};
 use super::signals::{self, Signal};
-use super::{links, tcp, udp};
-use crate::config::{Kept, Sources, kept};
+use super::{clock, links, tcp, udp};
+use crate::config::{Kept, Sources};
 use crate::hub::{Call, Hub};
 use crate::model::net::ACCEPTED;
 use crate::model::{
@@ -23,7 +23,7 @@ use crate::model::{
 };
 use crate::node::Node;
 use crate::node::io::{Action, FileId, FileOp, Input, Ticket};
-use crate::store::files::{Files, Told};
+use crate::store::{Rules, Store, Told};
 
 /// Inputs that may wait for the loop; a driver beyond waits, and with it the network.
 const MAX_INPUTS: usize = 256;
@@ -51,10 +51,9 @@ pub(super) struct Driver {
     node: Node,
     executor: Rc<LocalExecutor<'static>>,
     hub: Rc<Hub>,
-    files: Files,
-    keeper: kept::Keeper,
+    store: Store,
     kept: Kept,
-    imagepath: std::path::PathBuf,
+    rules: Rules,
     told: Sender<Input>,
     inputs: Receiver<Input>,
     accepted: (Sender<tcp::Accepted>, Receiver<tcp::Accepted>),
@@ -75,7 +74,7 @@ enum Woken {
     Input(Input),
     Accepted(tcp::Accepted),
     Call(Call),
-    File(Told),
+    Told(Told),
     Signal(Signal),
     Time,
     Quit,
@@ -86,18 +85,16 @@ impl Driver {
         node: Node,
         executor: Rc<LocalExecutor<'static>>,
         hub: Rc<Hub>,
-        files: Files,
-        keeper: kept::Keeper,
+        store: Store,
     ) -> Driver {
         let (told, inputs) = async_channel::bounded(MAX_INPUTS);
         Driver {
-            imagepath: node.settings().imagepath.clone(),
+            rules: Rules::of(node.settings()),
             kept: node.kept().clone(),
             node,
             executor,
             hub,
-            files,
-            keeper,
+            store,
             told,
             inputs,
             accepted: async_channel::bounded(MAX_INPUTS),
@@ -119,7 +116,7 @@ impl Driver {
     pub(super) async fn run(
         mut self,
         calls: Receiver<Call>,
-        files: Receiver<Told>,
+        store: Receiver<Told>,
         reload: Reload,
         daemon: bool,
         quit: Receiver<()>,
@@ -129,6 +126,9 @@ impl Driver {
             log::warn!("signals cannot be caught: {error}");
         }
         let _links = self.executor.spawn(links::watch(self.told.clone()));
+        let trusted = clock::is_trusted();
+        self.feed(Input::Clock(trusted));
+        let _clock = (!trusted).then(|| self.executor.spawn(clock::watch(self.told.clone())));
         self.feed(Input::Links(links::list()));
         self.feed(Input::Interfaces(links::interfaces()));
         let mut timer = Timer::never();
@@ -145,7 +145,7 @@ impl Driver {
                     None => Timer::never(),
                 };
             }
-            match self.woken(&calls, &files, &signals, &mut timer, &quit).await {
+            match self.woken(&calls, &store, &signals, &mut timer, &quit).await {
                 Woken::Time => {
                     timer_at = None;
                     self.send_unsent();
@@ -154,7 +154,7 @@ impl Driver {
                 Woken::Input(input) => self.feed(input),
                 Woken::Accepted(accepted) => self.accept(accepted),
                 Woken::Call(call) => self.call(call),
-                Woken::File((file, result)) => self.feed(Input::File(file, result)),
+                Woken::Told(told) => self.told(told),
                 Woken::Signal(Signal::Hangup) if daemon => self.reload(&reload),
                 Woken::Signal(_) | Woken::Quit => break,
             }
@@ -167,7 +167,7 @@ impl Driver {
     async fn woken(
         &self,
         calls: &Receiver<Call>,
-        files: &Receiver<Told>,
+        store: &Receiver<Told>,
         signals: &Receiver<Signal>,
         timer: &mut Timer,
         quit: &Receiver<()>,
@@ -176,7 +176,7 @@ impl Driver {
         let input = async { self.inputs.recv().await.map_or(Woken::Quit, Woken::Input) };
         let accepted = async { self.accepted.1.recv().await.map_or(Woken::Quit, Woken::Accepted) };
         let call = async { calls.recv().await.map_or(Woken::Quit, Woken::Call) };
-        let file = async { files.recv().await.map_or(Woken::Quit, Woken::File) };
+        let told = async { store.recv().await.map_or(Woken::Quit, Woken::Told) };
         let signal = async { signals.recv().await.map_or(Woken::Quit, Woken::Signal) };
         let time = async {
             timer.await;
@@ -190,7 +190,7 @@ impl Driver {
             }
         };
         // the first that is ready wins: what ends us, then answers, then the network
-        or(or(or(quit, signal), or(time, call)), or(file, or(accepted, input))).await
+        or(or(or(quit, signal), or(time, call)), or(told, or(accepted, input))).await
     }
 
     fn wake_at(&self) -> Option<Millis> {
@@ -204,6 +204,10 @@ impl Driver {
     fn feed(&mut self, input: Input) {
         if let Input::Closed(stream, _) = &input {
             self.streams.remove(stream);
+        }
+        if let Input::Clock(trusted) = &input {
+            // Refused only when the thread has ended: then nothing is kept anyway.
+            let _ = self.store.clock(*trusted);
         }
         self.node.handle(now(Instant::now()), input);
     }
@@ -224,17 +228,19 @@ impl Driver {
             Action::Net(net) => self.net(net),
             Action::File(file, op) => {
                 let answered = !matches!(op, FileOp::Discard | FileOp::Close);
-                if let (Err(error), true) = (self.files.submit(file, op), answered) {
+                if let (Err(error), true) = (self.store.file(file, op), answered) {
                     self.at_once.push_back(Input::File(file, Err(error)));
                 }
             }
-            Action::Store { n, .. } => {
-                let error = IoError::new(Trouble::Other, "nothing is kept yet");
-                self.at_once.push_back(Input::Stored(n, Err(error)));
+            Action::Store { n, changes, wanted } => {
+                if let Err(error) = self.store.write(n, changes, wanted) {
+                    self.at_once.push_back(Input::Stored(n, Err(error)));
+                }
             }
-            Action::Query(ticket, _) => {
-                let error = IoError::new(Trouble::Other, "nothing is kept yet");
-                self.at_once.push_back(Input::Found(ticket, Err(error)));
+            Action::Query(ticket, query) => {
+                if let Err(error) = self.store.ask(ticket, query) {
+                    self.at_once.push_back(Input::Found(ticket, Err(error)));
+                }
             }
             Action::Answer(ticket, answer) => {
                 if let Some(reply) = self.answers.remove(&ticket) {
@@ -246,25 +252,32 @@ impl Driver {
                     log::warn!("{text}");
                 }
                 self.hub.tell(event);
-                self.follow_imagepath();
+                self.follow_rules();
             }
             Action::Keep(kept) => {
                 self.kept = *kept;
-                if let Err(error) = self.keeper.keep(&self.kept) {
-                    self.trouble(format!(
-                        "settings cannot be kept ({error}): they end with this run"
-                    ));
+                if let Err(error) = self.store.keep(self.kept.clone()) {
+                    self.trouble(format!("settings cannot be kept: {error}"));
                 }
             }
             Action::Show { path, .. } => show(&path),
         }
     }
 
-    fn follow_imagepath(&mut self) {
-        let path = &self.node.settings().imagepath;
-        if *path != self.imagepath {
-            self.imagepath.clone_from(path);
-            if let Err(error) = self.files.folder(self.imagepath.clone()) {
+    fn told(&mut self, told: Told) {
+        match told {
+            Told::File(file, result) => self.feed(Input::File(file, result)),
+            Told::Stored(n, result) => self.feed(Input::Stored(n, result)),
+            Told::Found(ticket, result) => self.feed(Input::Found(ticket, result)),
+            Told::Said(text) => self.trouble(text),
+        }
+    }
+
+    fn follow_rules(&mut self) {
+        let rules = Rules::of(self.node.settings());
+        if rules != self.rules {
+            self.rules = rules.clone();
+            if let Err(error) = self.store.rules(rules) {
                 log::warn!("{error}");
             }
         }
@@ -404,7 +417,7 @@ impl Driver {
     fn adopt(&mut self, fd: OwnedFd) -> FileId {
         self.next_file += 1;
         let file = FileId(ACCEPTED | self.next_file);
-        if let Err(error) = self.files.adopt(file, fd) {
+        if let Err(error) = self.store.adopt(file, fd) {
             self.at_once.push_back(Input::File(file, Err(error)));
         }
         file

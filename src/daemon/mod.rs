@@ -3,6 +3,7 @@
 //! `driver` is the loop; `udp`, `tcp`, `links` and `signals` are its thin drivers; `place` says
 //! where an instance lives; this file starts and ends it all.
 
+mod clock;
 mod driver;
 mod links;
 mod multicast;
@@ -24,10 +25,9 @@ use crate::command::Command;
 use crate::config::{Kept, Settings, Sources, kept};
 use crate::control;
 use crate::hub::{Hub, Local, Way};
-use crate::model::history::Remembered;
 use crate::model::{Answer, Event, Handle, IoError, Status, Wall, What};
 use crate::node::{self, Birth, Node};
-use crate::store::files::Files;
+use crate::store::{Begin, Rules, Store};
 
 use driver::Driver;
 use place::{Claim, Held, Place, State, Surroundings};
@@ -193,6 +193,15 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     let socket =
         socket.map_err(|e| format!("{}: {}", grounds.place.socket.display(), IoError::from(e)))?;
     let epoch = fastrand::u64(..);
+    let (told, store_told) = async_channel::unbounded();
+    let begin = Begin {
+        folder: grounds.state.as_ref().map(|s| s.path.clone()),
+        rules: Rules::of(&grounds.settings),
+        epoch,
+        now: || driver::now(Instant::now()),
+    };
+    let (store, remembered) =
+        Store::start(begin, told).map_err(|e| format!("the storage thread does not start: {e}"))?;
     let (hub, calls) = Hub::new(epoch);
     let asks_handle = start.terminal
         && grounds.settings.users.first().is_some_and(|u| u.handle.is_none())
@@ -207,13 +216,9 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
             fallback: fallback_handle(),
             join: !asks_handle,
             about: about(&start, &grounds, &socket),
-            remembered: Remembered::default(),
+            remembered,
         },
     );
-    let (told, files_told) = async_channel::unbounded();
-    let files = Files::start(grounds.settings.imagepath.clone(), told)
-        .map_err(|e| format!("the storage thread does not start: {e}"))?;
-    let keeper = kept::Keeper::new(grounds.state.as_ref().map(|s| s.path.clone()));
     let executor = Rc::new(LocalExecutor::new());
     let listener = socket.listener().map_err(|e| e.to_string())?;
     let serving =
@@ -240,10 +245,10 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
             socket.path().display()
         );
     }
-    let driver = Driver::new(node, Rc::clone(&executor), Rc::clone(&hub), files, keeper);
+    let driver = Driver::new(node, Rc::clone(&executor), Rc::clone(&hub), store);
     let reload = driver::Reload { sources: grounds.sources.clone() };
     let quit = async_channel::bounded::<()>(1);
-    let running = driver.run(calls, files_told, reload, !terminal, quit.1);
+    let running = driver.run(calls, store_told, reload, !terminal, quit.1);
     let code = executor
         .run(async {
             if terminal {

@@ -334,6 +334,9 @@ impl Drop for Held {
     }
 }
 
+/// What it means to have no state folder.
+const ONLY_NOW: &str = "nothing is kept beyond this run";
+
 impl Place {
     /// Claims the place: takes the lock, and removes the socket file of a dead node. With
     /// `activated`, systemd made and owns the socket file: it is left alone.
@@ -370,17 +373,19 @@ impl Place {
     /// keeping anything.
     pub fn hold_state(&self) -> Result<State, String> {
         let Some(path) = &self.state else {
-            return Err("neither XDG_STATE_HOME nor HOME is set: nothing is kept".into());
+            return Err(
+                "neither XDG_STATE_HOME nor HOME is set: nothing is kept beyond this run".into()
+            );
         };
-        let why = |e: IoError| format!("{}: {e}: nothing is kept", path.display());
+        let why = |e: IoError| format!("{}: {e}: {ONLY_NOW}", path.display());
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| why(e.into()))?;
         nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).map_err(|e| why(e.into()))?;
         let file = open_lock(&path.join("lock")).map_err(why)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(State { path: path.clone(), _lock: lock }),
             Err((_, Errno::EWOULDBLOCK)) => Err(format!(
-                "{}: another node of this name uses it: nothing is kept; give this one a name \
-                 with --instance",
+                "{}: another node of this name uses it: {ONLY_NOW}; give this one a name with \
+                 --instance",
                 path.display()
             )),
             Err((_, errno)) => Err(why(errno.into())),

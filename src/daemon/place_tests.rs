@@ -216,7 +216,7 @@ fn a_state_folder_that_cannot_be_had_is_one_line() {
     std::fs::write(dir.path().join("file"), "").unwrap();
     s.xdg_state = Some(dir.path().join("file"));
     let error = s.place(Whose::Person, DEFAULT, None).unwrap().hold_state().unwrap_err();
-    assert!(error.ends_with("no such file or folder: nothing is kept"), "{error}");
+    assert!(error.ends_with("no such file or folder: nothing is kept beyond this run"), "{error}");
     (s.xdg_state, s.home) = (None, None);
     let place = s.place(Whose::Person, DEFAULT, None).unwrap();
     assert!(place.hold_state().unwrap_err().contains("HOME"));

@@ -17,6 +17,10 @@ pub enum Answer {
     Sent(Vec<Receipt>),
     /// To `Config`.
     Config(Vec<SettingView>),
+    /// To `History`, `Search` and `Export`.
+    Page(Page),
+    /// To `Delete` and `Import`: so many entries.
+    Count(u64),
     /// To `SetHandle`, `AddUser`, `FreeHandle` and `Join`: the handle that holds now.
     Handle(Handle),
 }
@@ -74,6 +78,15 @@ pub struct Receipt {
     pub state: Delivery,
     /// Why, where it failed or waits.
     pub reason: Option<String>,
+}
+
+/// Entries of what is kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Page {
+    /// They, oldest first.
+    pub entries: Vec<super::history::Entry>,
+    /// There are more: older ones to `History` and `Search`, newer ones to `Export`.
+    pub more: bool,
 }
 
 /// A local user.

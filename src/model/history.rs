@@ -62,6 +62,9 @@ pub enum Body {
         width: Option<u32>,
         /// Pixels.
         height: Option<u32>,
+        /// It was removed since, to make room for newer ones.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        gone: bool,
     },
 }
 
@@ -116,6 +119,22 @@ pub enum Change {
     },
     /// Someone was met or moved.
     Met(Known),
+    /// A local user bears another handle now: what is his goes with him.
+    Renamed {
+        /// The handle he had.
+        from: Handle,
+        /// The one he has.
+        to: Handle,
+    },
+}
+
+/// Who reads or deletes: he sees what is his (after `since`) and the lobby, never another's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reader {
+    /// The local user.
+    pub user: Handle,
+    /// Only what has a higher order is his: a guest may bear a handle that was another's before.
+    pub since: u64,
 }
 
 /// What is asked of what is kept.
@@ -124,6 +143,8 @@ pub enum Query {
     /// The newest entries of a conversation (none: of all), those before `before` (an order),
     /// oldest first in the answer.
     Last {
+        /// Who reads.
+        reader: Reader,
         /// Whose.
         conversation: Option<String>,
         /// Below this order; none: from the newest.
@@ -140,6 +161,8 @@ pub enum Query {
     },
     /// Entries that hold all these words (a word's beginning is enough), the newest last.
     Search {
+        /// Who reads.
+        reader: Reader,
         /// The words; diacritics and case do not matter.
         words: String,
         /// Below this order; none: from the newest.
@@ -147,18 +170,23 @@ pub enum Query {
         /// At most so many.
         limit: u32,
     },
-    /// Deletes an entry, or a conversation, for good; answered with how many entries went.
-    Delete(Forget),
-    /// Takes in entries of an export; those whose id is there already are passed over. Answered
-    /// with how many were new.
+    /// Deletes for good; answered with how many entries went.
+    Delete {
+        /// Only what he may read; none: whatever it is.
+        reader: Option<Reader>,
+        /// What.
+        what: Forget,
+    },
+    /// Takes in entries of an export, in the order the node gave them; those whose id is there
+    /// already are passed over. Answered with how many were new.
     Import(Vec<Entry>),
 }
 
 /// What is to be deleted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Forget {
-    /// One entry.
-    Entry(EntryId),
+    /// One entry, by its order.
+    Entry(u64),
     /// All of a conversation.
     Conversation(String),
     /// Everything.

@@ -39,6 +39,8 @@ pub const CONNECT_MS: u64 = 5_000;
 pub const MAX_PENDING: usize = 4_096;
 /// Entries in the outbox: kept for somebody who is not here.
 pub const MAX_OUTBOX: usize = 1_024;
+/// Entries in the outbox for one handle.
+pub const MAX_OUTBOX_PER_PEER: usize = 128;
 /// People remembered over a restart, so that they can be written to while they are not here.
 pub const MAX_KNOWN: usize = 1_024;
 /// Entries in one page of history.

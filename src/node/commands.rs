@@ -1,14 +1,17 @@
 //! What people and programs ask of the node: one arm per command.
 
-use std::net::Ipv4Addr;
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::delivery::{LOBBY_CONVERSATION, Target, local_peer};
+use super::delivery::{Target, local_peer};
 use super::io::{Action, FileId, FileOp, Ticket};
+use super::outgoing::Outgoing;
 use super::users::User;
 use super::{Node, config_rows};
 use crate::command::{Command, LOBBY};
 use crate::config::{self, Settings};
 use crate::model::answer::DialectView;
+use crate::model::history::Known;
 use crate::model::limits::{MAX_AUTOREPLY, MAX_BLOCKED, MAX_RECIPIENTS};
 use crate::model::{
     Answer, Dialect, Handle, LinkView, Now, PeerId, PeerView, Presence, Refusal, RouteView, Status,
@@ -38,6 +41,18 @@ impl Node {
                 Command::SendFile { to, path, .. } => {
                     return self.send_file(ticket, id, &to, path, given);
                 }
+                Command::Send { to, text } => match self.send(now, ticket, id, &to, text) {
+                    Ok(()) => return, // answered once it is durable
+                    Err(refusal) => Err(refusal),
+                },
+                command @ (Command::History { .. }
+                | Command::Search { .. }
+                | Command::Delete { .. }
+                | Command::Export { .. }
+                | Command::Import { .. }) => match self.recall(now, ticket, id, command) {
+                    Ok(()) => return, // answered once it is found
+                    Err(refusal) => Err(refusal),
+                },
                 command => self.act(now, id, command),
             },
         };
@@ -50,8 +65,6 @@ impl Node {
             Command::Who { gone } => Ok(Answer::Who(self.who(id, gone))),
             Command::Join {} => self.join(now, id),
             Command::Leave {} => self.leave(now, id),
-            Command::Send { to, text } => self.send(now, id, &to, &text),
-            Command::SendFile { .. } => Ok(Answer::Done), // `ask` took it: its answer comes later
             Command::SetPresence { away, text } => self.set_presence(now, id, away, text),
             Command::SetHandle { handle } => self.set_handle(now, id, &handle),
             Command::SetAutoreply { text } => self.set_autoreply(now, id, text),
@@ -69,6 +82,14 @@ impl Node {
                 };
                 Ok(Answer::Handle(self.free_handle_for(&wanted, Some(id))))
             }
+            // `ask` took them: their answers come later
+            Command::Send { .. }
+            | Command::SendFile { .. }
+            | Command::History { .. }
+            | Command::Search { .. }
+            | Command::Delete { .. }
+            | Command::Export { .. }
+            | Command::Import { .. } => Ok(Answer::Done),
         }
     }
 
@@ -101,8 +122,33 @@ impl Node {
             self.roster.all().filter(|p| gone || p.is_here()).map(|p| self.peer_view(p)).collect();
         let local = self.users.iter().filter(|(id, u)| *id != asking && u.joined);
         found.extend(local.map(|(id, user)| local_view(id, user)));
+        if gone {
+            let absent = |k: &&Known| self.roster.called(k.handle.as_str()).next().is_none();
+            found.extend(self.people.all().filter(absent).map(|k| self.known_view(k)));
+        }
         found.sort_by_cached_key(|p| (p.presence == Presence::Gone, p.handle.to_lowercase()));
         found
+    }
+
+    fn known_view(&self, known: &Known) -> PeerView {
+        let place: SocketAddrV4 =
+            known.address.parse().unwrap_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+        let (address, port) = (place.ip().to_string(), place.port());
+        let route =
+            RouteView { dialect: known.dialect, address: address.clone(), port, form: None };
+        PeerView {
+            id: known.peer,
+            handle: known.handle.to_string(),
+            name: known.handle.to_string(),
+            dialect: vec![known.dialect],
+            address,
+            port,
+            routes: vec![route],
+            presence: Presence::Gone,
+            trust: Trust::Plain,
+            last_heard: None,
+            blocked: self.is_blocked(known.handle.as_str()),
+        }
     }
 
     fn peer_view(&self, peer: &super::roster::Peer) -> PeerView {
@@ -138,6 +184,7 @@ impl Node {
         user.joined = true;
         let handle = user.handle.clone();
         self.tell_slcp_of(now, id);
+        self.outbox.touch_all();
         let namesakes = self.roster.called(handle.as_str()).filter(|p| p.is_here());
         let namesakes: Vec<PeerId> = namesakes.map(|p| p.id).collect();
         namesakes.into_iter().for_each(|peer| self.warn_taken(now, peer));
@@ -153,15 +200,22 @@ impl Node {
         Ok(Answer::Done)
     }
 
-    fn send(&mut self, now: Now, id: UserId, to: &[String], text: &str) -> Answered {
-        self.must_be_joined(id)?;
+    fn send(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        user: UserId,
+        to: &[String],
+        text: String,
+    ) -> Result<(), Refusal> {
+        self.must_be_joined(user)?;
         if text.trim().is_empty() {
             return Err(Refusal::bad("the text", "nothing", "something to say"));
         }
         let lobby = to.iter().any(|t| t == LOBBY);
-        let targets = self.targets(id, to)?;
-        let room = lobby.then_some(LOBBY_CONVERSATION);
-        self.text_out(now, id, &targets, room, text, false).map(Answer::Sent)
+        let targets = &self.targets(user, to)?;
+        let ticket = Some(ticket);
+        self.text_out(now, Outgoing { ticket, user, targets, lobby, text, autoreply: false })
     }
 
     fn send_file(
@@ -173,7 +227,10 @@ impl Node {
         given: Option<FileId>,
     ) {
         match self.must_be_joined(id).and_then(|()| self.targets(id, to)) {
-            Ok(targets) => self.image_out(ticket, id, targets, path, given),
+            Ok(targets) => {
+                let lobby = to.iter().any(|t| t == LOBBY);
+                self.image_out(ticket, id, (targets, lobby), path, given);
+            }
             Err(refusal) => {
                 if let Some(file) = given {
                     self.actions.push_back(Action::File(file, FileOp::Close));
@@ -213,19 +270,30 @@ impl Node {
                 targets.push(self.resolve(name)?);
             }
         }
-        let mut once = Vec::with_capacity(targets.len());
-        for target in targets {
-            if !once.contains(&target) {
-                once.push(target);
-            }
-        }
-        Ok(once)
+        let mut once = HashSet::with_capacity(targets.len());
+        targets.retain(|target| once.insert(*target));
+        Ok(targets)
+    }
+
+    /// Someone known of old, by his handle and perhaps where he was.
+    fn absent(&self, handle: &str, place: &str) -> Option<Target> {
+        let known = self.people.called(handle)?;
+        let fits = place.is_empty()
+            || place.eq_ignore_ascii_case(known.dialect.name())
+            || place == known.address
+            || known.address.rsplit_once(':').is_some_and(|(ip, _)| ip == place);
+        fits.then_some(Target::Absent(known.peer))
     }
 
     /// Whom one name means: a handle, `handle@dialect`, `handle@address`, or a peer's id.
-    fn resolve(&self, name: &str) -> Result<Target, Refusal> {
-        if let Some(peer) = name.parse().ok().and_then(|id| self.roster.get(id)) {
-            return Ok(Target::Peer(peer.id));
+    pub(super) fn resolve(&self, name: &str) -> Result<Target, Refusal> {
+        if let Ok(id) = name.parse::<PeerId>() {
+            if self.roster.get(id).is_some() {
+                return Ok(Target::Peer(id));
+            }
+            if self.people.get(id).is_some() {
+                return Ok(Target::Absent(id));
+            }
         }
         let (handle, place) = name.rsplit_once('@').unwrap_or((name, ""));
         let fits = |p: &&super::roster::Peer| {
@@ -247,8 +315,8 @@ impl Node {
             ([], Some(id)) => Ok(Target::Local(id)),
             ([peer], None) => Ok(Target::Peer(peer.id)),
             ([], None) => {
-                let last = all.iter().max_by_key(|p| p.gone_at);
-                last.map(|p| Target::Peer(p.id))
+                let last = all.iter().max_by_key(|p| p.gone_at).map(|p| Target::Peer(p.id));
+                last.or_else(|| self.absent(handle, place))
                     .ok_or_else(|| Refusal::NoSuchPeer { name: config_rows::shown(name) })
             }
             (several, local) => {
@@ -286,8 +354,9 @@ impl Node {
         }
         self.claim_until = None;
         if let Some(user) = self.users.get_mut(id) {
-            user.handle = handle.clone();
+            let old = std::mem::replace(&mut user.handle, handle.clone());
             user.chosen = false;
+            self.renamed_user(now, old, &handle);
         }
         self.tell_slcp_of(now, id);
         self.changed_setting(now, id, "handle", handle.as_str());
@@ -348,6 +417,7 @@ impl Node {
             return Err(Refusal::bad("UNBLOCK", name, "a handle that is blocked"));
         }
         self.keep();
+        self.outbox.touch(&key);
         Ok(Answer::Done)
     }
 
@@ -356,6 +426,10 @@ impl Node {
         match self.resolve(name) {
             Ok(Target::Peer(id)) => match self.roster.get(id) {
                 Some(peer) => Ok(peer.handle.clone()),
+                None => parse_handle(name),
+            },
+            Ok(Target::Absent(id)) => match self.people.get(id) {
+                Some(known) => Ok(known.handle.clone()),
                 None => parse_handle(name),
             },
             Ok(Target::Local(_)) => {
@@ -378,6 +452,7 @@ impl Node {
         let settings = config::User::default();
         let mut user = User::from_settings(&settings, handle.clone());
         (user.joined, user.guest, user.chosen) = (true, true, false);
+        user.since = self.keeping.last_order();
         let id = self.users.add(user)?;
         self.tell_slcp_of(now, id);
         Ok(Answer::Handle(handle))
@@ -390,6 +465,9 @@ impl Node {
             return Err(Refusal::Denied { what: what.into() });
         }
         let known = self.farewells();
+        let gone = self.users.get(id).map(|u| u.handle.clone());
+        let why = "its sender is no user of this node now";
+        self.cancel_waiting(now, why, |item| Some(&item.user) == gone.as_ref());
         self.user_removed(now, id);
         self.slcp_do(|m| m.remove_user(id, &known));
         self.users.remove(id);
@@ -447,6 +525,8 @@ impl Node {
         self.slcp_do(|m| m.set_live(broadcast, announce));
         self.roster.set_announce(announce);
         self.settings = settings;
+        let keep = self.outbox_keep();
+        self.outbox.reckon(keep);
         self.set_links(now, self.all_links.clone());
     }
 

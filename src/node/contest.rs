@@ -74,6 +74,7 @@ impl Node {
         if let Some(user) = self.users.get_mut(id) {
             user.handle = handle.clone();
         }
+        self.renamed_user(now, old.clone(), &handle);
         self.tell_slcp_of(now, id);
         let text = format!(
             "{old} is also the handle of someone at {other}: you are {handle} now, HANDLE takes \

@@ -1,15 +1,18 @@
 //! Texts: who a message is from, who it is for, and what became of it.
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddrV4;
+use std::rc::Rc;
 
+use super::history::Draft;
+use super::outbox::{Item, MAX_RESENDABLE};
 use super::roster::{By, Route};
 use super::{Lesson, Node};
-use crate::dialect::slcp::machine::{Addressee, TextHeard};
+use crate::dialect::slcp::machine::TextHeard;
+use crate::model::history::{Body, Change};
 use crate::model::limits::{MAX_HANDLE, MAX_PENDING, SLCP_LINE, SLCP_PARTS};
 use crate::model::{
-    Delivery, Dialect, Direction, EntryId, Handle, IoError, Now, PeerId, Receipt, Refusal, UserId,
-    What,
+    Delivery, Dialect, Direction, EntryId, Handle, IoError, Now, PeerId, UserId, What,
 };
 
 /// What the lobby's conversation is called.
@@ -19,19 +22,49 @@ pub const LOBBY_CONVERSATION: &str = "lobby";
 pub const TEXT_LIMIT: usize = SLCP_PARTS * (SLCP_LINE - 2 * MAX_HANDLE - 16);
 
 /// Something sent whose fate is not known for good.
+#[derive(Clone)]
 pub(super) struct Pending {
     pub(super) entry: EntryId,
     pub(super) user: UserId,
+    /// As the entry names it.
     pub(super) peer: PeerId,
     pub(super) recipient: String,
     pub(super) state: Delivery,
     pub(super) reason: Option<String>,
+    /// Its entry is with the store.
+    pub(super) kept: bool,
+    /// Said beside `sent`: why it is not kept.
+    pub(super) note: Option<Rc<str>>,
+}
+
+/// Of what a recipient's state is told and kept.
+#[derive(Clone)]
+pub(super) struct Fate {
+    pub(super) entry: EntryId,
+    pub(super) user: Option<Handle>,
+    pub(super) peer: PeerId,
+    pub(super) recipient: String,
+    pub(super) kept: bool,
+}
+
+impl Fate {
+    pub(super) fn of(item: &Item) -> Fate {
+        Fate {
+            entry: item.entry,
+            user: Some(item.user.clone()),
+            peer: item.peer,
+            recipient: item.name(),
+            kept: item.kept,
+        }
+    }
 }
 
 #[derive(Default)]
 pub(super) struct Deliveries {
     next: u64,
     pub(super) pending: BTreeMap<u64, Pending>,
+    /// Texts that left lately, oldest first: they may come back.
+    resendable: VecDeque<(u64, Item)>,
 }
 
 impl Deliveries {
@@ -55,8 +88,20 @@ impl Deliveries {
         MAX_PENDING.saturating_sub(open)
     }
 
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.pending.len() >= MAX_PENDING && !self.pending.values().any(|p| p.state.is_settled())
+    }
+
+    pub(super) fn may_come_back(&mut self, tag: u64, item: Item) {
+        if self.resendable.len() >= MAX_RESENDABLE {
+            self.resendable.pop_front();
+        }
+        self.resendable.push_back((tag, item));
+    }
+
+    pub(super) fn take_resendable(&mut self, tag: u64) -> Option<Item> {
+        let at = self.resendable.iter().rposition(|(t, _)| *t == tag)?;
+        self.resendable.remove(at).map(|(_, item)| item)
     }
 }
 
@@ -66,10 +111,12 @@ pub(super) fn local_peer(id: UserId) -> PeerId {
 }
 
 /// Someone to send to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Target {
     Peer(PeerId),
     Local(UserId),
+    /// Someone known who is in the roster no more.
+    Absent(PeerId),
 }
 
 impl Node {
@@ -81,11 +128,29 @@ impl Node {
         if self.is_blocked(peer.handle.as_str()) {
             return;
         }
+        let (sender, key) = (peer.handle.to_string(), peer.handle.key());
         self.learn(addr, heard.lesson);
         let Some(user) = self.users.get(heard.to) else { return };
         let (to, reply) = (user.handle.clone(), user.answers().map(ToOwned::to_owned));
+        self.talked_with(now, from);
+        let id = self.new_entry();
+        let entry = self.entry(
+            now,
+            Draft {
+                id,
+                user: Some(to.clone()),
+                conversation: key,
+                from: sender,
+                direction: Direction::In,
+                dialect: Dialect::Slcp,
+                body: Body::Text { text: heard.text.clone() },
+                autoreply: heard.autoreply,
+                recipients: Vec::new(),
+            },
+        );
+        self.keep_soon(now, Change::Put(Box::new(entry)));
         let what = What::Message {
-            id: self.new_entry(),
+            id,
             conversation: from.to_string(),
             from: self.name_of(from),
             to: to.to_string(),
@@ -109,8 +174,7 @@ impl Node {
         let mut allowed = false;
         self.slcp_do(|m| allowed = m.may_autoreply(now.mono, addr, reply.len()));
         if allowed && self.answered.allow(now.mono, user, to, *addr.ip()) {
-            // it is at most MAX_AUTOREPLY bytes, so it always fits
-            let _ = self.text_out(now, user, &[Target::Peer(to)], None, &reply, true);
+            self.autoreply_out(now, user, Target::Peer(to), reply);
         }
     }
 
@@ -153,191 +217,45 @@ impl Node {
         id
     }
 
-    /// Sends a text to each of `targets`, as one entry; `conversation` where it is a room's.
-    ///
-    /// # Errors
-    /// It does not fit the form of one of them: then nothing is sent to anybody.
-    pub(super) fn text_out(
+    /// What became of one recipient is told, and kept.
+    pub(super) fn tell_fate(
         &mut self,
         now: Now,
-        user: UserId,
-        targets: &[Target],
-        conversation: Option<&str>,
-        text: &str,
-        autoreply: bool,
-    ) -> Result<Vec<Receipt>, Refusal> {
-        let Some(from) = self.users.get(user).map(|u| u.handle.clone()) else {
-            return Ok(Vec::new());
-        };
-        if let Some(limit) = self.too_long(user, targets, text) {
-            return Err(Refusal::TooLong { bytes: text.len() as u64, limit: limit as u64 });
+        fate: Fate,
+        state: Delivery,
+        reason: Option<String>,
+    ) {
+        let Fate { entry: id, user, peer, recipient, kept } = fate;
+        if kept {
+            self.keep_soon(now, Change::State { id, peer, state, reason: reason.clone() });
         }
-        let entry = self.new_entry();
-        if conversation.is_some() {
-            let what = self.outgoing(entry, conversation, &from, None, text, autoreply);
-            self.tell(now, Some(from.clone()), what);
-        }
-        let (mut tags, mut receipts) = (Vec::new(), Vec::new());
-        for target in targets {
-            if self.deliveries.pending.len() >= MAX_PENDING {
-                // what was handed over gives room, and its receipt is made before it is forgotten
-                self.settle(now);
-                receipts.extend(tags.drain(..).filter_map(|tag| self.receipt(tag)));
-            }
-            if conversation.is_none() {
-                let what = self.outgoing(entry, None, &from, Some(*target), text, autoreply);
-                self.tell(now, Some(from.clone()), what);
-            }
-            tags.push(self.text_to(now, user, entry, *target, text, autoreply));
-        }
-        self.settle(now);
-        receipts.extend(tags.into_iter().filter_map(|tag| self.receipt(tag)));
-        Ok(receipts)
-    }
-
-    fn outgoing(
-        &self,
-        id: EntryId,
-        room: Option<&str>,
-        from: &Handle,
-        to: Option<Target>,
-        text: &str,
-        autoreply: bool,
-    ) -> What {
-        let (peer, name, dialect) = match to {
-            Some(Target::Peer(peer)) => (peer, self.name_of(peer), Dialect::Slcp),
-            Some(Target::Local(id)) => (local_peer(id), self.local_name(id), Dialect::Local),
-            None => (PeerId(0), crate::command::LOBBY.into(), Dialect::Slcp),
-        };
-        What::Message {
-            id,
-            conversation: room.map_or_else(|| peer.to_string(), ToOwned::to_owned),
-            from: from.to_string(),
-            to: name,
-            peer,
-            dialect,
-            direction: Direction::Out,
-            text: text.to_owned(),
-            autoreply,
-        }
-    }
-
-    fn local_name(&self, id: UserId) -> String {
-        self.users.get(id).map(|u| u.handle.to_string()).unwrap_or_default()
-    }
-
-    /// The most bytes that would fit, if this text does not fit one of the targets' forms.
-    fn too_long(&self, user: UserId, targets: &[Target], text: &str) -> Option<usize> {
-        let machine = self.slcp.as_ref()?;
-        targets.iter().find_map(|target| {
-            let Target::Peer(id) = target else { return None };
-            let peer = self.roster.get(*id)?;
-            let to = Addressee { handle: peer.handle.clone(), addr: peer.route().addr };
-            machine.fits(user, &to, text).err().map(|_| TEXT_LIMIT)
-        })
-    }
-
-    fn text_to(
-        &mut self,
-        now: Now,
-        user: UserId,
-        entry: EntryId,
-        target: Target,
-        text: &str,
-        autoreply: bool,
-    ) -> u64 {
-        let mut pending = Pending {
-            entry,
-            user,
-            peer: PeerId(0),
-            recipient: String::new(),
-            state: Delivery::Queued,
-            reason: None,
-        };
-        match target {
-            Target::Local(to) => {
-                (pending.peer, pending.recipient) = (local_peer(to), self.local_name(to));
-                let tag = self.deliveries.add(pending);
-                self.deliver_locally(now, user, to, text, autoreply);
-                self.set_state(now, tag, Delivery::Delivered, None);
-                tag
-            }
-            Target::Peer(id) => {
-                (pending.peer, pending.recipient) = (id, self.name_of(id));
-                let full = self.deliveries.is_full();
-                let tag = self.deliveries.add(pending);
-                let refused = if full {
-                    Some(format!("{MAX_PENDING} messages wait already: try again in a moment"))
-                } else {
-                    self.why_not(id)
-                };
-                if let Some(reason) = refused {
-                    self.set_state(now, tag, Delivery::Failed, Some(reason));
-                    return tag;
-                }
-                let Some(peer) = self.roster.get(id) else { return tag };
-                let to = Addressee { handle: peer.handle.clone(), addr: peer.route().addr };
-                let marked = autoreply.then(|| crate::dialect::slcp::encode::autoreply_text(text));
-                let text = marked.as_deref().unwrap_or(text);
-                let mut result = Ok(());
-                self.slcp_do(|m| result = m.send_text(now.mono, tag, user, &to, text));
-                if let Err(error) = result {
-                    self.set_state(now, tag, Delivery::Failed, Some(error.to_string()));
-                }
-                tag
-            }
-        }
-    }
-
-    /// Why nothing can be sent to a peer now, if so.
-    pub(super) fn why_not(&self, id: PeerId) -> Option<String> {
-        let Some(peer) = self.roster.get(id) else { return Some("it is forgotten".into()) };
-        if !peer.is_here() {
-            return Some(format!("{} is not here any more", peer.handle));
-        }
-        if self.slcp.is_none() {
-            return Some("SLCP is switched off: slcp.enabled".into());
-        }
-        (peer.route().addr.port() == 0)
-            .then(|| format!("{} has not said yet where it listens", peer.handle))
-    }
-
-    fn deliver_locally(&mut self, now: Now, from: UserId, to: UserId, text: &str, auto: bool) {
-        let Some(user) = self.users.get(to) else { return };
-        let (handle, reply) = (user.handle.clone(), user.answers().map(ToOwned::to_owned));
-        let what = What::Message {
-            id: self.new_entry(),
-            conversation: local_peer(from).to_string(),
-            from: self.local_name(from),
-            to: handle.to_string(),
-            peer: local_peer(from),
-            dialect: Dialect::Local,
-            direction: Direction::In,
-            text: text.to_owned(),
-            autoreply: auto,
-        };
-        self.tell(now, Some(handle), what);
-        if let Some(reply) = reply.filter(|_| !auto) {
-            // each of our users is a host of its own here: nobody can pretend to be one
-            let host = Ipv4Addr::from(from.0);
-            if self.answered.allow(now.mono, to, local_peer(from), host) {
-                let _ = self.text_out(now, to, &[Target::Local(from)], None, &reply, true);
-            }
-        }
+        self.tell(now, user, What::Delivery { id, recipient, peer, state, reason });
     }
 
     /// The machine handed something to the network.
     pub(super) fn sent(&mut self, now: Now, tag: u64) {
         self.image_sent(now, tag);
-        if self.deliveries.pending.get(&tag).is_some_and(|p| p.state == Delivery::Queued) {
-            self.set_state(now, tag, Delivery::Sent, None);
+        if let Some(p) = self.deliveries.pending.get(&tag) {
+            if p.state == Delivery::Queued {
+                let note = p.note.as_ref().map(ToString::to_string);
+                self.set_state(now, tag, Delivery::Sent, note);
+            }
         }
+        self.left(tag);
     }
 
     /// Something will not arrive, or did not.
     pub(super) fn not_sent(&mut self, now: Now, tag: u64, error: &IoError) {
         self.image_not_sent(now, tag, error);
         self.set_state(now, tag, Delivery::Failed, Some(error.text.clone()));
+        self.left(tag);
+    }
+
+    /// Nothing of a text arrived.
+    pub(super) fn undelivered(&mut self, now: Now, tag: u64, error: &IoError) {
+        if !self.comes_back(now, tag, error) {
+            self.not_sent(now, tag, error);
+        }
     }
 
     pub(super) fn set_state(
@@ -350,19 +268,17 @@ impl Node {
         let Some(pending) = self.deliveries.pending.get_mut(&tag) else { return };
         pending.state = state;
         pending.reason.clone_from(&reason);
-        let (id, peer, recipient) = (pending.entry, pending.peer, pending.recipient.clone());
-        let user = self.users.get(pending.user).map(|u| u.handle.clone());
-        self.tell(now, user, What::Delivery { id, recipient, peer, state, reason });
+        let fate = Fate {
+            entry: pending.entry,
+            user: self.users.get(pending.user).map(|u| u.handle.clone()),
+            peer: pending.peer,
+            recipient: pending.recipient.clone(),
+            kept: pending.kept,
+        };
+        self.tell_fate(now, fate, state, reason);
     }
 
-    pub(super) fn receipt(&self, tag: u64) -> Option<Receipt> {
-        let pending = self.deliveries.pending.get(&tag)?;
-        Some(Receipt {
-            id: pending.entry,
-            recipient: pending.recipient.clone(),
-            peer: pending.peer,
-            state: pending.state,
-            reason: pending.reason.clone(),
-        })
+    pub(super) fn local_name(&self, id: UserId) -> String {
+        self.users.get(id).map(|u| u.handle.to_string()).unwrap_or_default()
     }
 }

@@ -1,14 +1,21 @@
 //! SANS-IO: the one node that owns all state. [`Node::handle`] takes what happened,
 //! [`Node::poll`] gives what to do, [`Node::wake_at`] says when to come back.
 //!
-//! One file each: `roster` (who is on the LAN), `users` (our own), `contest` (handles that the
-//! node chose and others bear too), `delivery` (texts out and
-//! in), `transfer` (images), `commands` (what people ask for), `io` (the contract).
+//! One file each: `roster` (who is on the LAN), `known` (who was), `users` (our own), `contest`
+//! (handles that the node chose and others bear too), `delivery` (texts in, and what becomes of
+//! what went out), `outgoing` (texts out), `outbox` (texts that wait), `transfer` (images),
+//! `history` (what is kept), `recall` (what is asked of it), `commands` (what people ask for),
+//! `io` (the contract).
 
 mod commands;
 mod contest;
 mod delivery;
+pub mod history;
 pub mod io;
+pub mod known;
+pub mod outbox;
+mod outgoing;
+pub mod recall;
 pub mod roster;
 mod transfer;
 pub mod users;
@@ -27,7 +34,10 @@ use crate::model::{
 
 use contest::Contests;
 use delivery::Deliveries;
+use history::Keeping;
 use io::{Action, Input, Ticket};
+use known::People;
+use outbox::Outbox;
 use roster::{By, Change, Roster, Route};
 pub use transfer::MAX_WAITING_BYTES;
 use transfer::Transfers;
@@ -85,6 +95,9 @@ pub struct Node {
     slcp_trouble: Option<String>,
     deliveries: Deliveries,
     transfers: Transfers,
+    keeping: Keeping,
+    outbox: Outbox,
+    people: People,
     answered: Answered,
     /// Until when the LAN is listened to before a handle is chosen.
     claim_until: Option<Millis>,
@@ -136,6 +149,9 @@ impl Node {
             slcp_trouble: None,
             deliveries: Deliveries::default(),
             transfers: Transfers::default(),
+            keeping: Keeping::new(birth.remembered.last_order),
+            outbox: Outbox::default(),
+            people: People::new(birth.remembered.known),
             answered: Answered::default(),
             claim_until: None,
             contests: Contests::default(),
@@ -148,6 +164,7 @@ impl Node {
             settings,
         };
         node.make_users(now, birth.join);
+        node.remember(now, birth.remembered.outbox);
         node.settle(now);
         node
     }
@@ -180,15 +197,22 @@ impl Node {
                 self.slcp_do(|m| m.stream_closed(now.mono, stream, &error));
             }
             Input::Interfaces(_) | Input::Beacon { .. } | Input::AcceptedBoth { .. } => {}
-            Input::Stored(..) | Input::Found(..) | Input::Clock(_) => {}
+            Input::Stored(n, result) => self.stored(now, n, result),
+            Input::Found(ticket, result) => self.found(ticket, result),
+            Input::Clock(trusted) => self.clock(now, trusted),
             Input::File(file, result) => self.file_done(now, file, result),
             Input::Ask { ticket, user, command, given } => {
                 self.ask(now, ticket, user.as_deref(), command, given);
             }
             Input::Reload(settings) => self.reload(now, *settings),
-            Input::Goodbye => self.goodbye(),
+            Input::Goodbye => {
+                self.hurry(now);
+                self.settle(now);
+                self.goodbye();
+            }
         }
         self.settle(now);
+        self.save();
     }
 
     /// The next thing to do.
@@ -199,10 +223,8 @@ impl Node {
     /// When `Tick` is wanted.
     pub fn wake_at(&self) -> Option<Millis> {
         let slcp = self.slcp.as_ref().and_then(Machine::wake_at);
-        [slcp, self.roster.wake_at(), self.claim_until, self.contests.wake_at()]
-            .into_iter()
-            .flatten()
-            .min()
+        let node = [self.roster.wake_at(), self.claim_until, self.contests.wake_at()];
+        node.into_iter().chain([slcp, self.outbox.wake_at()]).flatten().min()
     }
 
     /// What was set at run time.
@@ -272,6 +294,7 @@ impl Node {
             machine.tick(now.mono, || self.roster.here().count());
         }
         self.roster.sweep(now.mono);
+        self.tick_outbox(now);
     }
 
     fn join_with_free_handle(&mut self, now: Now) {
@@ -282,8 +305,9 @@ impl Node {
             let fallback = self.fallback.clone();
             let handle = self.free_handle_for(&fallback, Some(id));
             if let Some(user) = self.users.get_mut(id) {
-                user.handle = handle;
+                let old = std::mem::replace(&mut user.handle, handle.clone());
                 user.joined = true;
+                self.renamed_user(now, old, &handle);
             }
             self.tell_slcp_of(now, id);
         }
@@ -344,7 +368,9 @@ impl Node {
                     Out::Heard(heard) => self.heard(now, heard),
                 }
             }
-            if !self.tell_changes(now) {
+            let changed = self.tell_changes(now);
+            let looked = self.look_at_outbox(now);
+            if !changed && !looked {
                 return;
             }
         }
@@ -371,6 +397,7 @@ impl Node {
                     self.roster.must_answer(id);
                 }
                 self.restore_form(addr, &handle);
+                self.outbox.touch(&handle.key());
                 self.warn_taken(now, id);
             }
             Heard::Listed { handle, addr, away, link } => {
@@ -393,11 +420,13 @@ impl Node {
             Heard::ImageEnds(key, result) => self.image_ends(now, key, result),
             Heard::Sent(tag) => self.sent(now, tag),
             Heard::NotSent(tag, error) => self.not_sent(now, tag, &error),
+            Heard::Undelivered(tag, error) => self.undelivered(now, tag, &error),
             Heard::WantBytes(tag) => self.want_bytes(tag),
             Heard::Port(id, Ok(port)) => {
                 if let Some(user) = self.users.get_mut(id) {
                     user.port = Some(port);
                 }
+                self.outbox.touch_all();
                 if self.claim_until.is_some() || !self.users.iter().any(|(_, u)| u.joined) {
                     self.slcp_do(Machine::ask_all);
                 }
@@ -428,6 +457,8 @@ impl Node {
                 let Some(peer) = self.roster.get(id) else { return };
                 let addr = peer.route().addr;
                 let blocked = self.is_blocked(peer.handle.as_str());
+                let key = peer.handle.key();
+                let heard = peer.heard.is_some();
                 let what = What::PeerJoined {
                     peer: id,
                     handle: peer.handle.to_string(),
@@ -438,6 +469,10 @@ impl Node {
                 if !blocked {
                     self.tell(now, None, what);
                 }
+                self.outbox.touch(&key);
+                if heard {
+                    self.seen(now, id);
+                }
                 // on a large LAN some tell a newcomer of themselves, the others' next JOIN does
                 if new && self.one_of_some() {
                     self.slcp_do(|m| m.welcome(now.mono, addr));
@@ -445,6 +480,7 @@ impl Node {
             }
             Change::Left(id, handle, reason) => {
                 self.warned_taken.remove(&id);
+                self.outbox.touch(&handle.key());
                 if self.is_blocked(handle.as_str()) {
                     return;
                 }
@@ -457,7 +493,10 @@ impl Node {
                 self.tell(now, None, what);
             }
             Change::Renamed(id, old) => {
+                self.outbox.touch(&old.key());
+                self.seen(now, id);
                 let Some(peer) = self.roster.get(id) else { return };
+                self.outbox.touch(&peer.handle.key());
                 // one who is heard on one side of it is told of
                 if self.is_blocked(peer.handle.as_str()) && self.is_blocked(old.as_str()) {
                     return;
@@ -486,6 +525,34 @@ impl Node {
             Change::Ask(addr) => self.slcp_do(|m| m.ask_one(addr)),
             Change::Forgot(addr) => self.slcp_do(|m| m.forget(addr)),
         }
+    }
+
+    /// Somebody was talked with: he can be written to while he is not here, after a restart too.
+    fn talked_with(&mut self, now: Now, id: PeerId) {
+        if let Some(known) = self.known(id) {
+            if self.people.talked(&known) {
+                self.keep_soon(now, crate::model::history::Change::Met(known));
+            }
+        }
+    }
+
+    /// Somebody was seen, or moved.
+    fn seen(&mut self, now: Now, id: PeerId) {
+        if let Some(known) = self.known(id) {
+            if self.people.seen(now.mono, &known) {
+                self.keep_soon(now, crate::model::history::Change::Met(known));
+            }
+        }
+    }
+
+    fn known(&self, id: PeerId) -> Option<crate::model::history::Known> {
+        let peer = self.roster.get(id).filter(|p| p.route().addr.port() != 0)?;
+        (!self.is_blocked(peer.handle.as_str())).then(|| crate::model::history::Known {
+            handle: peer.handle.clone(),
+            peer: id,
+            dialect: peer.route().dialect,
+            address: peer.route().addr.to_string(),
+        })
     }
 
     /// Whether we are among those who answer what everyone was asked: so many answers do, and

@@ -31,6 +31,8 @@ pub struct User {
     pub chosen: bool,
     /// Its chat port, once open.
     pub port: Option<u16>,
+    /// What is kept up to this order is not its to read: it came later.
+    pub since: u64,
 }
 
 impl User {
@@ -47,6 +49,7 @@ impl User {
             guest: false,
             chosen: settings.handle.is_none(),
             port: None,
+            since: 0,
         }
     }
 

@@ -1,11 +1,9 @@
-//! The one storage thread: received and sent image files, so that no slow disk holds up the loop.
+//! Received and sent files.
 //!
 //! A received file is a hidden `.part` in the image folder until all of it is on the disk; then
 //! it gets its name, never replacing another. It is locked while it is written, so that what a
 //! dead run left is told from what another instance is writing, and removed. Files are handled
 //! relative to a descriptor of their folder, under names of safe characters only.
-//!
-//! The node has at most one operation per file under way, so answers wait unbounded but few.
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -14,121 +12,28 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
-use async_channel::Sender;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, Flock, FlockArg, OFlag, fcntl, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use super::picture;
+use super::quota::{Quota, is_ours};
+use crate::config;
 use crate::model::limits::{CHUNK, MAX_TRANSFERS};
 use crate::model::{IoError, Trouble};
 use crate::node::io::{FileDone, FileId, FileOp};
 
 /// Files open at once: one per transfer, and as many waiting for one.
 pub const MAX_OPEN: usize = 2 * MAX_TRANSFERS;
-/// Operations that wait for the thread: each open file's, and room for new ones.
-pub const QUEUE: usize = 2 * MAX_OPEN;
 /// Longest stem that `Create` takes; with number and extension it stays below NAME_MAX.
 pub const MAX_STEM: usize = 128;
 /// Names tried for one file: `stem`, `stem-2` … `stem-999`.
 pub const MAX_NAMES: u32 = 999;
-/// The thread's stack, in bytes; its deepest call is the image header's parser.
-pub const STACK: usize = 128 * 1024;
 
 const PART_HEAD: &str = ".klatsch-";
 const PART_TAIL: &str = ".part";
-
-/// What is told about a file.
-pub type Told = (FileId, Result<FileDone, IoError>);
-
-/// The loop's end of the storage thread. Dropping it ends the thread, unfinished files removed.
-pub struct Files {
-    jobs: Option<SyncSender<Job>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-enum Job {
-    Op(FileId, FileOp),
-    Adopt(FileId, OwnedFd),
-    Folder(PathBuf),
-}
-
-impl Files {
-    /// Starts the thread. `folder` is where received images go; it is made when first needed.
-    /// `told` should be unbounded: the thread waits for room in it.
-    pub fn start(folder: PathBuf, told: Sender<Told>) -> Result<Files, IoError> {
-        let (jobs, todo) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new()
-            .name("klatsch-files".into())
-            .stack_size(STACK)
-            .spawn(move || run(Desk::new(folder), &todo, &told))?;
-        Ok(Files { jobs: Some(jobs), thread: Some(thread) })
-    }
-
-    /// Hands an operation over. The error is the operation's own outcome, to be told like an
-    /// answer; `Discard` and `Close` are never refused.
-    pub fn submit(&self, file: FileId, op: FileOp) -> Result<(), IoError> {
-        let must = matches!(op, FileOp::Discard | FileOp::Close);
-        self.hand(Job::Op(file, op), must)
-    }
-
-    /// Hands over a descriptor that came with a call; answered as `Open` is.
-    pub fn adopt(&self, file: FileId, fd: OwnedFd) -> Result<(), IoError> {
-        self.hand(Job::Adopt(file, fd), false)
-    }
-
-    /// From now on received images go to another folder; what is under way ends where it began.
-    pub fn folder(&self, folder: PathBuf) -> Result<(), IoError> {
-        self.hand(Job::Folder(folder), true)
-    }
-
-    fn hand(&self, job: Job, must: bool) -> Result<(), IoError> {
-        let gone = || IoError::new(Trouble::Other, "the storage thread has ended");
-        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        match jobs.try_send(job) {
-            Ok(()) => Ok(()),
-            // The thread never waits for the loop, so room comes.
-            Err(TrySendError::Full(job)) if must => jobs.send(job).map_err(|_| gone()),
-            Err(TrySendError::Full(_)) => {
-                Err(IoError::new(Trouble::Exhausted, "too many file operations at once"))
-            }
-            Err(TrySendError::Disconnected(_)) => Err(gone()),
-        }
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic there was printed; there is nobody left to tell.
-            let _ = thread.join();
-        }
-    }
-}
-
-fn run(mut desk: Desk, todo: &Receiver<Job>, told: &Sender<Told>) {
-    desk.sweep();
-    while let Ok(job) = todo.recv() {
-        let (file, outcome) = match job {
-            Job::Op(file, op) => (file, desk.perform(file, op)),
-            Job::Adopt(file, fd) => (file, Some(desk.adopt(file, fd))),
-            Job::Folder(folder) => {
-                desk.folder = folder;
-                desk.sweep();
-                continue;
-            }
-        };
-        if let Some(outcome) = outcome {
-            if told.send_blocking((file, outcome)).is_err() {
-                break;
-            }
-        }
-    }
-}
 
 /// The folder, open: names in it cannot be led elsewhere by renaming a part of its path.
 struct Folder {
@@ -142,6 +47,7 @@ struct Part {
     file: Flock<File>,
     name: String,
     stem: String,
+    bytes: u64,
     kept: bool,
 }
 
@@ -150,24 +56,79 @@ enum Item {
     Source(File),
 }
 
-struct Desk {
+/// The folder of received files, and every file that is open.
+pub(super) struct Desk {
     folder: PathBuf,
     items: BTreeMap<FileId, Item>,
+    quota: Quota,
 }
 
 impl Desk {
-    fn new(folder: PathBuf) -> Desk {
-        Desk { folder, items: BTreeMap::new() }
+    pub(super) fn new(folder: PathBuf, rules: config::Files) -> Desk {
+        Desk { folder, items: BTreeMap::new(), quota: Quota::new(rules) }
+    }
+
+    /// What a run begins with: what a dead one left is removed, and what is beyond the quota.
+    pub(super) fn begin(&mut self) {
+        self.sweep();
+        if self.folder.is_dir() {
+            // What cannot be removed now is said when the next file comes.
+            let _ = self.make_room(0);
+        }
+    }
+
+    /// From now on received files go to this folder, under these bounds; what is under way ends
+    /// where it began.
+    pub(super) fn set_rules(&mut self, folder: PathBuf, rules: config::Files) {
+        self.folder = folder;
+        self.quota.set(rules);
+        self.begin();
+    }
+
+    /// Paths of received files that were removed to make room, since it was last asked.
+    pub(super) fn removed(&mut self) -> Vec<String> {
+        self.quota.removed()
+    }
+
+    /// Removes a received file, if it lies in the folder under a name that we gave.
+    pub(super) fn remove(&mut self, path: &Path) {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let here = |name: &&str| path.parent() == Some(&self.folder) && is_ours(name);
+        let Some(name) = name.filter(here) else { return };
+        let bytes = std::fs::symlink_metadata(path).map_or(0, |m| m.len());
+        let Ok(folder) = open_folder(&self.folder) else { return };
+        // Somebody may have moved it: then it is theirs.
+        if unlinkat(&folder.fd, name, UnlinkatFlags::NoRemoveDir).is_ok() {
+            self.quota.remove(bytes);
+        }
+    }
+
+    /// Room for `bytes` beside all that was received and is being received.
+    fn make_room(&mut self, bytes: u64) -> Result<(), IoError> {
+        let unfinished = self.items.values().map(|item| match item {
+            Item::Part(part) => part.bytes,
+            Item::Source(_) => 0,
+        });
+        let wanted = bytes + unfinished.sum::<u64>();
+        let folder = open_folder(&self.folder)?;
+        self.quota.make_room(&folder.fd, &folder.path, wanted)
     }
 
     /// Performs an operation; `None` where it has no answer. A file whose operation fails is
     /// gone: a part is removed at once, which also gives a full disk its room back.
-    fn perform(&mut self, file: FileId, op: FileOp) -> Option<Result<FileDone, IoError>> {
+    pub(super) fn perform(
+        &mut self,
+        file: FileId,
+        op: FileOp,
+    ) -> Option<Result<FileDone, IoError>> {
         let outcome = match op {
             FileOp::Create { stem } => self.create(file, stem),
             FileOp::Append(bytes) => self.append(file, &bytes),
             FileOp::Finish => match self.items.remove(&file) {
-                Some(Item::Part(part)) => part.finish(),
+                Some(Item::Part(part)) => {
+                    let bytes = part.bytes;
+                    part.finish().inspect(|_| self.quota.add(bytes))
+                }
                 _ => Err(unknown()),
             },
             FileOp::Open { path } => self.open(file, Path::new(&path)),
@@ -193,8 +154,10 @@ impl Desk {
     }
 
     fn append(&mut self, file: FileId, bytes: &[u8]) -> Result<FileDone, IoError> {
+        self.make_room(bytes.len() as u64)?;
         let Some(Item::Part(part)) = self.items.get_mut(&file) else { return Err(unknown()) };
         part.file.write_all(bytes)?;
+        part.bytes += bytes.len() as u64;
         Ok(FileDone::Appended)
     }
 
@@ -205,7 +168,7 @@ impl Desk {
         self.take(file, open_source(path)?)
     }
 
-    fn adopt(&mut self, file: FileId, fd: OwnedFd) -> Result<FileDone, IoError> {
+    pub(super) fn adopt(&mut self, file: FileId, fd: OwnedFd) -> Result<FileDone, IoError> {
         let mode = OFlag::from_bits_truncate(fcntl(fd.as_fd(), FcntlArg::F_GETFL)?);
         if mode & OFlag::O_ACCMODE == OFlag::O_WRONLY || mode.contains(OFlag::O_PATH) {
             return Err(IoError::new(Trouble::Denied, "is not open for reading"));
@@ -276,7 +239,7 @@ impl Part {
         let fd = openat(&folder.fd, name.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
         let file = Flock::lock(File::from(fd), FlockArg::LockExclusiveNonblock)
             .map_err(|(_, errno)| IoError::from(errno))?;
-        Ok(Part { folder, file, name, stem, kept: false })
+        Ok(Part { folder, file, name, stem, bytes: 0, kept: false })
     }
 
     fn finish(mut self) -> Result<FileDone, IoError> {

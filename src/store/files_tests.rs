@@ -2,8 +2,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use async_channel::Receiver as Answers;
-
 use super::*;
 use crate::node::io::Picture;
 
@@ -37,7 +35,7 @@ fn err(outcome: Option<Result<FileDone, IoError>>) -> IoError {
 fn a_file_bears_its_name_only_when_it_is_whole() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("state/images");
-    let mut desk = Desk::new(folder.clone());
+    let mut desk = Desk::new(folder.clone(), config::Files::default());
     for name in ["anna-1.gif", "anna-1-2.gif", "anna-1-3.gif"] {
         assert_eq!(ok(desk.perform(ID, create("anna-1"))), FileDone::Created);
         assert_eq!(ok(desk.perform(ID, FileOp::Append(GIF[..4].into()))), FileDone::Appended);
@@ -73,7 +71,7 @@ fn link_and_unlink_do_where_renameat2_does_not() {
 #[test]
 fn discarding_and_ending_leave_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut desk = Desk::new(dir.path().into());
+    let mut desk = Desk::new(dir.path().into(), config::Files::default());
     ok(desk.perform(ID, create("x")));
     assert!(desk.perform(ID, FileOp::Discard).is_none());
     assert!(desk.perform(ID, FileOp::Discard).is_none(), "twice is harmless");
@@ -85,7 +83,7 @@ fn discarding_and_ending_leave_nothing() {
 #[test]
 fn a_full_disk_is_said_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut desk = Desk::new(dir.path().into());
+    let mut desk = Desk::new(dir.path().into(), config::Files::default());
     ok(desk.perform(ID, create("x")));
     let Some(Item::Part(part)) = desk.items.get_mut(&ID) else { panic!("no part") };
     // The same descriptor, but every write to it meets a full disk.
@@ -101,7 +99,7 @@ fn a_full_disk_is_said_and_leaves_nothing() {
 fn a_stem_can_place_a_file_nowhere_else() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("images");
-    let mut desk = Desk::new(folder.clone());
+    let mut desk = Desk::new(folder.clone(), config::Files::default());
     let long = "x".repeat(MAX_STEM + 1);
     for bad in ["", ".", "..", "../x", "a/b", "/etc/x", ".hidden", "a\0b", "ä", "a b", &long] {
         assert_eq!(err(desk.perform(ID, create(bad))).kind, Trouble::Denied, "{bad:?}");
@@ -118,7 +116,7 @@ fn a_link_that_bears_the_name_is_not_written_through() {
     let folder = dir.path().join("images");
     std::fs::create_dir(&folder).unwrap();
     std::os::unix::fs::symlink(dir.path().join("elsewhere"), folder.join("x.gif")).unwrap();
-    let mut desk = Desk::new(folder.clone());
+    let mut desk = Desk::new(folder.clone(), config::Files::default());
     ok(desk.perform(ID, create("x")));
     ok(desk.perform(ID, FileOp::Append(GIF.into())));
     ok(desk.perform(ID, FileOp::Finish));
@@ -129,16 +127,16 @@ fn a_link_that_bears_the_name_is_not_written_through() {
 #[test]
 fn what_a_dead_run_left_is_swept_and_a_living_ones_is_not() {
     let dir = tempfile::tempdir().unwrap();
-    let mut other = Desk::new(dir.path().into());
+    let mut other = Desk::new(dir.path().into(), config::Files::default());
     ok(other.perform(ID, create("x")));
     let living = names(dir.path());
     let dead = dir.path().join(".klatsch-0123456789abcdef.part");
     std::fs::write(&dead, "half").unwrap();
     std::fs::write(dir.path().join("film.part"), "a browser's").unwrap();
-    Desk::new(dir.path().into()).sweep();
+    Desk::new(dir.path().into(), config::Files::default()).sweep();
     assert!(!dead.exists());
     assert_eq!(names(dir.path()), [living[0].as_str(), "film.part"]);
-    Desk::new(dir.path().join("none")).sweep();
+    Desk::new(dir.path().join("none"), config::Files::default()).sweep();
     assert!(!dir.path().join("none").exists(), "sweeping makes no folder");
 }
 
@@ -147,7 +145,7 @@ fn a_file_is_read_in_chunks_to_its_end() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("big");
     std::fs::write(&path, vec![7; CHUNK + 1]).unwrap();
-    let mut desk = Desk::new(dir.path().into());
+    let mut desk = Desk::new(dir.path().into(), config::Files::default());
     let picture = Picture { format: "unknown", width: None, height: None };
     let opened = FileDone::Opened { size: CHUNK as u64 + 1, picture };
     assert_eq!(ok(desk.perform(ID, open(&path))), opened);
@@ -165,7 +163,7 @@ fn only_regular_files_are_opened_and_nothing_waits() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("pipe");
     nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
-    let mut desk = Desk::new(dir.path().into());
+    let mut desk = Desk::new(dir.path().into(), config::Files::default());
     for (path, word) in [
         (pipe.as_path(), "pipe"),
         (dir.path(), "folder"),
@@ -184,7 +182,7 @@ fn a_descriptor_is_read_from_its_start_and_must_be_readable() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.gif");
     std::fs::write(&path, GIF).unwrap();
-    let mut desk = Desk::new(dir.path().into());
+    let mut desk = Desk::new(dir.path().into(), config::Files::default());
     let mut file = File::open(&path).unwrap();
     std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)).unwrap();
     let picture = Picture { format: "gif", width: Some(3), height: Some(2) };
@@ -200,7 +198,7 @@ fn a_descriptor_is_read_from_its_start_and_must_be_readable() {
 #[test]
 fn one_file_past_the_limit_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let mut desk = Desk::new(dir.path().into());
+    let mut desk = Desk::new(dir.path().into(), config::Files::default());
     for n in 0..MAX_OPEN as u64 {
         ok(desk.perform(FileId(n), create("x")));
     }
@@ -217,47 +215,10 @@ fn names_run_out_after_the_last_one() {
     for n in 2..=MAX_NAMES {
         std::fs::write(dir.path().join(format!("x-{n}.bin")), "").unwrap();
     }
-    let mut desk = Desk::new(dir.path().into());
+    let mut desk = Desk::new(dir.path().into(), config::Files::default());
     ok(desk.perform(ID, create("x")));
     assert_eq!(err(desk.perform(ID, FileOp::Finish)).kind, Trouble::Exhausted);
     assert_eq!(names(dir.path()).len(), MAX_NAMES as usize);
-}
-
-#[test]
-fn the_thread_answers_in_order_and_follows_the_folder() {
-    let dir = tempfile::tempdir().unwrap();
-    let (told, answers): (_, Answers<Told>) = async_channel::unbounded();
-    let files = Files::start(dir.path().join("one"), told).unwrap();
-    files.submit(ID, create("x")).unwrap();
-    files.folder(dir.path().join("two")).unwrap();
-    files.submit(FileId(8), create("x")).unwrap();
-    for op in [FileOp::Append(GIF.into()), FileOp::Finish] {
-        files.submit(ID, op.clone()).unwrap();
-        files.submit(FileId(8), op).unwrap();
-    }
-    let all: Vec<Told> = (0..6).map(|_| answers.recv_blocking().unwrap()).collect();
-    assert_eq!(all[0], (ID, Ok(FileDone::Created)));
-    let finished = |told: &Told| match &told.1 {
-        Ok(FileDone::Finished { path, .. }) => path.clone(),
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(finished(&all[4]), dir.path().join("one/x.gif").display().to_string());
-    assert_eq!(finished(&all[5]), dir.path().join("two/x.gif").display().to_string());
-    files.submit(ID, create("half")).unwrap();
-    drop(files);
-    assert_eq!(names(&dir.path().join("two")), ["x.gif"], "the half one is gone");
-}
-
-#[test]
-fn one_operation_past_the_queue_is_refused_not_waited_for() {
-    let (jobs, todo) = sync_channel(QUEUE);
-    let files = Files { jobs: Some(jobs), thread: None };
-    for _ in 0..QUEUE {
-        files.submit(ID, FileOp::Read { offset: 0 }).unwrap();
-    }
-    assert_eq!(files.submit(ID, FileOp::Read { offset: 0 }).unwrap_err().kind, Trouble::Exhausted);
-    drop(todo);
-    assert!(files.submit(ID, FileOp::Close).is_err());
 }
 
 #[test]
@@ -267,4 +228,60 @@ fn a_pipe_to_send_is_refused_and_not_waited_for() {
     nix::unistd::mkfifo(&pipe, Mode::S_IRUSR).unwrap();
     assert_eq!(open_source(&pipe).unwrap_err().text, "is a pipe, not a file");
     assert_eq!(open_source(dir.path()).unwrap_err().text, "is a folder, not a file");
+}
+
+#[test]
+fn the_oldest_make_room_and_only_our_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("images");
+    std::fs::create_dir(&folder).unwrap();
+    let rules = config::Files { quota: 10_000, when_full: config::WhenFull::Oldest };
+    let keep = |name: &str, bytes: usize, age: u64| {
+        let file = File::create(folder.join(name)).unwrap();
+        (&file).write_all(&vec![1; bytes]).unwrap();
+        let changed = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
+        file.set_modified(changed).unwrap();
+    };
+    keep("holiday.jpg", 50_000, 9_000);
+    keep("anna-20200101000000-1.png", 4_000, 100);
+    keep("bob-20190101000000-1.png", 4_000, 50);
+    let mut desk = Desk::new(folder.clone(), rules.clone());
+    desk.begin();
+    assert!(desk.removed().is_empty(), "within the quota nothing goes");
+    ok(desk.perform(ID, create("carl-20260101000000-2")));
+    ok(desk.perform(ID, FileOp::Append(vec![1; 2_000])));
+    assert!(desk.removed().is_empty(), "to the last byte");
+    ok(desk.perform(ID, FileOp::Append(vec![1; 1])));
+    let path = |name: &str| folder.join(name).display().to_string();
+    assert_eq!(desk.removed(), [path("anna-20200101000000-1.png")]);
+    ok(desk.perform(ID, FileOp::Finish));
+    assert_eq!(
+        names(&folder),
+        ["bob-20190101000000-1.png", "carl-20260101000000-2.bin", "holiday.jpg"]
+    );
+    ok(desk.perform(ID, create("dora-20260101000000-3")));
+    let error = err(desk.perform(ID, FileOp::Append(vec![1; 10_001])));
+    assert_eq!(error.kind, Trouble::Full, "more than the quota allows at all");
+    assert!(desk.removed().is_empty(), "nothing goes for it");
+    desk.set_rules(folder.clone(), config::Files { quota: 3_000, ..rules });
+    assert_eq!(names(&folder), ["carl-20260101000000-2.bin", "holiday.jpg"]);
+}
+
+#[test]
+fn where_new_ones_are_refused_the_old_ones_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = config::Files { quota: 3_000, when_full: config::WhenFull::Refuse };
+    let mut desk = Desk::new(dir.path().into(), rules);
+    ok(desk.perform(ID, create("anna-20200101000000-1")));
+    ok(desk.perform(ID, FileOp::Append(vec![1; 2_000])));
+    ok(desk.perform(FileId(8), create("bob-20200101000000-1")));
+    ok(desk.perform(FileId(8), FileOp::Append(vec![1; 1_000])));
+    let error = err(desk.perform(FileId(8), FileOp::Append(vec![1; 1])));
+    assert!(error.text.contains("files.quota"), "{error}");
+    ok(desk.perform(ID, FileOp::Append(vec![1; 1_000])));
+    ok(desk.perform(ID, FileOp::Finish));
+    assert_eq!(names(dir.path()), ["anna-20200101000000-1.bin"]);
+    desk.remove(&dir.path().join("anna-20200101000000-1.bin"));
+    ok(desk.perform(ID, create("carl-20200101000000-1")));
+    ok(desk.perform(ID, FileOp::Append(vec![1; 3_000])));
 }

@@ -92,34 +92,45 @@ fn long_texts_arrive_whole_in_parts() {
     });
 }
 
+/// The state last told of anything that a node sent, and why.
+fn fate(world: &World, n: usize) -> Option<(Delivery, Option<String>)> {
+    world.slots[n].told.iter().rev().find_map(|(_, event)| match &event.what {
+        What::Delivery { state, reason, .. } => Some((*state, reason.clone())),
+        _ => None,
+    })
+}
+
 #[test]
-fn a_text_to_a_crashed_node_fails_in_the_end() {
+fn a_text_to_a_crashed_node_waits_until_it_is_back() {
     seeds(|world| {
         let (a, b) = (world.single("a"), world.single("b"));
         world.meet(&[a, b], 1_000);
         world.crash(b);
         world.text(a, None, "b", "are you there?");
-        world.until(10_000, "it failed", |w| {
-            w.slots[a].told.iter().any(|(_, event)| {
-                matches!(&event.what, What::Delivery { state: Delivery::Failed, .. })
-            })
-        });
+        let waits = |w: &mut World| fate(w, a).is_some_and(|(s, _)| s == Delivery::Queued);
+        world.until(10_000, "it waits", waits);
+        world.start(b);
+        world.until(10_000, "it came", |w| !w.got(b).is_empty());
+        assert_eq!(world.got(b).len(), 1);
+        assert_eq!(fate(world, a), Some((Delivery::Sent, None)));
     });
 }
 
 #[test]
-fn a_text_to_a_machine_without_power_fails_in_the_end() {
+fn a_text_to_a_machine_without_power_waits_until_it_is_back() {
     seeds(|world| {
         let (a, b) = (world.single("a"), world.single("b"));
         world.meet(&[a, b], 1_000);
         let host = world.slots[b].host;
         world.hosts[host].up = false;
+        world.crash(b);
         world.text(a, None, "b", "are you there?");
-        world.until(10_000, "it failed", |w| {
-            w.slots[a].told.iter().any(|(_, event)| {
-                matches!(&event.what, What::Delivery { state: Delivery::Failed, .. })
-            })
-        });
+        let waits = |w: &mut World| fate(w, a).is_some_and(|(s, _)| s == Delivery::Queued);
+        world.until(10_000, "it waits", waits);
+        world.hosts[host].up = true;
+        world.start(b);
+        world.until(10_000, "it came", |w| !w.got(b).is_empty());
+        assert_eq!(world.got(b).len(), 1);
     });
 }
 

@@ -11,6 +11,8 @@ mod disk;
 mod finding;
 mod handles;
 mod images;
+mod keeping;
+mod store;
 mod tcp;
 mod traffic;
 mod troubles;

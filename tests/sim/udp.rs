@@ -111,6 +111,7 @@ impl World {
     ) -> Option<IoError> {
         let home = self.slots[n].host;
         let port = self.hosts[home].udp.iter().find(|u| (u.node, u.socket) == (n, socket))?.port;
+        self.mark(&bytes, |(sent, _)| *sent += 1);
         if bytes.len() > DATAGRAM {
             return Some(io_error(Trouble::TooLarge));
         }
@@ -141,6 +142,7 @@ impl World {
             return None;
         }
         let Some(route) = self.route(home, *to.ip()) else {
+            self.mark(&bytes, |(_, back)| *back += 1);
             return Some(io_error(Trouble::Unreachable));
         };
         let packet = packet(route.src, false, bytes);
@@ -154,10 +156,20 @@ impl World {
             _ => {
                 let error = io_error(Trouble::Unreachable);
                 let bytes = packet.bytes.clone();
+                self.mark(&bytes, |(_, back)| *back += 1);
                 self.give(ARP_MS, n, Input::Unreachable { socket, to, bytes, error });
             }
         }
         None
+    }
+
+    /// Notes something of the marked text that a datagram carries.
+    fn mark(&mut self, bytes: &[u8], note: impl Fn(&mut (u32, u32))) {
+        let text = String::from_utf8_lossy(bytes);
+        let mark = text.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
+        if let Some((mark, _)) = mark {
+            note(self.marked.entry(mark.to_owned()).or_default());
+        }
     }
 
     fn over_lan(&mut self, lan: usize, packet: &Rc<Packet>, host: usize, index: u32) {
@@ -194,6 +206,7 @@ impl World {
             let (n, socket) = packet.origin;
             let error = io_error(Trouble::Refused);
             let (to, bytes) = (packet.to, packet.bytes.clone());
+            self.mark(&bytes, |(_, back)| *back += 1);
             self.give(1, n, Input::Unreachable { socket, to, bytes, error });
         }
         for (n, socket) in sockets {

@@ -13,6 +13,7 @@ use klatsch::node::io::{Action, Input};
 use klatsch::node::{Birth, Node};
 
 use crate::disk::Disk;
+use crate::store::Store;
 use crate::tcp::{Conn, Segment};
 use crate::udp::{Packet, Udp};
 
@@ -85,6 +86,8 @@ pub struct Slot {
     pub host: usize,
     pub told: Vec<(Millis, Event)>,
     pub disk: Disk,
+    pub store: Store,
+    settings: Settings,
     pub wall_offset: i64,
     /// Ticks in the current minute, and the most in any.
     ticks: (Millis, u64),
@@ -99,6 +102,10 @@ pub enum Ev {
     Input(usize, Box<Input>),
     Segment(usize, usize, Segment),
     Stalled(usize, usize, u64),
+    /// A write of a node's run is durable.
+    Durable(usize, u64, u64),
+    /// Its node is told so.
+    Stored(usize, u64, u64, Result<(), IoError>),
 }
 
 /// What is counted.
@@ -120,6 +127,8 @@ pub struct World {
     pub slots: Vec<Slot>,
     pub conns: Vec<Conn>,
     pub count: Count,
+    /// Texts marked `<n>`: how often each was sent as a datagram, and came back.
+    pub marked: BTreeMap<String, (u32, u32)>,
     /// While a partition lasts, its unicasts vanish rather than come back as unreachable.
     pub silent_cut: bool,
     queue: BTreeMap<(Millis, u64), Ev>,
@@ -159,6 +168,7 @@ impl World {
             slots: Vec::new(),
             conns: Vec::new(),
             count: Count::default(),
+            marked: BTreeMap::new(),
             silent_cut: false,
             queue: BTreeMap::new(),
             wakes: BTreeSet::new(),
@@ -185,33 +195,40 @@ impl World {
     pub fn node(&mut self, host: usize, settings: Settings) -> usize {
         let n = self.slots.len();
         let disk = Disk::new(settings.imagepath.display().to_string());
-        let mut slot = Slot {
+        self.slots.push(Slot {
             node: None,
             host,
             told: Vec::new(),
             disk,
+            store: Store::default(),
+            settings,
             wall_offset: 0,
             ticks: (0, 0),
             answers: HashMap::new(),
             streams: HashMap::new(),
             next_stream: 0,
             wake: None,
-        };
+        });
+        self.start(n);
+        n
+    }
+
+    /// Its process starts (again), with what was kept.
+    pub fn start(&mut self, n: usize) {
         let birth = Birth {
-            settings,
+            settings: self.slots[n].settings.clone(),
             kept: Kept::default(),
             epoch: self.rng.u64(..),
             seed: self.rng.u64(..),
             fallback: Handle::nearest("box"),
             join: true,
             about: about(),
-            remembered: klatsch::model::history::Remembered::default(),
+            remembered: self.slots[n].store.remembered(),
         };
-        let now = Now { mono: self.now, wall: Wall(WALL + self.now) };
-        slot.node = Some(Node::new(now, birth));
-        self.slots.push(slot);
-        self.feed(n, Input::Links(self.links(host)));
-        n
+        let node = Node::new(self.now_of(n), birth);
+        self.slots[n].node = Some(node);
+        let links = self.links(self.slots[n].host);
+        self.feed(n, Input::Links(links));
     }
 
     /// A node of this handle on a new host of LAN 0.
@@ -245,6 +262,7 @@ impl World {
     pub fn crash(&mut self, n: usize) {
         let host = self.slots[n].host;
         self.slots[n].node = None;
+        self.slots[n].store.crash();
         self.hosts[host].udp.retain(|u| u.node != n);
         self.hosts[host].listeners.retain(|l| l.0 != n);
         let streams: Vec<StreamId> = self.slots[n].streams.keys().copied().collect();
@@ -257,6 +275,7 @@ impl World {
     /// The process ends with a goodbye.
     pub fn quit(&mut self, n: usize) {
         self.feed(n, Input::Goodbye);
+        let _ = self.slots[n].store.sync(u64::MAX);
         self.crash(n);
     }
 
@@ -327,6 +346,19 @@ impl World {
             Ev::Input(n, input) => self.feed(n, *input),
             Ev::Segment(conn, end, segment) => self.segment(conn, end, segment),
             Ev::Stalled(conn, end, written) => self.write_stalled(conn, end, written),
+            Ev::Durable(n, run, write) => {
+                if self.slots[n].store.run == run {
+                    if let Some(result) = self.slots[n].store.sync(write) {
+                        let after = self.rng.u64(0..3);
+                        self.later(after, Ev::Stored(n, run, write, result));
+                    }
+                }
+            }
+            Ev::Stored(n, run, write, result) => {
+                if self.slots[n].store.run == run {
+                    self.feed(n, Input::Stored(write, result));
+                }
+            }
         }
     }
 
@@ -377,7 +409,18 @@ impl World {
                 let now = self.now;
                 self.slots[n].told.push((now, event));
             }
-            Action::Store { .. } | Action::Query(..) => {}
+            Action::Store { n: write, changes, wanted } => {
+                let store = &mut self.slots[n].store;
+                let run = store.run;
+                let (least, most) = if wanted { store.delay } else { (500, 2_000) };
+                store.write(write, changes);
+                let after = self.rng.u64(least..=most);
+                self.later(after, Ev::Durable(n, run, write));
+            }
+            Action::Query(ticket, query) => {
+                let found = self.slots[n].store.answer(query);
+                self.give(1, n, Input::Found(ticket, Ok(found)));
+            }
             Action::Keep(_) | Action::Show { .. } => {}
         }
     }

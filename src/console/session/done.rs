@@ -20,6 +20,12 @@ impl Session {
                 self.news.sent(&receipts);
                 self.paint.receipts(&receipts)
             }
+            (command, Answer::Page(page)) => self.paint.page(&page, &command),
+            (Command::Delete { .. }, Answer::Count(n)) => match n {
+                0 => "there was nothing of that to delete".into(),
+                1 => "1 entry is deleted".into(),
+                n => format!("{n} entries are deleted"),
+            },
             (Command::Config { value: None, .. }, Answer::Config(settings)) => {
                 self.known.settings(&settings);
                 self.paint.settings(&settings)

@@ -16,6 +16,7 @@ use nix::sys::termios::{
 use signal_hook::SigId;
 use smol::Async;
 
+use crate::console::past::Moment;
 use crate::model::Wall;
 
 /// The terminal that a panic must give back. Release builds abort on panic, so Drop is not
@@ -188,8 +189,8 @@ pub fn columns(fd: &OwnedFd) -> u16 {
     }
 }
 
-/// Hours and minutes in the system's time zone.
-pub fn local_time(at: Wall) -> (u8, u8) {
+/// An instant in the system's time zone.
+pub fn local_time(at: Wall) -> Moment {
     let seconds = libc::time_t::try_from(at.0 / 1_000).unwrap_or(0);
     // SAFETY: `tm` is plain integers and a pointer that may be null; localtime_r fills it and
     // keeps neither pointer. A time it cannot say leaves midnight.
@@ -198,5 +199,12 @@ pub fn local_time(at: Wall) -> (u8, u8) {
         libc::localtime_r(&seconds, &mut tm);
         tm
     };
-    (u8::try_from(tm.tm_hour).unwrap_or(0), u8::try_from(tm.tm_min).unwrap_or(0))
+    let small = |n: libc::c_int| u8::try_from(n).unwrap_or(0);
+    Moment {
+        year: u16::try_from(tm.tm_year.saturating_add(1900)).unwrap_or(0),
+        month: small(tm.tm_mon + 1),
+        day: small(tm.tm_mday),
+        hour: small(tm.tm_hour),
+        minute: small(tm.tm_min),
+    }
 }

@@ -105,8 +105,10 @@ pub enum Heard {
     ImageEnds(ImageKey, Result<(), IoError>),
     /// What was sent under this tag left the machine.
     Sent(u64),
-    /// What was sent under this tag will not arrive.
+    /// What was sent under this tag will not arrive, or not whole: part of it may have.
     NotSent(u64, IoError),
+    /// Nothing of the text sent under this tag arrived: it may be sent again.
+    Undelivered(u64, IoError),
     /// The next bytes of the image under this tag are wanted: [`Machine::image_bytes`](super::Machine::image_bytes).
     WantBytes(u64),
     /// A local user's port is open, or none could be had.

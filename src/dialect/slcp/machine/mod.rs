@@ -252,7 +252,8 @@ impl Machine {
         }
     }
 
-    /// Sends a text; its fate comes as [`Heard::Sent`] or [`Heard::NotSent`] under `tag`.
+    /// Sends a text; its fate comes as [`Heard::Sent`], [`Heard::NotSent`] or
+    /// [`Heard::Undelivered`] under `tag`.
     ///
     /// # Errors
     /// The text does not fit the form, even in parts: how many bytes do.
@@ -319,10 +320,12 @@ impl Machine {
     }
 
     /// A datagram that began like this will not arrive: one text failed, the last that it can be
-    /// about; those before it may have arrived. Where the form was only guessed, it is tried over
-    /// TCP (PROTOCOLS section 3).
+    /// about; those before it may have arrived. Where it can be about one datagram only, and that
+    /// was the whole text, nothing arrived. Where the form was only guessed, it is tried over TCP
+    /// (PROTOCOLS section 3).
     pub fn unreachable(&mut self, now: Millis, to: SocketAddrV4, quoted: &[u8], error: &IoError) {
         let about = |r: &Recent| r.to == to && r.at + RECENT_MS >= now && r.began(quoted);
+        let one = !quoted.is_empty() && self.recent.iter().filter(|r| about(r)).count() == 1;
         let at = self.recent.iter().rposition(about);
         let lost = at.and_then(|at| self.recent.remove(at));
         let retry = error.kind == Trouble::Refused && self.contacts.refused(to);
@@ -331,7 +334,10 @@ impl Machine {
         }
         let Some(r) = lost else { return };
         if !retry {
-            return self.heard(Heard::NotSent(r.tag, error.clone()));
+            let gone = matches!(error.kind, Trouble::Refused | Trouble::Unreachable);
+            let nothing = one && gone && r.heads.len() == 1;
+            let fate = if nothing { Heard::Undelivered } else { Heard::NotSent };
+            return self.heard(fate(r.tag, error.clone()));
         }
         let addressee = Addressee { handle: r.handle, addr: to };
         // it fitted before, and the form's text is the same

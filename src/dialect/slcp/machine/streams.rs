@@ -29,7 +29,14 @@ pub(super) enum Stream {
     /// We connected to fetch an image that was announced with a port to connect back to.
     Fetch { key: ImageKey, left: u64, last: Millis, owed: bool },
     /// A text or a list going out.
-    Out { tag: Option<u64>, to: SocketAddrV4, parts: VecDeque<Vec<u8>>, together: bool },
+    Out {
+        tag: Option<u64>,
+        to: SocketAddrV4,
+        parts: VecDeque<Vec<u8>>,
+        together: bool,
+        /// Something of it was written.
+        begun: bool,
+    },
     /// An image going out.
     Image(Outgoing),
     /// All is written; waiting for the other end to close.
@@ -216,8 +223,9 @@ impl Machine {
             Some(Stream::Fetch { key, .. }) => {
                 self.heard(Heard::ImageEnds(key, Err(error.clone())));
             }
-            Some(Stream::Out { tag: Some(tag), .. }) => {
-                self.heard(Heard::NotSent(tag, error.clone()));
+            Some(Stream::Out { tag: Some(tag), begun, .. }) => {
+                let fate = if begun { Heard::NotSent } else { Heard::Undelivered };
+                self.heard(fate(tag, error.clone()));
             }
             Some(Stream::Image(out)) => self.heard(Heard::NotSent(out.tag, error.clone())),
             Some(Stream::Out { tag: None, .. } | Stream::Lingering { .. }) | None => {}
@@ -227,7 +235,8 @@ impl Machine {
     /// A stream we asked for is there.
     pub fn connected(&mut self, now: Millis, stream: StreamId) {
         match self.streams.open.get_mut(&stream) {
-            Some(Stream::Out { parts, together, .. }) => {
+            Some(Stream::Out { parts, together, begun, .. }) => {
+                *begun = true;
                 let bytes = if *together {
                     parts.drain(..).flatten().collect()
                 } else {
@@ -243,11 +252,11 @@ impl Machine {
     /// The kernel took what we wrote.
     pub fn wrote(&mut self, now: Millis, stream: StreamId) {
         match self.streams.open.get_mut(&stream) {
-            Some(Stream::Out { tag, to, parts, together }) => {
-                let (tag, to, parts, together) = (*tag, *to, std::mem::take(parts), *together);
+            Some(Stream::Out { tag, to, parts, .. }) => {
+                let (tag, to, parts) = (*tag, *to, std::mem::take(parts));
                 self.finish_stream(now, stream);
                 if !parts.is_empty() {
-                    self.open_out(tag, to, parts, together);
+                    self.open_out(Stream::Out { tag, to, parts, together: false, begun: true });
                 } else if let Some(tag) = tag {
                     self.heard(Heard::Sent(tag));
                 }
@@ -280,26 +289,22 @@ impl Machine {
     /// A text over TCP; programs that read one message per connection get one each.
     pub(super) fn stream_text(&mut self, tag: u64, to: SocketAddrV4, parts: Vec<Vec<u8>>) {
         let together = parts.iter().all(|p| p.ends_with(b"\n"));
-        self.open_out(Some(tag), to, parts.into(), together);
+        let parts = parts.into();
+        self.open_out(Stream::Out { tag: Some(tag), to, parts, together, begun: false });
     }
 
     pub(super) fn stream_list(&mut self, now: Millis, to: SocketAddrV4, parts: Vec<Vec<u8>>) {
         let busy = |s: &Stream| matches!(s, Stream::Out { tag: None, to: t, .. } if *t == to);
         let size = parts.iter().map(Vec::len).sum();
         if !self.streams.open.values().any(busy) && self.may_answer(now, to, size) {
-            self.open_out(None, to, parts.into_iter().take(1).collect(), true);
+            let parts = parts.into_iter().take(1).collect();
+            self.open_out(Stream::Out { tag: None, to, parts, together: true, begun: false });
         }
     }
 
-    fn open_out(
-        &mut self,
-        tag: Option<u64>,
-        to: SocketAddrV4,
-        parts: VecDeque<Vec<u8>>,
-        together: bool,
-    ) {
-        let stream = Stream::Out { tag, to, parts, together };
-        if let (Err(error), Some(tag)) = (self.new_stream(to, stream), tag) {
+    fn open_out(&mut self, out: Stream) {
+        let Stream::Out { tag, to, .. } = out else { return };
+        if let (Err(error), Some(tag)) = (self.new_stream(to, out), tag) {
             self.heard(Heard::NotSent(tag, error));
         }
     }

@@ -1,0 +1,86 @@
+//! Whether the system's clock can be trusted: boards without a battery start with whatever time
+//! was last saved, and are right only once a time server was heard.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_channel::Sender;
+
+use crate::node::io::Input;
+
+/// Before this (2026-01-01, in seconds) klatsch was not: a clock that says so is wrong.
+const FLOOR: u64 = 1_767_225_600;
+/// While it cannot be trusted, it is looked at again after so long.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Whether it can be trusted now.
+pub(super) fn is_trusted() -> bool {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    judge(wall, is_synchronised(), battery_clock(Path::new("/sys/class/rtc")))
+}
+
+/// Tells when it can be trusted. Once it can it stays so: the kernel goes on counting.
+pub(super) async fn watch(told: Sender<Input>) {
+    while !is_trusted() {
+        smol::Timer::after(LOOK).await;
+    }
+    // The loop may be gone; then nobody waits for it.
+    let _ = told.send(Input::Clock(true)).await;
+}
+
+/// A battery clock counts where it goes right itself: one whose battery is empty starts at 1970
+/// or 2000.
+fn judge(wall: u64, synchronised: bool, battery: Option<u64>) -> bool {
+    wall >= FLOOR && (synchronised || battery.is_some_and(|clock| clock >= FLOOR))
+}
+
+/// Whether a time server sets the clock, as the kernel says (adjtimex(2)), or, where a sandbox
+/// forbids to ask it, systemd-timesyncd's mark (systemd-timesyncd.service(8)).
+#[allow(unsafe_code)]
+fn is_synchronised() -> bool {
+    // SAFETY: all zero is a timex that changes nothing (`modes` 0), and it outlives the call.
+    let (state, timex) = unsafe {
+        let mut timex: nix::libc::timex = std::mem::zeroed();
+        (nix::libc::adjtimex(&mut timex), timex)
+    };
+    let kernel = state >= 0 && state != nix::libc::TIME_ERROR;
+    (kernel && timex.status & nix::libc::STA_UNSYNC == 0)
+        || Path::new("/run/systemd/timesync/synchronized").exists()
+}
+
+/// What the battery clock says, in seconds; none: there is none.
+fn battery_clock(folder: &Path) -> Option<u64> {
+    let clocks = std::fs::read_dir(folder).ok()?;
+    clocks
+        .filter_map(|entry| {
+            let said = std::fs::read_to_string(entry.ok()?.path().join("since_epoch")).ok()?;
+            said.trim().parse().ok()
+        })
+        .max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_board_without_battery_is_trusted_once_a_time_server_was_heard() {
+        assert!(!judge(FLOOR + 1, false, None));
+        assert!(judge(FLOOR + 1, true, None));
+        assert!(judge(FLOOR + 1, false, Some(FLOOR)));
+        assert!(!judge(FLOOR + 1, false, Some(FLOOR - 1)), "an empty battery");
+        assert!(!judge(FLOOR - 1, true, Some(FLOOR)), "a clock before klatsch was made");
+    }
+
+    #[test]
+    fn battery_clocks_are_read_where_the_kernel_shows_them() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(battery_clock(&dir.path().join("none")), None);
+        for (name, said) in [("rtc0", "17\n"), ("rtc1", "1800000000\n"), ("rtc2", "x")] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+            std::fs::write(dir.path().join(name).join("since_epoch"), said).unwrap();
+        }
+        assert_eq!(battery_clock(dir.path()), Some(1_800_000_000));
+        is_synchronised();
+    }
+}

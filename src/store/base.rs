@@ -1,0 +1,249 @@
+//! The database's file: opened, judged, set aside where it is damaged, and closed.
+//!
+//! Made for a small board on a memory card. A commit appends to the log (WAL) and syncs it once
+//! before it is told (`synchronous=FULL`); pages are carried from the log to the database only
+//! when [`CHECKPOINT_PAGES`] have gathered, so that the pages every message touches are written
+//! there once for many messages. One process owns the file (`locking_mode=EXCLUSIVE`), which
+//! also keeps the log's index in the heap and out of the folder.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, Error, ErrorCode, OpenFlags};
+
+use super::log::{self, Flaw};
+use super::schema::{self, Fit};
+use crate::model::{IoError, Trouble};
+
+/// Its name in the state folder; the log stands beside it with `-wal` at the end.
+pub const FILE: &str = "history.db";
+/// Damaged databases that are kept, as `history.db.damaged-1` and so on.
+pub const MAX_ASIDE: u32 = 9;
+/// Bytes of a page.
+pub const PAGE: u32 = 4096;
+/// KiB of pages held in memory.
+pub const CACHE_KIB: i32 = 256;
+/// Pages in the log before they are carried over: 1 MiB.
+pub const CHECKPOINT_PAGES: u32 = 256;
+/// A log that a long write made longer is cut back to so many bytes.
+pub const LOG_BYTES: u32 = 2 * 1024 * 1024;
+/// A database up to this size is checked page by page when it is opened; of a larger one only
+/// what is read at the start, the rest as it is met.
+pub const CHECKED_BYTES: u64 = 4 * 1024 * 1024;
+/// How long is waited for another process that has the file.
+const BUSY: Duration = Duration::from_millis(500);
+
+/// What is wrong with the database, as far as it matters what is done then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// What stands in it is not to be understood: it is set aside.
+    Damaged(String),
+    /// A later program made it: it is left alone.
+    Newer(i32),
+    /// Another process has it.
+    Locked,
+    /// The disk does not do what it should; it may again later.
+    Disk(IoError),
+}
+
+impl Fault {
+    /// From what SQLite says. `folder` is asked where it says too little.
+    pub fn of(error: &Error, folder: Option<&Path>) -> Fault {
+        let text = match error {
+            Error::SqliteFailure(_, Some(text)) => text.clone(),
+            other => other.to_string(),
+        };
+        let disk = |kind, text: &str| Fault::Disk(IoError::new(kind, text));
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Fault::Damaged(text),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Fault::Locked,
+            Some(ErrorCode::DiskFull) => disk(Trouble::Full, "the disk is full"),
+            Some(ErrorCode::OutOfMemory) => disk(Trouble::Exhausted, "out of memory"),
+            _ => Fault::Disk(match folder.map(may_write) {
+                Some(Err(error)) => error,
+                _ => IoError::new(Trouble::Other, text),
+            }),
+        }
+    }
+
+    /// One line without the file's name.
+    pub fn error(&self) -> IoError {
+        match self {
+            Fault::Damaged(text) => IoError::new(Trouble::Other, format!("damaged ({text})")),
+            Fault::Newer(n) => IoError::new(
+                Trouble::Other,
+                format!(
+                    "was made by a later klatsch (schema {n}, this one knows {}): it is left as \
+                     it is; install the later one again, or move the file away",
+                    schema::VERSION
+                ),
+            ),
+            Fault::Locked => IoError::new(Trouble::InUse, "another program has it open"),
+            Fault::Disk(error) => error.clone(),
+        }
+    }
+}
+
+/// SQLite says only "I/O error" where the file system became read-only.
+fn may_write(folder: &Path) -> Result<(), IoError> {
+    Ok(nix::unistd::access(folder, nix::unistd::AccessFlags::W_OK)?)
+}
+
+/// Opens the database of a folder, making or migrating it.
+pub fn open(folder: &Path) -> Result<Connection, Fault> {
+    let path = folder.join(FILE);
+    // Made here so that nobody else may read it; the log gets the same mode.
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    match made {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(Fault::Disk(e.into()));
+        }
+        _ => {}
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let conn =
+        Connection::open_with_flags(&path, flags).map_err(|e| Fault::of(&e, Some(folder)))?;
+    let bytes = std::fs::metadata(&path).map_or(0, |m| m.len());
+    prepare(&conn, bytes).map_err(|why| match why {
+        Unfit::Error(error) => Fault::of(&error, Some(folder)),
+        Unfit::Fault(fault) => fault,
+    })?;
+    Ok(conn)
+}
+
+/// A database that lives and ends with the process.
+pub fn in_memory() -> Result<Connection, Fault> {
+    let made = || {
+        let conn = Connection::open_in_memory()?;
+        settle(&conn)?;
+        schema::migrate(&conn, 0)?;
+        Ok(conn)
+    };
+    made().map_err(|e| Fault::of(&e, None))
+}
+
+enum Unfit {
+    Error(Error),
+    Fault(Fault),
+}
+
+impl From<Error> for Unfit {
+    fn from(error: Error) -> Unfit {
+        Unfit::Error(error)
+    }
+}
+
+fn prepare(conn: &Connection, bytes: u64) -> Result<(), Unfit> {
+    conn.busy_timeout(BUSY)?;
+    // Before the log is first touched, else its index is a file.
+    conn.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
+    let fit = schema::fit(conn)?;
+    match fit {
+        Fit::New => conn.execute_batch(&format!(
+            "PRAGMA page_size = {PAGE}; PRAGMA auto_vacuum = INCREMENTAL; \
+             PRAGMA journal_mode = WAL;"
+        ))?,
+        Fit::Ours(_) => {}
+        Fit::Newer(n) => return Err(Unfit::Fault(Fault::Newer(n))),
+        Fit::Foreign => {
+            return Err(Unfit::Fault(Fault::Damaged("not one of klatsch's databases".into())));
+        }
+    }
+    settle(conn)?;
+    if fit != Fit::New && bytes <= CHECKED_BYTES {
+        let said: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if said != "ok" {
+            return Err(Unfit::Fault(Fault::Damaged(said)));
+        }
+    }
+    match fit {
+        Fit::Ours(from) => schema::migrate(conn, from)?,
+        _ => schema::migrate(conn, 0)?,
+    }
+    Ok(())
+}
+
+/// What holds for every database, whatever SQLite was compiled with.
+fn settle(conn: &Connection) -> Result<(), Error> {
+    conn.execute_batch(&format!(
+        "PRAGMA synchronous = FULL; \
+         PRAGMA secure_delete = ON; \
+         PRAGMA cache_size = -{CACHE_KIB}; \
+         PRAGMA temp_store = MEMORY; \
+         PRAGMA mmap_size = 0; \
+         PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}; \
+         PRAGMA journal_size_limit = {LOG_BYTES}; \
+         PRAGMA foreign_keys = OFF; \
+         PRAGMA trusted_schema = OFF; \
+         PRAGMA cell_size_check = ON"
+    ))
+}
+
+/// Looks whether the log is whole, before SQLite opens it and drops what is not; a line where it
+/// is not. A damaged one is copied aside first.
+pub fn look_at_log(folder: &Path) -> Option<String> {
+    let path = folder.join(format!("{FILE}-wal"));
+    let flaw = log::look(File::open(&path).ok()?).ok()??;
+    let what = match flaw {
+        Flaw::CutShort => {
+            let text = "the last write was cut short, as by a power cut: it was not reported as \
+                 kept, and is dropped";
+            return Some(text.into());
+        }
+        Flaw::Damaged(at, lost) => {
+            format!("its log is damaged from byte {at} on: {lost} writes behind it are lost")
+        }
+        Flaw::Headless => {
+            "its log is damaged at its beginning: what was not yet carried over from \
+             it is lost"
+                .into()
+        }
+    };
+    let copied = free_name(folder).and_then(|name| {
+        let name = format!("{name}-wal");
+        std::fs::copy(&path, folder.join(&name))?;
+        Ok(name)
+    });
+    Some(match copied {
+        Ok(name) => format!("{what}; a copy of the log is {name}"),
+        Err(error) => format!("{what}; the log is not copied aside: {error}"),
+    })
+}
+
+/// A name for a damaged database that nothing bears yet.
+fn free_name(folder: &Path) -> Result<String, IoError> {
+    let taken = |name: &str| folder.join(name).symlink_metadata().is_ok();
+    let name = (1..=MAX_ASIDE)
+        .map(|n| format!("{FILE}.damaged-{n}"))
+        .find(|name| !taken(name) && !taken(&format!("{name}-wal")));
+    name.ok_or_else(|| {
+        let text = format!("{MAX_ASIDE} damaged ones are there already: remove some");
+        IoError::new(Trouble::Exhausted, text)
+    })
+}
+
+/// Gives a damaged database and its log another name, so that a fresh one can be made; that name.
+pub fn set_aside(folder: &Path) -> Result<String, IoError> {
+    let name = free_name(folder)?;
+    let to = |tail: &str| -> (PathBuf, PathBuf) {
+        (folder.join(format!("{FILE}{tail}")), folder.join(format!("{name}{tail}")))
+    };
+    // The log first: left behind, it would be taken for the fresh database's.
+    for tail in ["-wal", "-journal", ""] {
+        let (from, to) = to(tail);
+        match std::fs::rename(from, to) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e.into()),
+            _ => {}
+        }
+    }
+    File::open(folder)?.sync_all()?;
+    Ok(name)
+}
+
+#[cfg(test)]
+#[path = "base_tests.rs"]
+mod tests;

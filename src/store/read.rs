@@ -1,0 +1,147 @@
+//! What is asked of what is kept.
+
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, Error, Row, params_from_iter};
+
+use super::row::{self, signed};
+use super::{words, write};
+use crate::model::history::{Body, Entry, Found, Known, Query, Reader, Remembered};
+use crate::model::limits::{MAX_KNOWN, MAX_OUTBOX, MAX_PAGE};
+
+/// Bytes of a page of history; it holds one entry at least, however large.
+pub const PAGE_BYTES: usize = 256 * 1024;
+/// What one recipient counts of them.
+const RECIPIENT_BYTES: usize = 96;
+
+/// What a reader (`?2`, from the order `?3` on) may see: what is his, and the lobby.
+pub const MINE: &str = "(user IS NULL OR conversation = '#lobby' \
+     OR (user = ?2 COLLATE NOCASE AND ord > ?3))";
+
+/// Answers a question that changes nothing. `Delete` and `Import` are not such.
+pub fn answer(conn: &Connection, query: &Query) -> Result<Found, Error> {
+    let below = |n: &Option<u64>| Value::from(n.map_or(i64::MAX, |n| signed(n.min(1 << 62))));
+    let mine = |reader: &Reader| {
+        [
+            Value::from(reader.user.as_str().to_owned()),
+            Value::from(signed(reader.since.min(1 << 62))),
+        ]
+    };
+    match query {
+        Query::Last { reader, conversation: None, before, limit } => {
+            let rest = format!("WHERE ord < ?1 AND {MINE} ORDER BY ord DESC");
+            let [user, since] = mine(reader);
+            entries(conn, &rest, [below(before), user, since], *limit, true)
+        }
+        Query::Last { reader, conversation: Some(with), before, limit } => {
+            let rest = format!("WHERE conversation = ?4 AND ord < ?1 AND {MINE} ORDER BY ord DESC");
+            let [user, since] = mine(reader);
+            let args = [below(before), user, since, Value::from(with.clone())];
+            entries(conn, &rest, args, *limit, true)
+        }
+        Query::From { after, limit } => {
+            let after = Value::from(signed((*after).min(1 << 62)));
+            entries(conn, "WHERE ord > ?1 ORDER BY ord", [after], *limit, false)
+        }
+        Query::Search { reader, words, before, limit } => {
+            let Some(query) = words::query(words) else {
+                return Ok(Found::Entries { entries: Vec::new(), more: false });
+            };
+            let rest = format!(
+                "WHERE ord < ?1 AND {MINE} AND ord IN \
+                 (SELECT rowid FROM words WHERE words MATCH ?4) ORDER BY ord DESC"
+            );
+            let [user, since] = mine(reader);
+            entries(conn, &rest, [below(before), user, since, Value::from(query)], *limit, true)
+        }
+        Query::Delete { .. } | Query::Import(_) => Ok(Found::Count(0)),
+    }
+}
+
+fn entries<const N: usize>(
+    conn: &Connection,
+    rest: &str,
+    args: [Value; N],
+    limit: u32,
+    newest_first: bool,
+) -> Result<Found, Error> {
+    let limit = limit.min(MAX_PAGE) as usize;
+    let mut statement = conn.prepare(&format!("SELECT {} FROM entries {rest}", row::ENTRY))?;
+    let mut rows = statement.query(params_from_iter(args))?;
+    let mut to = Recipients::new(conn)?;
+    let (mut found, mut bytes, mut more) = (Vec::new(), 0, false);
+    while let Some(row) = rows.next()? {
+        if found.len() >= limit {
+            more = true;
+            break;
+        }
+        let Some(mut entry) = row::entry(&|i| value(row, i)) else { continue };
+        to.fill(&mut entry)?;
+        bytes += weight(&entry);
+        if bytes > PAGE_BYTES && !found.is_empty() {
+            more = true;
+            break;
+        }
+        found.push(entry);
+    }
+    if newest_first {
+        found.reverse();
+    }
+    Ok(Found::Entries { entries: found, more })
+}
+
+/// What a node is told at its start, as far as its limits go.
+pub fn remembered(conn: &Connection) -> Result<Remembered, Error> {
+    let last_order = write::counts(conn)?.last;
+    let mut known: Vec<Known> = Vec::new();
+    let sql = format!("SELECT {} FROM known ORDER BY met DESC LIMIT {MAX_KNOWN}", row::KNOWN);
+    let mut statement = conn.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        known.extend(row::known(&|i| value(row, i)));
+    }
+    known.reverse();
+    let mut outbox = Vec::new();
+    let sql = format!(
+        "SELECT {} FROM entries WHERE ord IN (SELECT ord FROM recipients WHERE state = 0) \
+         ORDER BY ord LIMIT {MAX_OUTBOX}",
+        row::ENTRY
+    );
+    let mut statement = conn.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    let mut to = Recipients::new(conn)?;
+    while let Some(row) = rows.next()? {
+        let Some(mut entry) = row::entry(&|i| value(row, i)) else { continue };
+        to.fill(&mut entry)?;
+        outbox.push(entry);
+    }
+    Ok(Remembered { last_order, outbox, known })
+}
+
+struct Recipients<'c>(rusqlite::Statement<'c>);
+
+impl<'c> Recipients<'c> {
+    fn new(conn: &'c Connection) -> Result<Recipients<'c>, Error> {
+        let sql = format!("SELECT {} FROM recipients WHERE ord = ? ORDER BY place", row::RECIPIENT);
+        conn.prepare(&sql).map(Recipients)
+    }
+
+    fn fill(&mut self, entry: &mut Entry) -> Result<(), Error> {
+        let mut rows = self.0.query([signed(entry.order)])?;
+        while let Some(row) = rows.next()? {
+            entry.recipients.extend(row::recipient(&|i| value(row, i)));
+        }
+        Ok(())
+    }
+}
+
+fn value<'r>(row: &'r Row<'_>, column: usize) -> ValueRef<'r> {
+    row.get_ref(column).unwrap_or(ValueRef::Null)
+}
+
+fn weight(entry: &Entry) -> usize {
+    let body = match &entry.body {
+        Body::Text { text } => text.len(),
+        Body::File { path, .. } => path.len(),
+    };
+    body + size_of::<Entry>() + RECIPIENT_BYTES * entry.recipients.len()
+}
