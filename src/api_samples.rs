@@ -72,6 +72,7 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::Config { .. } => ("Config", Answer::Config(vec![setting()])),
         Command::SetForm { .. } => ("SetForm", Answer::Done),
         Command::FreeHandle { .. } => ("FreeHandle", Answer::Handle(handle())),
+        Command::Shared {} => ("no method", Answer::Shared(Vec::new())), // not among `commands`
         Command::History { .. } => ("History", page()),
         Command::Search { .. } => ("Search", page()),
         Command::Delete { .. } => ("Delete", Answer::Count(3)),
@@ -148,6 +149,7 @@ pub(crate) fn events() -> Vec<What> {
         What::PeerJoined { peer, handle: bob(), dialect, address: "10.0.0.2".into(), port: 5010 },
         What::PeerLeft { peer, handle: bob(), dialect, reason: "it left".into() },
         What::PeerAway { peer, handle: bob(), dialect },
+        What::Session { peer, handle: bob(), dialect: Dialect::Hello, stands: true },
         What::PeerBack { peer, handle: bob(), dialect },
         What::PeerRenamed { peer, handle: bob(), old: "bobby".into(), dialect },
         What::Transfer {
@@ -173,6 +175,7 @@ pub(crate) fn events() -> Vec<What> {
             | What::PeerJoined { .. }
             | What::PeerLeft { .. }
             | What::PeerAway { .. }
+            | What::Session { .. }
             | What::PeerBack { .. }
             | What::PeerRenamed { .. }
             | What::Transfer { .. }

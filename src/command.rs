@@ -82,6 +82,9 @@ pub enum Command {
     },
     /// A handle nobody bears, near to the one given.
     FreeHandle { handle: String },
+    /// The hello chat's shared history, for its web API alone: no method of the socket.
+    #[serde(skip)]
+    Shared {},
     /// The newest of what the acting user may read: with somebody, in the lobby, or all of it.
     History {
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -21,6 +21,7 @@ pub(super) fn answer(answer: &Answer, now: Wall) -> String {
         Answer::Sent(receipts) => self::receipts(receipts),
         Answer::Config(settings) => self::settings(settings),
         Answer::Handle(handle) => format!("{handle}\n"),
+        Answer::Shared(_) => String::new(),
         Answer::Page(page) => entries(&page.entries),
         Answer::Count(1) => "1 entry\n".into(),
         Answer::Count(n) => format!("{n} entries\n"),
@@ -78,6 +79,10 @@ fn happened(what: &What) -> Option<String> {
         }
         What::PeerLeft { handle, reason, .. } => format!("{handle} is gone: {reason}"),
         What::PeerAway { handle, .. } => format!("{handle} is away"),
+        What::Session { handle, dialect, stands: true, .. } => {
+            format!("a {dialect} session with {handle} stands")
+        }
+        What::Session { handle, dialect, .. } => format!("no {dialect} session with {handle}"),
         What::PeerBack { handle, .. } => format!("{handle} is back"),
         What::PeerRenamed { handle, old, .. } => format!("{old} is now {handle}"),
         What::Transfer { direction, handle, name, done, size, state, reason, .. } => {

@@ -60,8 +60,8 @@ pub fn apply(
     // Editors on Windows put a byte order mark in front.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if foreign::is_hello(text) {
-        let what = "this is the hello chat's file; that dialect is not built yet";
-        return Err(unusable(None, what.into()));
+        foreign::hello(text, file, settings, notes);
+        return Ok(());
     }
     let table = DeTable::parse(text).map_err(|e| {
         let line = e.span().map(|span| line_of(text, &span));
@@ -236,7 +236,9 @@ impl<'a> Laying<'a> {
             },
             (Kind::Switch, DeValue::Boolean(on)) => on.to_string(),
             (Kind::List, DeValue::Array(list)) => {
-                let words: Option<Vec<&str>> = list.iter().map(|v| v.get_ref().as_str()).collect();
+                let number = |v: &DeValue<'_>| integer(v).map(|n| n.to_string());
+                let word = |v: &DeValue<'_>| v.as_str().map(str::to_owned).or_else(|| number(v));
+                let words: Option<Vec<String>> = list.iter().map(|v| word(v.get_ref())).collect();
                 match words {
                     Some(words) => words.join(","),
                     None => return wrong(),
@@ -401,7 +403,7 @@ impl<'a> Laying<'a> {
 }
 
 /// "found X, expected Y", without the key: the note has it as the file spells it.
-fn words(refusal: &Refusal) -> String {
+pub(super) fn words(refusal: &Refusal) -> String {
     match refusal {
         Refusal::BadValue { found, expected, .. } => format!("found {found}, expected {expected}"),
         other => other.to_string(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Files, History, Keep, Slcp, WhenFull};
+use crate::config::{Files, Hello, History, Keep, Slcp, WhenFull};
 
 const FILE: &str = "/etc/chat/config.toml";
 
@@ -96,10 +96,34 @@ fn the_documents_capitals_and_daniyals_port() {
 }
 
 #[test]
-fn the_hello_chats_file_is_named_as_such() {
+fn the_hello_chats_ini_is_read() {
     let (s, notes) = theirs!("004.ini");
-    assert_eq!(s, Settings::default());
-    assert_eq!(notes, ["this is the hello chat's file; that dialect is not built yet"]);
+    assert_eq!(notes, Vec::<String>::new());
+    let hello = &s.hello;
+    assert_eq!((hello.enabled, hello.port), (true, 9876));
+    assert_eq!(hello.broadcast, [std::net::Ipv4Addr::new(172, 31, 255, 255)]);
+    assert_eq!(hello.peer_id.as_deref(), Some("cesar-peer"));
+    assert_eq!(s.users, [user("cesar-peer", None, &User::default().autoreply)]);
+}
+
+#[test]
+fn what_is_not_filled_in_there_is_named() {
+    let text =
+        "[NETWORK_INFO]\r\nport: 9877\r\n; a comment\r\nbroadcast_address =\r\ncolor = x\r\n";
+    let (s, notes) = lay(text);
+    assert_eq!((s.hello.port, s.hello.peer_id), (9877, None));
+    assert_eq!(
+        notes,
+        [
+            ":4: broadcast_address: not filled in: write an address such as 172.31.255.255 there; \"\" stays",
+            "peer_id: not filled in: write your name in the chat there; \"\" stays",
+            "another chat's file; not used here: color",
+        ]
+    );
+    let (s, notes) =
+        lay("[network_info]\nport = no\nbroadcast_address = \"10.0.0.255\"\npeer_id = a\n");
+    assert_eq!((s.hello.port, s.hello.broadcast.len()), (9876, 1));
+    assert_eq!(notes, [":2: port: found no, expected a port from 1 to 65535; 9876 stays"]);
 }
 
 #[test]
@@ -124,7 +148,7 @@ fn a_wrong_value_says_all_and_leaves_what_stood_below() {
         ("[slcp]\nannounce = 1.5", ":2: slcp.announce: found 1.5, expected 5 to 3600; 60 stays"),
         (
             "[slcp]\nbroadcast = [1]",
-            ":2: slcp.broadcast: found a list, expected up to 8 IPv4 addresses with commas between, or nothing; \"\" stays",
+            ":2: slcp.broadcast: found 1, expected up to 8 IPv4 addresses with commas between, or nothing; \"\" stays",
         ),
         (
             "imagepath = 'C:\\pics'",
@@ -238,6 +262,15 @@ fn the_shipped_file_names_every_key_with_its_default() {
             broadcast: vec![[1, 2, 3, 4].into()],
             announce: 6,
             image_port: 1,
+        },
+        hello: Hello {
+            enabled: false,
+            port: 1,
+            peer_id: Some("x".into()),
+            broadcast: vec![[1, 2, 3, 4].into()],
+            announce: 6,
+            web_ports: vec![1],
+            web_address: [0; 4].into(),
         },
     };
     let mut notes = Vec::new();

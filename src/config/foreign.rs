@@ -4,6 +4,13 @@
 //! the same in any of [`SECTIONS`]. A file is theirs as soon as it holds one key of this table;
 //! then what klatsch has no use for is said in one line instead of one per key.
 
+use std::path::Path;
+
+use super::Settings;
+use super::file::Note;
+use crate::model::Handle;
+use crate::model::text::harmless;
+
 /// What a key of a file means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
@@ -75,6 +82,71 @@ pub(super) fn meaning(path: &str) -> Meaning {
 /// Whether this is the hello chat's INI file (004), by its only section.
 pub(super) fn is_hello(text: &str) -> bool {
     text.lines().any(|line| line.trim().eq_ignore_ascii_case("[NETWORK_INFO]"))
+}
+
+/// The keys of that section, our rows, and what is to be filled in.
+const HELLO: [(&str, &str, &str); 3] = [
+    ("port", "hello.port", "a port such as 9876"),
+    ("broadcast_address", "hello.broadcast", "an address such as 172.31.255.255"),
+    ("peer_id", "hello.peer-id", "your name in the chat"),
+];
+
+/// Lays the hello chat's INI file over settings, as Python's `configparser` reads it: `key =
+/// value` or `key: value`, comments after `#` or `;` at a line's beginning. A value that was not
+/// filled in is named. Whoever has this file wants that chat: it is switched on.
+pub(super) fn hello(text: &str, file: &Path, settings: &mut Settings, notes: &mut Vec<Note>) {
+    let mut say = |line, key: &str, text: String| {
+        let line = (line > 0).then_some(line);
+        notes.push(Note { file: file.into(), line, key: Some(key.into()), text });
+    };
+    settings.hello.enabled = true;
+    let mut within = false;
+    let mut found = [0; HELLO.len()];
+    let mut strange = Vec::new();
+    for (n, line) in text.lines().enumerate().map(|(n, line)| (n + 1, line.trim())) {
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        if line.starts_with('[') {
+            within = line.eq_ignore_ascii_case("[NETWORK_INFO]");
+            continue;
+        }
+        let (key, value) = line.split_once(['=', ':']).unwrap_or((line, ""));
+        let (key, value) = (key.trim(), value.trim().trim_matches(['"', '\'']));
+        let known = HELLO.iter().position(|(theirs, ..)| theirs.eq_ignore_ascii_case(key));
+        let Some(at) = known.filter(|_| within) else {
+            strange.push(key);
+            continue;
+        };
+        found[at] = n;
+        let Some(row) = super::rows::find(HELLO[at].1) else { continue };
+        let outcome = match value {
+            "" => Err(unfilled(HELLO[at].2)),
+            value => row.set(settings, value).map_err(|refusal| super::file::words(&refusal)),
+        };
+        if let Err(text) = outcome {
+            say(n, key, format!("{text}; {} stays", super::rows::shown(&row.get(settings))));
+        }
+    }
+    for ((theirs, row, wanted), _) in HELLO.iter().zip(found).filter(|(_, line)| *line == 0) {
+        if let Some(row) = super::rows::find(row) {
+            let stays = super::rows::shown(&row.get(settings));
+            say(0, theirs, format!("{}; {stays} stays", unfilled(wanted)));
+        }
+    }
+    if !strange.is_empty() {
+        strange.truncate(super::file::MAX_NOTES);
+        let text = format!("another chat's file; not used here: {}", strange.join(", "));
+        notes.push(Note { file: file.into(), line: None, key: None, text: harmless(&text) });
+    }
+    let nobody = settings.users.first_mut().filter(|user| user.handle.is_none());
+    if let (Some(user), Some(peer_id)) = (nobody, &settings.hello.peer_id) {
+        user.handle = Some(Handle::nearest(peer_id));
+    }
+}
+
+fn unfilled(expected: &str) -> String {
+    format!("not filled in: write {expected} there")
 }
 
 #[cfg(test)]

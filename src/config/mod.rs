@@ -50,6 +50,8 @@ pub struct Settings {
     pub outbox_keep: u64,
     /// SLCP.
     pub slcp: Slcp,
+    /// The hello chat.
+    pub hello: Hello,
 }
 
 /// One of the box's own users.
@@ -82,6 +84,25 @@ pub struct Slcp {
     pub image_port: u16,
 }
 
+/// The hello chat's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hello {
+    /// On or off.
+    pub enabled: bool,
+    /// The UDP and TCP port.
+    pub port: u16,
+    /// Our name in it; none: the first user's handle.
+    pub peer_id: Option<String>,
+    /// Further broadcast addresses.
+    pub broadcast: Vec<Ipv4Addr>,
+    /// Seconds between hellos, 1 to 60.
+    pub announce: u32,
+    /// The ports of its web API; none: it is off.
+    pub web_ports: Vec<u16>,
+    /// Where its web API listens. Not on the LAN unless asked for: its GET sends.
+    pub web_address: Ipv4Addr,
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -103,6 +124,15 @@ impl Default for Settings {
                 broadcast: Vec::new(),
                 announce: 60,
                 image_port: 6000,
+            },
+            hello: Hello {
+                enabled: true,
+                port: 9876,
+                peer_id: None,
+                broadcast: Vec::new(),
+                announce: 5,
+                web_ports: vec![8000, 8080],
+                web_address: Ipv4Addr::LOCALHOST,
             },
         }
     }

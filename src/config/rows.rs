@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Settings, User, keep};
-use crate::model::limits::MAX_AUTOREPLY;
+use crate::model::limits::{MAX_AUTOREPLY, MAX_HANDLE};
 use crate::model::text::harmless;
 use crate::model::{Handle, Refusal, SettingView};
 
@@ -20,6 +20,8 @@ pub const ANNOUNCE: std::ops::RangeInclusive<u32> = 5..=3_600;
 pub const IMAGE_BYTES: std::ops::RangeInclusive<u64> = 1_024..=1_073_741_824;
 /// Interfaces that may be named.
 pub const MAX_INTERFACES: usize = 8;
+/// Ports of the hello chat's web API.
+pub const MAX_WEB_PORTS: usize = 4;
 /// Further broadcast addresses.
 pub const MAX_BROADCAST: usize = 8;
 
@@ -448,6 +450,84 @@ static ROWS: &[Row] = &[
         },
         ..ROW
     },
+    Row {
+        key: "hello.enabled",
+        help: "speak the hello chat (JSON hello, one shared chat: the lobby)",
+        expected: SWITCH,
+        live: true,
+        kind: Kind::Switch,
+        get: |s| on_off(s.hello.enabled),
+        set: |s, v| switch(v).map(|on| s.hello.enabled = on),
+        ..ROW
+    },
+    Row {
+        key: "hello.port",
+        help: "its UDP and TCP port",
+        expected: PORT,
+        kind: Kind::Number,
+        get: |s| s.hello.port.to_string(),
+        set: |s, v| port(v).map(|p| s.hello.port = p),
+        ..ROW
+    },
+    Row {
+        key: "hello.peer-id",
+        help: "our name in it; empty for the handle",
+        expected: "a name of at most 64 bytes, or nothing",
+        live: true,
+        get: |s| s.hello.peer_id.clone().unwrap_or_default(),
+        set: |s, v| {
+            if v.len() > MAX_HANDLE || harmless(v) != v {
+                return Err(Wrong::Value);
+            }
+            s.hello.peer_id = Some(v.to_owned()).filter(|v| !v.is_empty());
+            Ok(())
+        },
+        ..ROW
+    },
+    Row {
+        key: "hello.broadcast",
+        help: "further broadcast addresses, such as 172.31.255.255",
+        expected: "up to 8 IPv4 addresses with commas between, or nothing",
+        live: true,
+        kind: Kind::List,
+        get: |s| s.hello.broadcast.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(", "),
+        set: |s, v| addresses(v).map(|list| s.hello.broadcast = list),
+        ..ROW
+    },
+    Row {
+        key: "hello.announce",
+        help: "seconds between two hellos",
+        expected: "1 to 60",
+        live: true,
+        kind: Kind::Number,
+        get: |s| s.hello.announce.to_string(),
+        set: |s, v| {
+            let n = v.parse().ok().filter(|n| (1..=60).contains(n));
+            s.hello.announce = n.ok_or(Wrong::Value)?;
+            Ok(())
+        },
+        ..ROW
+    },
+    Row {
+        key: "hello.web-ports",
+        help: "the ports of its web API, on which scripts read and send; empty for none",
+        expected: "up to 4 ports with commas between, or nothing",
+        kind: Kind::List,
+        get: |s| s.hello.web_ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", "),
+        set: |s, v| ports(v).map(|list| s.hello.web_ports = list),
+        ..ROW
+    },
+    Row {
+        key: "hello.web-address",
+        help: "where its web API listens; 0.0.0.0 lets all of the LAN read and send by it",
+        expected: "an IPv4 address of this machine, such as 127.0.0.1",
+        get: |s| s.hello.web_address.to_string(),
+        set: |s, v| {
+            s.hello.web_address = v.parse().map_err(|_| Wrong::Value)?;
+            Ok(())
+        },
+        ..ROW
+    },
 ];
 
 fn first(settings: &Settings) -> Option<&User> {
@@ -528,6 +608,14 @@ fn addresses(value: &str) -> Result<Vec<Ipv4Addr>, Wrong> {
         }
     }
     Ok(list)
+}
+
+fn ports(value: &str) -> Result<Vec<u16>, Wrong> {
+    let words = value.split([',', ' ']).filter(|word| !word.is_empty());
+    let mut list = words.map(port).collect::<Result<Vec<_>, _>>()?;
+    list.sort_unstable();
+    list.dedup();
+    if list.len() > MAX_WEB_PORTS { Err(Wrong::Value) } else { Ok(list) }
 }
 
 /// Names of interfaces: at most 15 bytes each, no slash, no blank (Linux's `dev_valid_name`).

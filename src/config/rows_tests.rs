@@ -40,6 +40,11 @@ fn values_one_past_their_bounds_change_nothing() {
         ("interfaces", "eth0, wlan0", "a/b"),
         ("slcp.broadcast", "255.255.255.255", "256.1.1.1"),
         ("handle", "anna", "an na"),
+        ("hello.announce", "60", "61"),
+        ("hello.announce", "1", "0"),
+        ("hello.web-ports", "1, 2, 3, 4", "1, 2, 3, 4, 5"),
+        ("hello.web-address", "0.0.0.0", "localhost"),
+        ("hello.peer-id", "Tomas Novotny, C4b", "a\u{1b}b"),
         ("history.keep", "60s", "59s"),
         ("history.entries", "10000000", "10000001"),
         ("history.entries", "100", "99"),
@@ -58,6 +63,8 @@ fn values_one_past_their_bounds_change_nothing() {
     let mut s = Settings::default();
     set(&mut s, "autoreply", &"x".repeat(MAX_AUTOREPLY)).unwrap();
     assert!(set(&mut s, "autoreply", &"x".repeat(MAX_AUTOREPLY + 1)).is_err());
+    set(&mut s, "hello.peer-id", &"x".repeat(MAX_HANDLE)).unwrap();
+    assert!(set(&mut s, "hello.peer-id", &"x".repeat(MAX_HANDLE + 1)).is_err());
     let many = |n| (0..n).map(|i| format!("10.0.0.{}", i + 1)).collect::<Vec<_>>().join(",");
     let eths = |n: usize| (0..n).map(|i| format!("eth{i}")).collect::<Vec<_>>().join(",");
     set(&mut s, "interfaces", &eths(MAX_INTERFACES)).unwrap();

@@ -89,6 +89,12 @@ impl Paint {
             What::PeerLeft { handle, reason, .. } => {
                 star(format!("{} is gone: {}", harmless(handle), harmless(reason)))
             }
+            What::Session { handle, dialect, stands: true, .. } => {
+                star(format!("connected with {} ({dialect})", harmless(handle)))
+            }
+            What::Session { handle, dialect, .. } => {
+                star(format!("no connection with {} ({dialect})", harmless(handle)))
+            }
             What::PeerAway { handle, .. } => star(format!("{} is away", harmless(handle))),
             What::PeerBack { handle, .. } => star(format!("{} is back", harmless(handle))),
             What::PeerRenamed { handle, old, .. } => {

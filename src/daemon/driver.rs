@@ -14,7 +14,7 @@ use smol::{LocalExecutor, Timer};
 use super::multicast::Multicast;
 use super::ports::{self, Proto};
 use super::signals::{self, Signal};
-use super::{clock, links, tcp, udp};
+use super::{clock, links, tcp, udp, web};
 use crate::config::{Kept, Sources};
 use crate::hub::{Call, Hub};
 use crate::model::net::ACCEPTED;
@@ -54,6 +54,7 @@ pub(super) struct Driver {
     store: Store,
     kept: Kept,
     rules: Rules,
+    web: web::Web,
     told: Sender<Input>,
     inputs: Receiver<Input>,
     accepted: (Sender<tcp::Accepted>, Receiver<tcp::Accepted>),
@@ -91,6 +92,7 @@ impl Driver {
         Driver {
             rules: Rules::of(node.settings()),
             kept: node.kept().clone(),
+            web: web::Web::default(),
             node,
             executor,
             hub,
@@ -131,6 +133,7 @@ impl Driver {
         let _clock = (!trusted).then(|| self.executor.spawn(clock::watch(self.told.clone())));
         self.feed(Input::Links(links::list()));
         self.feed(Input::Interfaces(links::interfaces()));
+        self.follow_web();
         let mut timer = Timer::never();
         let mut timer_at = None;
         loop {
@@ -253,6 +256,7 @@ impl Driver {
                 }
                 self.hub.tell(event);
                 self.follow_rules();
+                self.follow_web();
             }
             Action::Keep(kept) => {
                 self.kept = *kept;
@@ -270,6 +274,13 @@ impl Driver {
             Told::Stored(n, result) => self.feed(Input::Stored(n, result)),
             Told::Found(ticket, result) => self.feed(Input::Found(ticket, result)),
             Told::Said(text) => self.trouble(text),
+        }
+    }
+
+    fn follow_web(&mut self) {
+        let settings = &self.node.settings().hello;
+        for line in self.web.follow(settings, &self.hub, &self.executor) {
+            self.trouble(line);
         }
     }
 

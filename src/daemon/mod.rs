@@ -13,6 +13,7 @@ mod signals;
 mod tcp;
 mod terminal;
 mod udp;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -23,6 +23,19 @@ pub enum Answer {
     Count(u64),
     /// To `SetHandle`, `AddUser`, `FreeHandle` and `Join`: the handle that holds now.
     Handle(Handle),
+    /// To `Shared`: the hello chat's shared history, oldest first.
+    Shared(Vec<SharedMessage>),
+}
+
+/// A message of the hello chat's shared history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedMessage {
+    /// Its id, a time: milliseconds of 1970, with 16 digits microseconds.
+    pub id: u64,
+    /// Who said it.
+    pub peer_id: String,
+    /// What was said.
+    pub text: String,
 }
 
 /// A peer as people and programs see it.

@@ -89,6 +89,13 @@ pub enum What {
         old: String,
         dialect: Dialect,
     },
+    /// A session with somebody was made, or (`stands` is false) lost: in dialects that have them.
+    Session {
+        peer: PeerId,
+        handle: String,
+        dialect: Dialect,
+        stands: bool,
+    },
     /// An image is on its way; the last one of a transfer has state `done` or `failed`.
     Transfer {
         id: EntryId,

@@ -60,6 +60,48 @@ impl Handle {
         Handle::try_from(kept).unwrap_or_else(|_| Handle("guest".into()))
     }
 
+    /// A handle for any name of another dialect: what a handle cannot carry is written as `%` and
+    /// two hex digits for each byte, so that [`Handle::unescaped`] gives the name back. Of a name
+    /// that is too long for that, its beginning and a number made of it all.
+    pub fn escaped(name: &str) -> Handle {
+        let mut kept = String::new();
+        let reserved = name.eq_ignore_ascii_case("lobby");
+        for (n, c) in name.chars().enumerate() {
+            if allowed(c) && c != '%' && !(n == 0 && (c == '#' || reserved)) {
+                kept.push(c);
+            } else {
+                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                    kept += &format!("%{byte:02X}");
+                }
+            }
+        }
+        if kept.len() > MAX_HANDLE {
+            let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+            for byte in name.bytes() {
+                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+            let tail = format!("~{:08x}", hash >> 32);
+            while kept.len() + tail.len() > MAX_HANDLE {
+                kept.pop();
+            }
+            kept += &tail;
+        }
+        Handle::try_from(kept).unwrap_or_else(|_| Handle("guest".into()))
+    }
+
+    /// The name that [`Handle::escaped`] was given.
+    pub fn unescaped(&self) -> String {
+        let mut bytes = Vec::with_capacity(self.0.len());
+        let mut rest = self.0.as_bytes();
+        while let [first, after @ ..] = rest {
+            let hex = after.get(..2).filter(|_| *first == b'%');
+            let byte = hex.and_then(|h| u8::from_str_radix(std::str::from_utf8(h).ok()?, 16).ok());
+            bytes.push(byte.unwrap_or(*first));
+            rest = &after[if byte.is_some() { 2 } else { 0 }..];
+        }
+        String::from_utf8(bytes).unwrap_or_else(|_| self.0.to_string())
+    }
+
     /// This handle with a number at its end, still within [`MAX_HANDLE`]: `anna` gives `anna2`.
     pub fn numbered(&self, n: u32) -> Handle {
         let tail = n.to_string();
@@ -183,6 +225,26 @@ mod tests {
             let handle = Handle::nearest(text);
             assert_eq!(Handle::try_from(handle.as_str()), Ok(handle.clone()), "{text:?}");
         }
+    }
+
+    #[test]
+    fn any_name_becomes_a_handle_and_comes_back() {
+        for (name, handle) in [
+            ("anna-2", "anna-2"),
+            ("Tomas Novotny, C4b", "Tomas%20Novotny%2C%20C4b"),
+            ("žluť\u{1b}", "žluť%1B"),
+            ("100%", "100%25"),
+            ("#1", "%231"),
+            ("Lobby", "%4Cobby"),
+            ("a@b:c", "a%40b%3Ac"),
+        ] {
+            assert_eq!(Handle::escaped(name).as_str(), handle);
+            assert_eq!(Handle::escaped(name).unescaped(), name);
+        }
+        let (long, other) = (" ".repeat(100), " ".repeat(101));
+        assert!(Handle::escaped(&long).as_str().len() <= MAX_HANDLE);
+        assert_ne!(Handle::escaped(&long), Handle::escaped(&other));
+        assert_eq!(Handle::escaped("").as_str(), "guest");
     }
 
     #[test]

@@ -15,7 +15,9 @@ pub mod text;
 pub mod time;
 pub mod trouble;
 
-pub use answer::{Answer, LinkView, PeerView, Receipt, Refusal, RouteView, SettingView, Status};
+pub use answer::{
+    Answer, LinkView, PeerView, Receipt, Refusal, RouteView, SettingView, SharedMessage, Status,
+};
 pub use delivery::{Delivery, EntryId};
 pub use event::{Direction, Event, TransferState, What};
 pub use handle::{BadHandle, Handle};

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::delivery::{Target, local_peer};
+use super::foreign::{Foreigner, foreign_route};
 use super::io::{Action, FileId, FileOp, Ticket};
 use super::outgoing::Outgoing;
 use super::users::User;
 use super::{Node, config_rows};
 use crate::command::{Command, LOBBY};
 use crate::config::{self, Settings};
-use crate::model::answer::DialectView;
 use crate::model::history::Known;
 use crate::model::limits::{MAX_AUTOREPLY, MAX_BLOCKED, MAX_RECIPIENTS};
 use crate::model::{
@@ -74,6 +74,7 @@ impl Node {
             Command::RemoveUser { handle } => self.remove_user(now, &handle),
             Command::Config { key, value } => self.config(now, key, value),
             Command::SetForm { handle, form } => self.set_form(&handle, form),
+            Command::Shared {} => Ok(Answer::Shared(self.shared())),
             Command::FreeHandle { handle } => {
                 let wanted = if handle.is_empty() {
                     self.fallback.clone()
@@ -94,12 +95,7 @@ impl Node {
     }
 
     fn status(&self, now: Now) -> Status {
-        let slcp = DialectView {
-            name: Dialect::Slcp,
-            on: self.slcp.is_some() && self.slcp_trouble.is_none(),
-            port: self.settings.slcp.port,
-            reason: self.slcp_trouble.clone(),
-        };
+        let alone = self.foreigners.all().filter(|f| self.twin(f).is_none()).count();
         let link = |l: &crate::model::Link| LinkView {
             name: l.name.clone(),
             address: l.address.to_string(),
@@ -109,9 +105,9 @@ impl Node {
             epoch: format!("{:016x}", self.epoch),
             uptime: (now.mono - self.born.min(now.mono)) / 1_000,
             users: self.users.iter().map(|(_, u)| u.view()).collect(),
-            dialects: vec![slcp],
+            dialects: self.dialect_views(),
             links: self.links.iter().map(link).collect(),
-            peers: u32::try_from(self.roster.here().count()).unwrap_or(u32::MAX),
+            peers: u32::try_from(self.roster.here().count() + alone).unwrap_or(u32::MAX),
             imagepath: self.settings.imagepath.display().to_string(),
             ..self.about.clone()
         }
@@ -122,6 +118,7 @@ impl Node {
             self.roster.all().filter(|p| gone || p.is_here()).map(|p| self.peer_view(p)).collect();
         let local = self.users.iter().filter(|(id, u)| *id != asking && u.joined);
         found.extend(local.map(|(id, user)| local_view(id, user)));
+        found.extend(self.foreign_views());
         if gone {
             let absent = |k: &&Known| self.roster.called(k.handle.as_str()).next().is_none();
             found.extend(self.people.all().filter(absent).map(|k| self.known_view(k)));
@@ -161,7 +158,9 @@ impl Node {
             port: r.addr.port(),
             form: form(r),
         };
-        let mut dialect: Vec<Dialect> = peer.routes.iter().map(|r| r.dialect).collect();
+        let mut routes: Vec<RouteView> = peer.routes.iter().map(route).collect();
+        routes.extend(self.twins_of(peer).map(foreign_route));
+        let mut dialect: Vec<Dialect> = routes.iter().map(|r| r.dialect).collect();
         dialect.dedup();
         PeerView {
             id: peer.id,
@@ -170,7 +169,7 @@ impl Node {
             dialect,
             address: peer.route().addr.ip().to_string(),
             port: peer.route().addr.port(),
-            routes: peer.routes.iter().map(route).collect(),
+            routes,
             presence: peer.presence,
             trust: Trust::Plain,
             last_heard: peer.heard.map(|(_, wall)| wall),
@@ -214,6 +213,9 @@ impl Node {
         }
         let lobby = to.iter().any(|t| t == LOBBY);
         let targets = &self.targets(user, to)?;
+        if !lobby {
+            self.no_private_chat(targets)?;
+        }
         let ticket = Some(ticket);
         self.text_out(now, Outgoing { ticket, user, targets, lobby, text, autoreply: false })
     }
@@ -226,9 +228,10 @@ impl Node {
         path: String,
         given: Option<FileId>,
     ) {
-        match self.must_be_joined(id).and_then(|()| self.targets(id, to)) {
+        let lobby = to.iter().any(|t| t == LOBBY);
+        let targets = self.must_be_joined(id).and_then(|()| self.targets(id, to));
+        match targets.and_then(|targets| self.take_images(targets, lobby)) {
             Ok(targets) => {
-                let lobby = to.iter().any(|t| t == LOBBY);
                 self.image_out(ticket, id, (targets, lobby), path, given);
             }
             Err(refusal) => {
@@ -236,6 +239,43 @@ impl Node {
                     self.actions.push_back(Action::File(file, FileOp::Close));
                 }
                 self.answer(ticket, Err(refusal));
+            }
+        }
+    }
+
+    /// Refuses a private text to somebody whose dialect has none.
+    fn no_private_chat(&self, targets: &[Target]) -> Result<(), Refusal> {
+        let foreign = |t: &Target| match t {
+            Target::Foreign(id) => self.foreigners.get(*id),
+            _ => None,
+        };
+        match targets.iter().find_map(foreign) {
+            Some(f) => {
+                let (who, dialect) = (&f.handle, f.dialect);
+                Err(Refusal::Failed {
+                    reason: format!(
+                        "{who} is in the {dialect} chat, which has one chat for all and no \
+                         private one: ALL writes there"
+                    ),
+                })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Those who can be sent an image: all who are named must.
+    fn take_images(&self, mut to: Vec<Target>, lobby: bool) -> Result<Vec<Target>, Refusal> {
+        let foreign = |t: &Target| match t {
+            Target::Foreign(id) => self.foreigners.get(*id),
+            _ => None,
+        };
+        match to.iter().find_map(foreign).filter(|_| !lobby) {
+            Some(f) => Err(Refusal::Failed {
+                reason: format!("{} is in the {} chat, which has no images", f.handle, f.dialect),
+            }),
+            None => {
+                to.retain(|t| foreign(t).is_none());
+                Ok(to)
             }
         }
     }
@@ -263,7 +303,13 @@ impl Node {
             if name == LOBBY {
                 let peers = self.roster.here().filter(|p| !self.is_blocked(p.handle.as_str()));
                 let peers = peers.filter(|p| p.route().addr.port() != 0);
+                // whoever hears it in a shared chat does not get it twice
+                let peers = peers.filter(|p| !self.twins_of(p).any(|f| f.session));
                 targets.extend(peers.map(|p| Target::Peer(p.id)));
+                let foreign = self.foreigners.all();
+                let foreign = foreign.filter(|f| !self.is_blocked(f.handle.as_str()));
+                let heard = foreign.filter(|f| f.session || self.twin(f).is_none());
+                targets.extend(heard.map(|f| Target::Foreign(f.id)));
                 let locals = self.users.iter().filter(|(id, u)| *id != asking && u.joined);
                 targets.extend(locals.map(|(id, _)| Target::Local(id)));
             } else {
@@ -291,6 +337,9 @@ impl Node {
             if self.roster.get(id).is_some() {
                 return Ok(Target::Peer(id));
             }
+            if self.foreigners.get(id).is_some() {
+                return Ok(Target::Foreign(id));
+            }
             if self.people.get(id).is_some() {
                 return Ok(Target::Absent(id));
             }
@@ -311,7 +360,18 @@ impl Node {
             .called(handle)
             .filter(|_| place.is_empty() || place.eq_ignore_ascii_case(Dialect::Local.name()))
             .filter(|id| self.users.get(*id).is_some_and(|u| u.joined));
+        let foreign = self.foreign_called(handle, place);
         match (here.as_slice(), local) {
+            (here, local) if !foreign.is_empty() => match (here, local, foreign.as_slice()) {
+                ([], None, [one]) => Ok(Target::Foreign(one.id)),
+                _ => {
+                    let mut choices: Vec<String> =
+                        here.iter().map(|p| self.name_of(p.id)).collect();
+                    choices.extend(foreign.iter().map(|f| self.foreign_name(f)));
+                    choices.extend(local.map(|_| format!("{handle}@local")));
+                    Err(Refusal::Ambiguous { name: name.to_owned(), choices })
+                }
+            },
             ([], Some(id)) => Ok(Target::Local(id)),
             ([peer], None) => Ok(Target::Peer(peer.id)),
             ([], None) => {
@@ -325,6 +385,22 @@ impl Node {
                 Err(Refusal::Ambiguous { name: name.to_owned(), choices })
             }
         }
+    }
+
+    /// Those that a handle, or `handle@place`, means who are nobody of the roster.
+    fn foreign_called(&self, handle: &str, place: &str) -> Vec<&Foreigner> {
+        let fits = |f: &&Foreigner| {
+            let at = f.contact.at;
+            match place {
+                "" => self.twin(f).is_none(),
+                place if place.eq_ignore_ascii_case(f.dialect.name()) => true,
+                place => {
+                    let here = place == at.to_string() || place == at.ip().to_string();
+                    here && self.twin(f).is_none()
+                }
+            }
+        };
+        self.foreigners.called(handle).filter(fits).collect()
     }
 
     fn set_presence(&mut self, now: Now, id: UserId, away: bool, text: Option<String>) -> Answered {
@@ -432,6 +508,10 @@ impl Node {
                 Some(known) => Ok(known.handle.clone()),
                 None => parse_handle(name),
             },
+            Ok(Target::Foreign(id)) => match self.foreigners.get(id) {
+                Some(foreigner) => Ok(foreigner.handle.clone()),
+                None => parse_handle(name),
+            },
             Ok(Target::Local(_)) => {
                 Err(Refusal::bad("BLOCK", name, "somebody else than this node's own users"))
             }
@@ -471,6 +551,7 @@ impl Node {
         self.user_removed(now, id);
         self.slcp_do(|m| m.remove_user(id, &known));
         self.users.remove(id);
+        self.tell_dialects_of_us(now);
         self.answered.back(id);
         Ok(Answer::Done)
     }
@@ -525,6 +606,7 @@ impl Node {
         self.slcp_do(|m| m.set_live(broadcast, announce));
         self.roster.set_announce(announce);
         self.settings = settings;
+        self.switch_dialects(now);
         let keep = self.outbox_keep();
         self.outbox.reckon(keep);
         self.set_links(now, self.all_links.clone());

@@ -117,6 +117,8 @@ pub(super) enum Target {
     Local(UserId),
     /// Someone known who is in the roster no more.
     Absent(PeerId),
+    /// Someone met by hello, room or directory.
+    Foreign(PeerId),
 }
 
 impl Node {

@@ -4,12 +4,15 @@
 //! One file each: `roster` (who is on the LAN), `known` (who was), `users` (our own), `contest`
 //! (handles that the node chose and others bear too), `delivery` (texts in, and what becomes of
 //! what went out), `outgoing` (texts out), `outbox` (texts that wait), `transfer` (images),
+//! `dialects` (the machines of hello, room and directory), `foreign` (who is met by them),
 //! `history` (what is kept), `recall` (what is asked of it), `commands` (what people ask for),
 //! `io` (the contract).
 
 mod commands;
 mod contest;
 mod delivery;
+mod dialects;
+mod foreign;
 pub mod history;
 pub mod io;
 pub mod known;
@@ -34,6 +37,8 @@ use crate::model::{
 
 use contest::Contests;
 use delivery::Deliveries;
+use dialects::Dialects;
+use foreign::Foreigners;
 use history::Keeping;
 use io::{Action, Input, Ticket};
 use known::People;
@@ -93,6 +98,8 @@ pub struct Node {
     roster: Roster,
     slcp: Option<Machine>,
     slcp_trouble: Option<String>,
+    dialects: Dialects,
+    foreigners: Foreigners,
     deliveries: Deliveries,
     transfers: Transfers,
     keeping: Keeping,
@@ -147,6 +154,8 @@ impl Node {
             roster: Roster::new(announce),
             slcp,
             slcp_trouble: None,
+            dialects: Dialects::default(),
+            foreigners: Foreigners::default(),
             deliveries: Deliveries::default(),
             transfers: Transfers::default(),
             keeping: Keeping::new(birth.remembered.last_order),
@@ -164,6 +173,7 @@ impl Node {
             settings,
         };
         node.make_users(now, birth.join);
+        node.switch_dialects(now);
         node.remember(now, birth.remembered.outbox);
         node.settle(now);
         node
@@ -174,6 +184,38 @@ impl Node {
         match input {
             Input::Tick => self.tick(now),
             Input::Links(links) => self.set_links(now, links),
+            Input::Bound(_)
+            | Input::BindFailed(..)
+            | Input::Datagram { .. }
+            | Input::Unreachable { .. }
+            | Input::Accepted { .. }
+            | Input::Connected(_)
+            | Input::Bytes(..)
+            | Input::End(_)
+            | Input::Wrote(_)
+            | Input::Closed(..) => self.network(now, input),
+            Input::Interfaces(_) | Input::Beacon { .. } | Input::AcceptedBoth { .. } => {}
+            Input::Stored(n, result) => self.stored(now, n, result),
+            Input::Found(ticket, result) => self.found(now, ticket, result),
+            Input::Clock(trusted) => self.clock(now, trusted),
+            Input::File(file, result) => self.file_done(now, file, result),
+            Input::Ask { ticket, user, command, given } => {
+                self.ask(now, ticket, user.as_deref(), command, given);
+            }
+            Input::Reload(settings) => self.reload(now, *settings),
+            Input::Goodbye => {
+                self.hurry(now);
+                self.settle(now);
+                self.goodbye(now);
+            }
+        }
+        self.settle(now);
+        self.save();
+    }
+
+    /// Something happened on a socket or stream of SLCP's.
+    fn slcp_network(&mut self, now: Now, input: Input) {
+        match input {
             Input::Bound(socket) => self.slcp_do(|m| m.bound(now.mono, socket)),
             Input::BindFailed(socket, error) => {
                 self.slcp_do(|m| m.bind_failed(now.mono, socket, error))
@@ -196,23 +238,8 @@ impl Node {
             Input::Closed(stream, error) => {
                 self.slcp_do(|m| m.stream_closed(now.mono, stream, &error));
             }
-            Input::Interfaces(_) | Input::Beacon { .. } | Input::AcceptedBoth { .. } => {}
-            Input::Stored(n, result) => self.stored(now, n, result),
-            Input::Found(ticket, result) => self.found(ticket, result),
-            Input::Clock(trusted) => self.clock(now, trusted),
-            Input::File(file, result) => self.file_done(now, file, result),
-            Input::Ask { ticket, user, command, given } => {
-                self.ask(now, ticket, user.as_deref(), command, given);
-            }
-            Input::Reload(settings) => self.reload(now, *settings),
-            Input::Goodbye => {
-                self.hurry(now);
-                self.settle(now);
-                self.goodbye();
-            }
+            _ => {}
         }
-        self.settle(now);
-        self.save();
     }
 
     /// The next thing to do.
@@ -224,7 +251,8 @@ impl Node {
     pub fn wake_at(&self) -> Option<Millis> {
         let slcp = self.slcp.as_ref().and_then(Machine::wake_at);
         let node = [self.roster.wake_at(), self.claim_until, self.contests.wake_at()];
-        node.into_iter().chain([slcp, self.outbox.wake_at()]).flatten().min()
+        let more = [slcp, self.outbox.wake_at(), self.dialects.wake_at()];
+        node.into_iter().chain(more).flatten().min()
     }
 
     /// What was set at run time.
@@ -278,6 +306,7 @@ impl Node {
         };
         let known = self.farewells();
         self.slcp_do(|m| m.set_user(now.mono, id, me, &known));
+        self.tell_dialects_of_us(now);
     }
 
     fn farewells(&self) -> Vec<SocketAddrV4> {
@@ -293,6 +322,7 @@ impl Node {
         if let Some(machine) = &mut self.slcp {
             machine.tick(now.mono, || self.roster.here().count());
         }
+        self.dialects.tick(now);
         self.roster.sweep(now.mono);
         self.tick_outbox(now);
     }
@@ -334,7 +364,8 @@ impl Node {
             self.trouble(now, text.into());
         }
         self.links.clone_from(&links);
-        self.slcp_do(|m| m.set_links(now.mono, links));
+        self.slcp_do(|m| m.set_links(now.mono, links.clone()));
+        self.dialects.set_links(now, links);
         // whoever was here hears of us at our new address; whoever is not is soon found out
     }
 
@@ -368,9 +399,10 @@ impl Node {
                     Out::Heard(heard) => self.heard(now, heard),
                 }
             }
+            let foreign = self.settle_dialects(now);
             let changed = self.tell_changes(now);
             let looked = self.look_at_outbox(now);
-            if !changed && !looked {
+            if !foreign && !changed && !looked {
                 return;
             }
         }
@@ -382,6 +414,9 @@ impl Node {
         let any = !changes.is_empty();
         for change in changes {
             self.changed(now, change);
+        }
+        if any {
+            self.tell_foreigners(now);
         }
         any
     }
@@ -631,9 +666,10 @@ impl Node {
         ours || self.roster.called(handle.as_str()).any(roster::Peer::is_here)
     }
 
-    fn goodbye(&mut self) {
+    fn goodbye(&mut self, now: Now) {
         let known = self.farewells();
         self.slcp_do(|m| m.goodbye(&known));
+        self.dialects.goodbye(now);
     }
 
     fn new_entry(&mut self) -> crate::model::EntryId {
@@ -679,7 +715,7 @@ impl Node {
             self.roster.called(peer.handle.as_str()).filter(|p| p.is_here()).collect();
         let ours = self.users.called(peer.handle.as_str()).is_some();
         let alone = here.iter().all(|p| p.id == id);
-        if alone && !ours {
+        if alone && !ours && !self.foreigners.is_called(self, peer.handle.as_str()) {
             return peer.handle.to_string();
         }
         let addr = peer.route().addr;

@@ -201,6 +201,8 @@ impl Node {
         };
         match target {
             Target::Local(_) => Way::Now,
+            Target::Foreign(id) if self.foreigners.get(id).is_some() => Way::Now,
+            Target::Foreign(_) => Way::Not("it is forgotten".into()),
             Target::Absent(id) => match self.people.get(id) {
                 Some(known) => absent(&known.handle, NOT_HERE.into()),
                 None => Way::Not("it is forgotten".into()),
@@ -248,6 +250,9 @@ impl Node {
             Target::Absent(id) => {
                 self.people.get(id).map(|k| k.handle.to_string()).unwrap_or_default()
             }
+            Target::Foreign(id) => {
+                self.foreigners.get(id).map(|f| f.handle.to_string()).unwrap_or_default()
+            }
         }
     }
 
@@ -255,6 +260,7 @@ impl Node {
     fn place_of(&self, target: Target) -> (Option<SocketAddrV4>, bool) {
         match target {
             Target::Local(_) => (None, false),
+            Target::Foreign(id) => (self.foreigners.get(id).map(|f| f.contact.at), false),
             Target::Absent(id) => (self.people.get(id).and_then(|k| k.address.parse().ok()), false),
             Target::Peer(id) => match self.roster.get(id) {
                 Some(peer) => {
@@ -270,13 +276,16 @@ impl Node {
     pub(super) fn peer_of(target: Target) -> PeerId {
         match target {
             Target::Local(id) => local_peer(id),
-            Target::Peer(id) | Target::Absent(id) => id,
+            Target::Peer(id) | Target::Absent(id) | Target::Foreign(id) => id,
         }
     }
 
     pub(super) fn dialect_of(&self, target: Option<Target>) -> Dialect {
         match target {
             Some(Target::Local(_)) => Dialect::Local,
+            Some(Target::Foreign(id)) => {
+                self.foreigners.get(id).map_or(Dialect::Slcp, |f| f.dialect)
+            }
             Some(Target::Absent(id)) => self.people.get(id).map_or(Dialect::Slcp, |k| k.dialect),
             Some(Target::Peer(id)) => {
                 self.roster.get(id).map_or(Dialect::Slcp, |p| p.route().dialect)
@@ -286,10 +295,12 @@ impl Node {
     }
 
     pub(super) fn name_for(&self, target: Target) -> String {
-        match target {
-            Target::Peer(id) => self.name_of(id),
-            other => self.handle_of(other),
-        }
+        let foreigner = match target {
+            Target::Peer(id) => return self.name_of(id),
+            Target::Foreign(id) => self.foreigners.get(id),
+            _ => None,
+        };
+        foreigner.map_or_else(|| self.handle_of(target), |f| self.foreign_name(f))
     }
 
     fn recipient(&self, target: Target, way: &Way) -> Recipient {
@@ -361,10 +372,16 @@ impl Node {
 
     /// The most bytes that would fit, if this text does not fit one of the targets' forms.
     fn too_long(&self, user: UserId, targets: &[Target], text: &str) -> Option<usize> {
+        if targets.iter().any(|t| matches!(t, Target::Foreign(_))) {
+            let said = self.as_shared(user, text);
+            if let Some(Err(limit)) = self.dialects.hello.as_ref().map(|m| m.fits(&said)) {
+                return Some(limit);
+            }
+        }
         let machine = self.slcp.as_ref()?;
         targets.iter().find_map(|target| {
             let to = match target {
-                Target::Local(_) => return None,
+                Target::Local(_) | Target::Foreign(_) => return None,
                 Target::Peer(id) => {
                     let peer = self.roster.get(*id)?;
                     Addressee { handle: peer.handle.clone(), addr: peer.route().addr }
@@ -384,8 +401,9 @@ impl Node {
         if let Some(id) = job.lobby {
             let what = self.outgoing(&job, id, None);
             self.tell(now, Some(job.from.clone()), what);
+            made.extend(self.say_in_shared_chats(now, &job, durable).into_iter().map(Made::Tag));
         }
-        for leg in &job.legs {
+        for leg in job.legs.iter().filter(|leg| !matches!(leg.target, Target::Foreign(_))) {
             if self.deliveries.pending.len() >= MAX_PENDING {
                 // what was handed over gives room, and its receipt is made before it is forgotten
                 self.settle(now);
@@ -401,6 +419,38 @@ impl Node {
         receipts.extend(made.into_iter().filter_map(|made| self.made(made)));
         if let Some(ticket) = job.ticket {
             self.answer(ticket, Ok(Answer::Sent(receipts)));
+        }
+    }
+
+    /// Says what is for the lobby in the shared chats of other dialects, once each; the tags of
+    /// those who are there.
+    fn say_in_shared_chats(&mut self, now: Now, job: &TextJob, durable: &Durable) -> Vec<u64> {
+        let mut there = Vec::new();
+        for leg in &job.legs {
+            let Target::Foreign(id) = leg.target else { continue };
+            let tag = self.deliveries.add(self.pending(job, leg, durable));
+            match self.foreigners.get(id).map(|f| *f.contact.at.ip()) {
+                Some(ip) => there.push((tag, ip)),
+                None => {
+                    let why = "it is not here any more".to_owned();
+                    self.set_state(now, tag, Delivery::Failed, Some(why));
+                }
+            }
+        }
+        let said = self.as_shared(job.user, &job.text);
+        match &mut self.dialects.hello {
+            Some(machine) if machine.fits(&said).is_ok() => machine.say(now, &said, &there),
+            _ => {}
+        }
+        there.into_iter().map(|(tag, _)| tag).collect()
+    }
+
+    /// A text as it stands in a chat that knows one peer per node: others than the box's own user
+    /// are named in it.
+    fn as_shared(&self, user: UserId, text: &str) -> String {
+        match self.users.acting(None) == Ok(user) {
+            true => text.to_owned(),
+            false => format!("{}: {text}", self.local_name(user)),
         }
     }
 
@@ -440,21 +490,25 @@ impl Node {
         }
     }
 
-    fn leg_leaves(&mut self, now: Now, job: &TextJob, leg: &Leg, durable: &Durable) -> Made {
-        let kept = *durable == Durable::Yes;
-        let pending = Pending {
+    fn pending(&self, job: &TextJob, leg: &Leg, durable: &Durable) -> Pending {
+        Pending {
             entry: leg.entry,
             user: job.user,
             peer: Node::peer_of(leg.target),
             recipient: self.name_for(leg.target),
             state: Delivery::Queued,
             reason: None,
-            kept,
+            kept: *durable == Durable::Yes,
             note: match durable {
                 Durable::No(why) => Some(format!("it is not kept: {why}").into()),
                 Durable::Yes | Durable::NotWanted => None,
             },
-        };
+        }
+    }
+
+    fn leg_leaves(&mut self, now: Now, job: &TextJob, leg: &Leg, durable: &Durable) -> Made {
+        let kept = *durable == Durable::Yes;
+        let pending = self.pending(job, leg, durable);
         match (leg.target, &leg.way) {
             (Target::Local(to), _) => {
                 let tag = self.deliveries.add(Pending { kept: false, ..pending });
@@ -509,7 +563,8 @@ impl Node {
                     }
                 }
             }
-            (Target::Absent(_), Way::Now) => Made::Receipt(waiting(
+            // a foreigner's leaves with all that is said in its chat
+            (Target::Absent(_) | Target::Foreign(_), Way::Now) => Made::Receipt(waiting(
                 Fate {
                     entry: leg.entry,
                     user: None,

@@ -4,6 +4,7 @@
 //! box's own user's to ask.
 
 use super::Node;
+use super::dialects::OWN_TICKET;
 use super::io::Ticket;
 use super::outbox::Item;
 use crate::command::{Command, LOBBY};
@@ -60,7 +61,13 @@ impl Node {
     }
 
     /// The store answered.
-    pub(super) fn found(&mut self, ticket: Ticket, result: Result<Found, IoError>) {
+    pub(super) fn found(&mut self, now: Now, ticket: Ticket, result: Result<Found, IoError>) {
+        if ticket == OWN_TICKET {
+            if let Ok(found) = result {
+                self.remember_lobby(now, found);
+            }
+            return;
+        }
         let answer = match result {
             Ok(Found::Entries { entries, more }) => Ok(Answer::Page(Page { entries, more })),
             Ok(Found::Count(n)) => Ok(Answer::Count(n)),

@@ -515,7 +515,7 @@ impl Roster {
         if self.peers.len() >= MAX_PEERS {
             self.evict();
         }
-        let mut id = PeerId(name_of(handle, route));
+        let mut id = peer_id(route.dialect, handle, *route.addr.ip());
         while self.peers.contains_key(&id) {
             id.0 = (id.0 + 1) & 0xffff_ffff_ffff;
         }
@@ -612,12 +612,12 @@ fn ip_of(route: Route) -> Ipv4Addr {
 }
 
 /// 48 bits of FNV-1a over dialect, handle and address: the same after a restart.
-fn name_of(handle: &Handle, route: Route) -> u64 {
+pub(super) fn peer_id(dialect: Dialect, handle: &Handle, ip: Ipv4Addr) -> PeerId {
     let key = handle.key();
-    let parts = [route.dialect.name().as_bytes(), key.as_bytes(), &route.addr.ip().octets()];
+    let parts = [dialect.name().as_bytes(), key.as_bytes(), &ip.octets()];
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in parts.iter().flat_map(|p| p.iter().chain(&[0])) {
         hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     }
-    hash & 0xffff_ffff_ffff
+    PeerId(hash & 0xffff_ffff_ffff)
 }

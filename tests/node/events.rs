@@ -47,6 +47,9 @@ fn line(event: Event) -> Option<String> {
         What::PeerLeft { handle, reason, .. } => {
             writeln!(out, "{handle} is gone: {reason}").unwrap();
         }
+        What::Session { handle, stands, .. } => {
+            writeln!(out, "session with {handle}: {stands}").unwrap()
+        }
         What::PeerAway { handle, .. } => writeln!(out, "{handle} is away").unwrap(),
         What::PeerBack { handle, .. } => writeln!(out, "{handle} is back").unwrap(),
         What::PeerRenamed { handle, old, .. } => {
