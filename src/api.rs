@@ -110,6 +110,8 @@ pub const METHODS: &[(&str, &[Parameter])] = &[
     ("RemoveUser", &[HANDLE, USER]),
     ("Config", &[may("key", Kind::Text), may("value", Kind::Text), USER]),
     ("SetForm", &[HANDLE, may("form", Kind::Text), USER]),
+    ("Verify", &[HANDLE, USER]),
+    ("Trust", &[HANDLE, USER]),
     ("FreeHandle", &[HANDLE, USER]),
     ("History", &[may("with", Kind::Text), BEFORE, LIMIT, USER]),
     ("Search", &[must("words", Kind::Text), BEFORE, LIMIT, USER]),
@@ -192,6 +194,7 @@ pub fn answer_to_json(answer: &Answer) -> Object {
         Answer::Shared(_) => json!({}), // for the hello chat's web API alone
         Answer::Page(page) => json!(page),
         Answer::Count(n) => json!({"count": n}),
+        Answer::Verify(view) => json!(view),
     };
     match value {
         Value::Object(object) => object,
@@ -207,6 +210,9 @@ pub fn answer_from_json(mut reply: Object) -> Option<Answer> {
     // Status has a number of `peers`, Who a list: the epoch tells them apart.
     if reply.contains_key("epoch") {
         return serde_json::from_value(Value::Object(reply)).ok().map(Answer::Status);
+    }
+    if reply.contains_key("fingerprint") {
+        return serde_json::from_value(Value::Object(reply)).ok().map(Answer::Verify);
     }
     if reply.contains_key("entries") {
         return serde_json::from_value(Value::Object(reply)).ok().map(Answer::Page);

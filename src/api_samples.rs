@@ -7,7 +7,7 @@ use crate::model::history::{Body, Entry, Recipient};
 use crate::model::ring::GapReason;
 use crate::model::{
     Answer, Delivery, Dialect, Direction, EntryId, Gap, Handle, PeerId, PeerView, Presence,
-    Receipt, Refusal, RouteView, SettingView, Status, TransferState, Trust, Wall, What,
+    Receipt, Refusal, RouteView, SettingView, Status, TransferState, Trust, VerifyView, Wall, What,
 };
 
 fn handle() -> Handle {
@@ -37,6 +37,8 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::Config { key: Some("bell".into()), value: Some("on".into()) },
         Command::SetForm { handle: text(), form: None },
         Command::SetForm { handle: text(), form: Some("udp".into()) },
+        Command::Verify { handle: text() },
+        Command::Trust { handle: text() },
         Command::FreeHandle { handle: text() },
         Command::History { with: None, before: None, limit: None },
         Command::History { with: Some(text()), before: Some(1 << 40), limit: Some(20) },
@@ -71,6 +73,8 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::RemoveUser { .. } => ("RemoveUser", Answer::Done),
         Command::Config { .. } => ("Config", Answer::Config(vec![setting()])),
         Command::SetForm { .. } => ("SetForm", Answer::Done),
+        Command::Verify { .. } => ("Verify", Answer::Verify(verify())),
+        Command::Trust { .. } => ("Trust", Answer::Verify(verify())),
         Command::FreeHandle { .. } => ("FreeHandle", Answer::Handle(handle())),
         Command::Shared {} => ("no method", Answer::Shared(Vec::new())), // not among `commands`
         Command::History { .. } => ("History", page()),
@@ -78,6 +82,17 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::Delete { .. } => ("Delete", Answer::Count(3)),
         Command::Export { .. } => ("Export", page()),
         Command::Import { .. } => ("Import", Answer::Count(2)),
+    }
+}
+
+fn verify() -> VerifyView {
+    VerifyView {
+        handle: "bob".into(),
+        fingerprint: "0".repeat(32),
+        code: "12345 67890 12345 67890 12345 67890".into(),
+        verified: false,
+        claim: Some("1".repeat(32)),
+        claim_code: Some("09876 54321 09876 54321 09876 54321".into()),
     }
 }
 
@@ -310,6 +325,7 @@ pub(crate) fn status() -> Status {
             address: "10.0.0.1".into(),
             broadcast: "10.0.0.255".into(),
         }],
+        fingerprint: Some("0".repeat(32)),
         peers: 3,
         socket: "/run/klatsch/control".into(),
         state: String::new(),

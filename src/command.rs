@@ -80,6 +80,10 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         form: Option<String>,
     },
+    /// The code by which two people know that their boxes have each other's key.
+    Verify { handle: String },
+    /// The codes were compared; or another key of that handle is accepted.
+    Trust { handle: String },
     /// A handle nobody bears, near to the one given.
     FreeHandle { handle: String },
     /// The hello chat's shared history, for its web API alone: no method of the socket.

@@ -186,6 +186,16 @@ pub enum Verb {
         /// The form; none, or AUTO: learn it again
         form: Option<String>,
     },
+    /// Show the code of somebody's key, to compare with what the other side shows
+    Verify {
+        /// Whose
+        handle: String,
+    },
+    /// Say that you compared the code, or accept another key of that handle
+    Trust {
+        /// Whose
+        handle: String,
+    },
     /// Show the node at a glance
     Status,
     /// Show events as they happen

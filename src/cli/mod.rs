@@ -156,6 +156,8 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
             let form = form.filter(|form| !form.eq_ignore_ascii_case("auto"));
             Command::SetForm { handle, form }
         }
+        Verb::Verify { handle } => Command::Verify { handle },
+        Verb::Trust { handle } => Command::Trust { handle },
         Verb::Status => Command::Status {},
         Verb::User { verb: UserVerb::Add { handle } } => Command::AddUser { handle },
         Verb::User { verb: UserVerb::Remove { handle } } => Command::RemoveUser { handle },

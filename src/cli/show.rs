@@ -23,6 +23,7 @@ pub(super) fn answer(answer: &Answer, now: Wall) -> String {
         Answer::Handle(handle) => format!("{handle}\n"),
         Answer::Shared(_) => String::new(),
         Answer::Page(page) => entries(&page.entries),
+        Answer::Verify(view) => crate::console::render::verify(view) + "\n",
         Answer::Count(1) => "1 entry\n".into(),
         Answer::Count(n) => format!("{n} entries\n"),
     }

@@ -115,6 +115,8 @@ pub fn parse(line: &str) -> Result<Typed, Mistake> {
         "AUTOREPLY" => Command::SetAutoreply { text: reply_text(row, unquoted(rest.trim_end()))? },
         "BLOCK" => Command::Block { handle: one_word(row, rest)? },
         "UNBLOCK" => Command::Unblock { handle: one_word(row, rest)? },
+        "VERIFY" => Command::Verify { handle: one_word(row, rest)? },
+        "TRUST" => Command::Trust { handle: one_word(row, rest)? },
         "CONFIG" => config(row, rest)?,
         "FORM" => {
             let (handle, form) = split_word(rest);

@@ -4,6 +4,7 @@
 //! `foreign`'s business. A value that is wrong leaves what stood below it, and says so in one
 //! [`Note`]; a file that does not parse changes nothing.
 
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,8 @@ use toml::de::{DeTable, DeValue};
 use super::foreign::{self, Meaning};
 use super::rows::{self, Kind, Row};
 use super::{Settings, User};
-use crate::model::limits::MAX_USERS;
+use crate::dialect::link::words::Named;
+use crate::model::limits::{MAX_LINK_PEERS, MAX_USERS};
 use crate::model::{Handle, Refusal};
 
 /// Largest file that is read, in bytes.
@@ -85,6 +87,20 @@ struct Leaf<'a> {
     value: &'a DeValue<'a>,
 }
 
+/// The lists of tables that a file may have: each with its line and keys.
+#[derive(Default)]
+struct Tables<'a> {
+    users: Vec<(usize, Vec<Leaf<'a>>)>,
+    /// `[[link.peer]]`.
+    peers: Vec<(usize, Vec<Leaf<'a>>)>,
+}
+
+impl Tables<'_> {
+    fn names(path: &str) -> bool {
+        path.eq_ignore_ascii_case("users") || path.eq_ignore_ascii_case("link.peer")
+    }
+}
+
 struct Laying<'a> {
     text: &'a str,
     file: &'a Path,
@@ -96,8 +112,9 @@ struct Laying<'a> {
 impl<'a> Laying<'a> {
     fn lay(&mut self, table: &'a DeTable<'a>, settings: &mut Settings) {
         let mut leaves = Vec::new();
-        let mut users = Vec::new();
-        self.gather("", table, &mut leaves, &mut users);
+        let mut tables = Tables::default();
+        self.gather("", table, &mut leaves, &mut tables);
+        let users = tables.users;
         // A range of ports first: Robin's chat_port is a choice within it.
         leaves.sort_by_key(|leaf| (!matches!(leaf.value, DeValue::Array(_)), leaf.line));
         let below = settings.clone();
@@ -132,6 +149,12 @@ impl<'a> Laying<'a> {
             }
             self.users(&users, settings, &mut strange);
         }
+        if !tables.peers.is_empty() {
+            settings.link.peers.clear();
+            for (line, keys) in &tables.peers {
+                self.peer(*line, keys, settings, &mut strange);
+            }
+        }
         self.strange(&strange);
     }
 
@@ -141,27 +164,30 @@ impl<'a> Laying<'a> {
         above: &str,
         table: &'a DeTable<'a>,
         leaves: &mut Vec<Leaf<'a>>,
-        users: &mut Vec<(usize, Vec<Leaf<'a>>)>,
+        tables: &mut Tables<'a>,
     ) {
         for (key, value) in table {
             let name = key.get_ref().as_ref();
             let path = if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") };
             let line = line_of(self.text, &key.span());
             match value.get_ref() {
-                DeValue::Table(inner) => self.gather(&path, inner, leaves, users),
-                DeValue::Array(list) if path.eq_ignore_ascii_case("users") => {
+                DeValue::Table(inner) => self.gather(&path, inner, leaves, tables),
+                DeValue::Array(list) if Tables::names(&path) => {
                     for entry in list.iter() {
                         let line = line_of(self.text, &entry.span());
                         let DeValue::Table(inner) = entry.get_ref() else {
                             let found = found(entry.get_ref());
-                            let text = format!("found {found}, expected [[users]] and its keys");
-                            self.say(Some(line), Some("users"), text);
+                            let text = format!("found {found}, expected [[{path}]] and its keys");
+                            self.say(Some(line), Some(&path), text);
                             continue;
                         };
                         let mut own = Vec::new();
-                        self.gather("", inner, &mut own, &mut Vec::new());
+                        self.gather("", inner, &mut own, &mut Tables::default());
                         own.sort_by_key(|leaf| leaf.line);
-                        users.push((line, own));
+                        match path.eq_ignore_ascii_case("users") {
+                            true => tables.users.push((line, own)),
+                            false => tables.peers.push((line, own)),
+                        }
                     }
                 }
                 value => leaves.push(Leaf { path, line, value }),
@@ -308,6 +334,55 @@ impl<'a> Laying<'a> {
         }
         if !list.is_empty() {
             settings.users = list;
+        }
+    }
+
+    /// One `[[link.peer]]`: an address, and perhaps the fingerprint of who is there.
+    fn peer<'u>(
+        &mut self,
+        line: usize,
+        keys: &'u [Leaf<'a>],
+        settings: &mut Settings,
+        strange: &mut Vec<&'u Leaf<'a>>,
+    ) {
+        let (mut at, mut fingerprint, mut usable) = (None, None, true);
+        for leaf in keys {
+            let text = leaf.value.as_str().unwrap_or_default().trim();
+            let full = format!("link.peer.{}", leaf.path);
+            if leaf.path.eq_ignore_ascii_case("address") {
+                let port = settings.link.port;
+                let alone = || text.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, port));
+                at = text.parse().ok().or_else(alone).filter(|at: &SocketAddr| at.port() != 0);
+                if at.is_none() {
+                    let expected = "an address with or without a port, such as 192.168.1.7:5009";
+                    let text = format!("found {}, expected {expected}", found(leaf.value));
+                    self.say(Some(leaf.line), Some(&full), text);
+                    usable = false;
+                }
+            } else if leaf.path.eq_ignore_ascii_case("fingerprint") {
+                match text.parse() {
+                    Ok(print) => fingerprint = Some(print),
+                    Err(why) => {
+                        let text = format!("found {}: {why}", found(leaf.value));
+                        self.say(Some(leaf.line), Some(&full), text);
+                        usable = false;
+                    }
+                }
+            } else {
+                strange.push(leaf);
+            }
+        }
+        match at.filter(|_| usable) {
+            Some(_) if settings.link.peers.len() >= MAX_LINK_PEERS => {
+                let text = format!("more than {MAX_LINK_PEERS} of them: not used");
+                self.say(Some(line), Some("link.peer"), text);
+            }
+            Some(at) => settings.link.peers.push(Named { at, fingerprint }),
+            None if usable => {
+                let text = "found none, expected an address".to_owned();
+                self.say(Some(line), Some("link.peer.address"), text);
+            }
+            None => {}
         }
     }
 

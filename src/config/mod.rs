@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dialect::link::words::Named;
 use crate::model::Handle;
 
 pub use file::Note;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub slcp: Slcp,
     /// The hello chat.
     pub hello: Hello,
+    /// The link between klatsch boxes.
+    pub link: Link,
 }
 
 /// One of the box's own users.
@@ -103,6 +106,21 @@ pub struct Hello {
     pub web_address: Ipv4Addr,
 }
 
+/// The link's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Link {
+    /// On or off.
+    pub enabled: bool,
+    /// The port of beacons, and the first tried for sessions.
+    pub port: u16,
+    /// Whether beacons are sent and heard; else only boxes that are named are called.
+    pub beacon: bool,
+    /// Seconds between beacons, 10 to 3,600.
+    pub announce: u32,
+    /// Boxes that are named: `[[link.peer]]`.
+    pub peers: Vec<Named>,
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -134,6 +152,7 @@ impl Default for Settings {
                 web_ports: vec![8000, 8080],
                 web_address: Ipv4Addr::LOCALHOST,
             },
+            link: Link { enabled: true, port: 5009, beacon: true, announce: 60, peers: Vec::new() },
         }
     }
 }

@@ -116,6 +116,7 @@ fn status() -> Status {
             broadcast: "192.168.1.255".into(),
         }],
         peers: 2,
+        fingerprint: None,
         socket: "/run/klatsch/control".into(),
         state: "/var/lib/klatsch".into(),
         imagepath: "/i".into(),

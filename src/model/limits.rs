@@ -75,3 +75,5 @@ pub const LINK_SESSIONS: usize = 128;
 pub const LINK_HALF_OPEN: usize = 32;
 /// Of these, from one address.
 pub const LINK_HALF_OPEN_PER_SOURCE: usize = 4;
+/// Boxes that the operator may name.
+pub const MAX_LINK_PEERS: usize = 64;

@@ -17,6 +17,7 @@ pub mod trouble;
 
 pub use answer::{
     Answer, LinkView, PeerView, Receipt, Refusal, RouteView, SettingView, SharedMessage, Status,
+    VerifyView,
 };
 pub use delivery::{Delivery, EntryId};
 pub use event::{Direction, Event, TransferState, What};

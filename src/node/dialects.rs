@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::Node;
 use super::io::{Action, Input, Ticket};
 use crate::dialect::heard::Out;
-use crate::dialect::hello;
+use crate::dialect::{hello, link};
 use crate::model::answer::DialectView;
 use crate::model::history::{Body, Entry, Found, Query, Reader};
 use crate::model::net::ACCEPTED;
@@ -21,6 +21,7 @@ pub(super) const OWN_TICKET: Ticket = Ticket(0);
 #[derive(Default)]
 pub(super) struct Dialects {
     pub(super) hello: Option<hello::machine::Machine>,
+    pub(super) link: Option<link::machine::Machine>,
     /// Why a dialect's port is not open.
     pub(super) troubles: BTreeMap<Dialect, String>,
     /// Whose the streams are that the driver accepted, as far as they are not SLCP's.
@@ -29,12 +30,17 @@ pub(super) struct Dialects {
 
 impl Dialects {
     pub(super) fn wake_at(&self) -> Option<Millis> {
-        self.hello.as_ref().and_then(hello::machine::Machine::wake_at)
+        let hello = self.hello.as_ref().and_then(hello::machine::Machine::wake_at);
+        let link = self.link.as_ref().and_then(link::machine::Machine::wake_at);
+        hello.into_iter().chain(link).min()
     }
 
     pub(super) fn tick(&mut self, now: Now) {
         if let Some(machine) = &mut self.hello {
             machine.tick(now);
+        }
+        if let Some(machine) = &mut self.link {
+            machine.tick(now.mono);
         }
     }
 
@@ -47,6 +53,9 @@ impl Dialects {
     pub(super) fn goodbye(&mut self, now: Now) {
         if let Some(machine) = &mut self.hello {
             machine.goodbye(now);
+        }
+        if let Some(machine) = &mut self.link {
+            machine.goodbye(now.mono);
         }
     }
 
@@ -61,6 +70,7 @@ impl Dialects {
             2 => Dialect::Hello,
             3 => Dialect::Room,
             4 => Dialect::Directory,
+            5 => Dialect::Link,
             _ => Dialect::Slcp,
         };
         let of_socket = |SocketId(n): &SocketId| by_tag(u64::from(*n >> 24));
@@ -73,7 +83,9 @@ impl Dialects {
             | Input::BindFailed(socket, _)
             | Input::Datagram { socket, .. }
             | Input::Unreachable { socket, .. }
-            | Input::Accepted { socket, .. } => of_socket(socket),
+            | Input::Accepted { socket, .. }
+            | Input::AcceptedBoth { socket, .. }
+            | Input::Beacon { socket, .. } => of_socket(socket),
             Input::Connected(stream)
             | Input::Bytes(stream, _)
             | Input::End(stream)
@@ -89,7 +101,9 @@ impl Node {
     pub(super) fn network(&mut self, now: Now, input: Input) {
         let whose = self.dialects.whose(&input);
         match input {
-            Input::Accepted { stream, .. } if whose != Dialect::Slcp => {
+            Input::Accepted { stream, .. } | Input::AcceptedBoth { stream, .. }
+                if whose != Dialect::Slcp =>
+            {
                 self.dialects.accepted.insert(stream, whose);
             }
             Input::Closed(stream, _) => {
@@ -99,6 +113,7 @@ impl Node {
         }
         match whose {
             Dialect::Hello => self.hello_network(now, input),
+            Dialect::Link => self.link_network(now, input),
             _ => self.slcp_network(now, input),
         }
     }
@@ -128,7 +143,7 @@ impl Node {
 
     /// Carries out what the machines brought up; whether there was anything.
     pub(super) fn settle_dialects(&mut self, now: Now) -> bool {
-        let mut any = false;
+        let mut any = self.settle_link(now);
         while let Some((dialect, out)) = self.dialects.poll() {
             any = true;
             match out {
@@ -171,8 +186,17 @@ impl Node {
         }
     }
 
+    /// What the link asks of the network.
+    pub(super) fn link_net(&mut self, net: Net) {
+        if let Net::Close(stream) = &net {
+            self.dialects.accepted.remove(stream);
+        }
+        self.actions.push_back(Action::Net(net));
+    }
+
     /// Tells the machines who we are now, and what was set.
     pub(super) fn tell_dialects_of_us(&mut self, now: Now) {
+        self.tell_link_of_us(now);
         let setup = self.hello_setup();
         if let Some(machine) = &mut self.dialects.hello {
             machine.set_live(now, setup);
@@ -237,6 +261,14 @@ impl Node {
             port: self.settings.hello.port,
             reason: trouble.cloned(),
         };
-        vec![slcp, hello]
+        let trouble = self.dialects.troubles.get(&Dialect::Link);
+        let machine = self.dialects.link.as_ref().filter(|_| self.settings.link.enabled);
+        let link = DialectView {
+            name: Dialect::Link,
+            on: machine.is_some() && trouble.is_none(),
+            port: machine.and_then(link::machine::Machine::port).unwrap_or(self.settings.link.port),
+            reason: trouble.cloned(),
+        };
+        vec![slcp, hello, link]
     }
 }

@@ -16,6 +16,7 @@ mod foreign;
 pub mod history;
 pub mod io;
 pub mod known;
+pub mod linked;
 pub mod outbox;
 mod outgoing;
 pub mod recall;
@@ -23,7 +24,7 @@ pub mod roster;
 mod transfer;
 pub mod users;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::config::{Kept, Settings, rows as config_rows};
@@ -31,8 +32,8 @@ use crate::dialect::slcp::machine::{self, Arrived, Heard, Machine, Me, Out, Setu
 use crate::dialect::slcp::said::Entry;
 use crate::model::history::Remembered;
 use crate::model::{
-    Answer, Dialect, Event, Handle, IoError, Link, Millis, Now, PeerId, Refusal, Status, Trouble,
-    UserId, What,
+    Answer, Dialect, Event, Handle, Interface, IoError, Link, Millis, Now, PeerId, Refusal, Status,
+    Trouble, UserId, What,
 };
 
 use contest::Contests;
@@ -42,6 +43,7 @@ use foreign::Foreigners;
 use history::Keeping;
 use io::{Action, Input, Ticket};
 use known::People;
+use linked::{Identity, LinkedPeers};
 use outbox::Outbox;
 use roster::{By, Change, Roster, Route};
 pub use transfer::MAX_WAITING_BYTES;
@@ -79,6 +81,8 @@ pub struct Birth {
     pub about: Status,
     /// What was kept of earlier conversations.
     pub remembered: Remembered,
+    /// The box's key; none: there is no link.
+    pub identity: Option<Identity>,
 }
 
 /// The node. See the module.
@@ -100,6 +104,11 @@ pub struct Node {
     slcp_trouble: Option<String>,
     dialects: Dialects,
     foreigners: Foreigners,
+    linked: LinkedPeers,
+    /// Of the roster: who is linked too, and so is not told of.
+    hidden: BTreeSet<PeerId>,
+    /// All interfaces that are up.
+    interfaces: Vec<Interface>,
     deliveries: Deliveries,
     transfers: Transfers,
     keeping: Keeping,
@@ -156,6 +165,9 @@ impl Node {
             slcp_trouble: None,
             dialects: Dialects::default(),
             foreigners: Foreigners::default(),
+            linked: LinkedPeers::default(),
+            hidden: BTreeSet::new(),
+            interfaces: Vec::new(),
             deliveries: Deliveries::default(),
             transfers: Transfers::default(),
             keeping: Keeping::new(birth.remembered.last_order),
@@ -174,6 +186,7 @@ impl Node {
         };
         node.make_users(now, birth.join);
         node.switch_dialects(now);
+        node.begin_link(now, birth.identity, &birth.remembered.link);
         node.remember(now, birth.remembered.outbox);
         node.settle(now);
         node
@@ -189,12 +202,17 @@ impl Node {
             | Input::Datagram { .. }
             | Input::Unreachable { .. }
             | Input::Accepted { .. }
+            | Input::AcceptedBoth { .. }
+            | Input::Beacon { .. }
             | Input::Connected(_)
             | Input::Bytes(..)
             | Input::End(_)
             | Input::Wrote(_)
             | Input::Closed(..) => self.network(now, input),
-            Input::Interfaces(_) | Input::Beacon { .. } | Input::AcceptedBoth { .. } => {}
+            Input::Interfaces(interfaces) => {
+                self.interfaces = interfaces;
+                self.link_set_interfaces(now);
+            }
             Input::Stored(n, result) => self.stored(now, n, result),
             Input::Found(ticket, result) => self.found(now, ticket, result),
             Input::Clock(trusted) => self.clock(now, trusted),
@@ -366,6 +384,7 @@ impl Node {
         self.links.clone_from(&links);
         self.slcp_do(|m| m.set_links(now.mono, links.clone()));
         self.dialects.set_links(now, links);
+        self.link_set_interfaces(now);
         // whoever was here hears of us at our new address; whoever is not is soon found out
     }
 
@@ -494,15 +513,10 @@ impl Node {
                 let blocked = self.is_blocked(peer.handle.as_str());
                 let key = peer.handle.key();
                 let heard = peer.heard.is_some();
-                let what = What::PeerJoined {
-                    peer: id,
-                    handle: peer.handle.to_string(),
-                    dialect: peer.route().dialect,
-                    address: addr.ip().to_string(),
-                    port: addr.port(),
-                };
-                if !blocked {
-                    self.tell(now, None, what);
+                if self.linked_twin(peer).is_some() {
+                    self.hidden.insert(id);
+                } else if !blocked {
+                    self.tell_joined(now, id);
                 }
                 self.outbox.touch(&key);
                 if heard {
@@ -516,7 +530,7 @@ impl Node {
             Change::Left(id, handle, reason) => {
                 self.warned_taken.remove(&id);
                 self.outbox.touch(&handle.key());
-                if self.is_blocked(handle.as_str()) {
+                if self.hidden.remove(&id) || self.is_blocked(handle.as_str()) {
                     return;
                 }
                 let what = What::PeerLeft {
@@ -547,7 +561,7 @@ impl Node {
             Change::Away(id, away) => {
                 let Some(peer) = self.roster.get(id) else { return };
                 let (handle, dialect) = (peer.handle.to_string(), peer.route().dialect);
-                if self.is_blocked(&handle) {
+                if self.hidden.contains(&id) || self.is_blocked(&handle) {
                     return;
                 }
                 let what = if away {
@@ -588,6 +602,20 @@ impl Node {
             dialect: peer.route().dialect,
             address: peer.route().addr.to_string(),
         })
+    }
+
+    /// Somebody of the roster is here.
+    fn tell_joined(&mut self, now: Now, id: PeerId) {
+        let Some(peer) = self.roster.get(id).filter(|p| p.is_here()) else { return };
+        let route = peer.route();
+        let what = What::PeerJoined {
+            peer: id,
+            handle: peer.handle.to_string(),
+            dialect: route.dialect,
+            address: route.addr.ip().to_string(),
+            port: route.addr.port(),
+        };
+        self.tell(now, None, what);
     }
 
     /// Whether we are among those who answer what everyone was asked: so many answers do, and
@@ -714,7 +742,11 @@ impl Node {
         let here: Vec<&roster::Peer> =
             self.roster.called(peer.handle.as_str()).filter(|p| p.is_here()).collect();
         let ours = self.users.called(peer.handle.as_str()).is_some();
-        let alone = here.iter().all(|p| p.id == id);
+        if let Some(linked) = self.linked_twin(peer) {
+            return self.linked_name(linked);
+        }
+        let linked = self.linked.called(peer.handle.as_str()).next().is_some();
+        let alone = here.iter().all(|p| p.id == id) && !linked;
         if alone && !ours && !self.foreigners.is_called(self, peer.handle.as_str()) {
             return peer.handle.to_string();
         }

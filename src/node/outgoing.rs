@@ -7,9 +7,10 @@ use super::delivery::{Fate, LOBBY_CONVERSATION, Pending, TEXT_LIMIT, Target, loc
 use super::history::{Draft, Durable, Job, LOBBY_KEY, MAY_BE_LOST};
 use super::io::Ticket;
 use super::outbox::{AFTER_OTHERS, Item, NOT_HERE};
+use crate::dialect::link::frame::Content;
 use crate::dialect::slcp::machine::Addressee;
 use crate::model::history::{Body, Change, Recipient};
-use crate::model::limits::MAX_PENDING;
+use crate::model::limits::{LINK_TEXT, MAX_PENDING};
 use crate::model::{
     Answer, Delivery, Dialect, Direction, EntryId, Handle, Now, PeerId, Receipt, Refusal, UserId,
     What,
@@ -54,6 +55,8 @@ struct Leg {
 pub(super) enum Way {
     /// At once.
     Now,
+    /// The link has it: under this token it waits to be durable.
+    Link(u64, Option<String>),
     /// It waits, for this reason.
     Wait(String),
     /// Not at all, for this reason.
@@ -64,6 +67,7 @@ impl Way {
     fn state(&self) -> (Delivery, Option<String>) {
         match self {
             Way::Now => (Delivery::Sent, Some(MAY_BE_LOST.into())),
+            Way::Link(_, reason) => (Delivery::Queued, reason.clone()),
             Way::Wait(reason) => (Delivery::Queued, Some(reason.clone())),
             Way::Not(reason) => (Delivery::Failed, Some(reason.clone())),
         }
@@ -125,13 +129,11 @@ impl Node {
             let order = entry.order;
             room = Some(id);
             changes.push(Change::Put(Box::new(entry)));
-            legs.extend(targets.iter().zip(ways).map(|(target, way)| Leg {
-                entry: id,
-                order,
-                target: *target,
-                way,
-                inner: id,
-            }));
+            for (target, way) in targets.iter().zip(ways) {
+                let content = Content::Text { text: text.clone(), autoreply, lobby };
+                let way = self.over_link(now, (id, &from), *target, way, content, &mut changes);
+                legs.push(Leg { entry: id, order, target: *target, way, inner: id });
+            }
         } else {
             for (target, way) in targets.iter().zip(ways) {
                 let (id, recipient) = (self.new_entry(), self.recipient(*target, &way));
@@ -151,6 +153,8 @@ impl Node {
                 );
                 let order = entry.order;
                 changes.push(Change::Put(Box::new(entry)));
+                let content = Content::Text { text: text.clone(), autoreply, lobby };
+                let way = self.over_link(now, (id, &from), *target, way, content, &mut changes);
                 let mut inner = id;
                 if let Target::Local(to) = target {
                     inner = self.new_entry();
@@ -176,6 +180,26 @@ impl Node {
         Ok(())
     }
 
+    /// Hands a text for somebody linked to the link, which says what is to be kept of it.
+    fn over_link(
+        &mut self,
+        now: Now,
+        (entry, from): (EntryId, &Handle),
+        target: Target,
+        way: Way,
+        content: Content,
+        changes: &mut Vec<Change>,
+    ) -> Way {
+        let (Target::Linked(to), Way::Link(_, reason)) = (target, &way) else { return way };
+        match self.link_text(now, entry, from, to, content) {
+            Ok(keep) => {
+                changes.extend(keep.rows.into_iter().map(Change::Link));
+                Way::Link(keep.token, reason.clone())
+            }
+            Err(why) => Way::Not(why),
+        }
+    }
+
     /// Which way it goes to each; `at_once`: nobody is waited for.
     fn ways(&self, targets: &[Target], at_once: bool) -> Result<Vec<Way>, Refusal> {
         let mut waiting = 0;
@@ -185,6 +209,9 @@ impl Node {
             if matches!(way, Way::Wait(_)) {
                 waiting += 1;
                 self.may_wait(&self.handle_of(*target), waiting)?;
+            }
+            if let (Target::Linked(id), Way::Link(..)) = (target, &way) {
+                self.link_may_wait(*id, 1)?;
             }
             ways.push(way);
         }
@@ -203,6 +230,17 @@ impl Node {
             Target::Local(_) => Way::Now,
             Target::Foreign(id) if self.foreigners.get(id).is_some() => Way::Now,
             Target::Foreign(_) => Way::Not("it is forgotten".into()),
+            Target::Linked(id) => match self.linked.get(id) {
+                None => Way::Not("it is forgotten".into()),
+                Some(_) if !self.settings.link.enabled => {
+                    Way::Not("the link is off: link.enabled".into())
+                }
+                Some(linked) if linked.here => Way::Link(0, None),
+                Some(linked) => match absent(&linked.far.handle, NOT_HERE.into()) {
+                    Way::Wait(reason) => Way::Link(0, Some(reason)),
+                    way => way,
+                },
+            },
             Target::Absent(id) => match self.people.get(id) {
                 Some(known) => absent(&known.handle, NOT_HERE.into()),
                 None => Way::Not("it is forgotten".into()),
@@ -253,13 +291,16 @@ impl Node {
             Target::Foreign(id) => {
                 self.foreigners.get(id).map(|f| f.handle.to_string()).unwrap_or_default()
             }
+            Target::Linked(id) => {
+                self.linked.get(id).map(|l| l.far.handle.to_string()).unwrap_or_default()
+            }
         }
     }
 
     /// Where someone was last reached, and whether only there: another bears the handle now.
     fn place_of(&self, target: Target) -> (Option<SocketAddrV4>, bool) {
         match target {
-            Target::Local(_) => (None, false),
+            Target::Local(_) | Target::Linked(_) => (None, false),
             Target::Foreign(id) => (self.foreigners.get(id).map(|f| f.contact.at), false),
             Target::Absent(id) => (self.people.get(id).and_then(|k| k.address.parse().ok()), false),
             Target::Peer(id) => match self.roster.get(id) {
@@ -276,13 +317,14 @@ impl Node {
     pub(super) fn peer_of(target: Target) -> PeerId {
         match target {
             Target::Local(id) => local_peer(id),
-            Target::Peer(id) | Target::Absent(id) | Target::Foreign(id) => id,
+            Target::Peer(id) | Target::Absent(id) | Target::Foreign(id) | Target::Linked(id) => id,
         }
     }
 
     pub(super) fn dialect_of(&self, target: Option<Target>) -> Dialect {
         match target {
             Some(Target::Local(_)) => Dialect::Local,
+            Some(Target::Linked(_)) => Dialect::Link,
             Some(Target::Foreign(id)) => {
                 self.foreigners.get(id).map_or(Dialect::Slcp, |f| f.dialect)
             }
@@ -297,6 +339,7 @@ impl Node {
     pub(super) fn name_for(&self, target: Target) -> String {
         let foreigner = match target {
             Target::Peer(id) => return self.name_of(id),
+            Target::Linked(id) => return self.linked_name(id),
             Target::Foreign(id) => self.foreigners.get(id),
             _ => None,
         };
@@ -378,10 +421,14 @@ impl Node {
                 return Some(limit);
             }
         }
+        let linked = targets.iter().any(|t| matches!(t, Target::Linked(_)));
+        if linked && text.len() > LINK_TEXT {
+            return Some(LINK_TEXT);
+        }
         let machine = self.slcp.as_ref()?;
         targets.iter().find_map(|target| {
             let to = match target {
-                Target::Local(_) | Target::Foreign(_) => return None,
+                Target::Local(_) | Target::Foreign(_) | Target::Linked(_) => return None,
                 Target::Peer(id) => {
                     let peer = self.roster.get(*id)?;
                     Addressee { handle: peer.handle.clone(), addr: peer.route().addr }
@@ -517,6 +564,27 @@ impl Node {
                 self.set_state(now, tag, Delivery::Delivered, None);
                 Made::Tag(tag)
             }
+            (_, Way::Link(token, reason)) => {
+                self.link_goes(now, *token);
+                let fate = Fate {
+                    entry: leg.entry,
+                    user: Some(job.from.clone()),
+                    peer: pending.peer,
+                    recipient: pending.recipient,
+                    kept: false, // the entry says so already
+                };
+                let reason = match (durable, reason) {
+                    (Durable::No(why), _) => Some(format!("it is not kept: {why}")),
+                    (_, reason) => reason.clone(),
+                };
+                self.tell_fate(now, fate.clone(), Delivery::Queued, reason.clone());
+                Made::Receipt(Receipt { reason, ..waiting(fate, String::new()) })
+            }
+            (Target::Linked(_), Way::Not(reason)) => {
+                let tag = self.deliveries.add(pending);
+                self.set_state(now, tag, Delivery::Failed, Some(reason.clone()));
+                Made::Tag(tag)
+            }
             (_, Way::Wait(reason)) => self.begins_to_wait(now, leg, pending, reason, durable),
             // so the entry has it already
             (_, Way::Not(reason)) => {
@@ -564,16 +632,18 @@ impl Node {
                 }
             }
             // a foreigner's leaves with all that is said in its chat
-            (Target::Absent(_) | Target::Foreign(_), Way::Now) => Made::Receipt(waiting(
-                Fate {
-                    entry: leg.entry,
-                    user: None,
-                    peer: pending.peer,
-                    recipient: pending.recipient,
-                    kept: false,
-                },
-                NOT_HERE.into(),
-            )),
+            (Target::Absent(_) | Target::Foreign(_) | Target::Linked(_), Way::Now) => {
+                Made::Receipt(waiting(
+                    Fate {
+                        entry: leg.entry,
+                        user: None,
+                        peer: pending.peer,
+                        recipient: pending.recipient,
+                        kept: false,
+                    },
+                    NOT_HERE.into(),
+                ))
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Error, OptionalExtension, Statement, params};
 use super::row::{self, signed};
 use super::words;
 use crate::config::Keep;
-use crate::model::history::{Body, Change, Entry, Known};
+use crate::model::history::{Body, Change, Entry, Known, Row};
 use crate::model::limits::MAX_KNOWN;
 use crate::model::{Delivery, EntryId, PeerId};
 
@@ -47,6 +47,8 @@ pub struct Writer<'c> {
     index: Option<Statement<'c>>,
     state: Option<Statement<'c>>,
     meet: Option<Statement<'c>>,
+    link_put: Option<Statement<'c>>,
+    link_delete: Option<Statement<'c>>,
 }
 
 fn ready<'s, 'c>(
@@ -63,7 +65,17 @@ fn ready<'s, 'c>(
 impl<'c> Writer<'c> {
     /// For one transaction.
     pub fn new(conn: &'c Connection, keep: Keep) -> Writer<'c> {
-        Writer { conn, keep, put: None, recipient: None, index: None, state: None, meet: None }
+        Writer {
+            conn,
+            keep,
+            put: None,
+            recipient: None,
+            index: None,
+            state: None,
+            meet: None,
+            link_put: None,
+            link_delete: None,
+        }
     }
 
     /// Writes a change.
@@ -75,6 +87,7 @@ impl<'c> Writer<'c> {
             }
             Change::Date { epoch, zero } => self.date(*epoch, *zero),
             Change::Met(known) => self.met(counts, known),
+            Change::Link(row) => self.link(row),
             Change::Renamed { from, to } => {
                 let sql = "UPDATE entries SET user = ?2 WHERE user = ?1 COLLATE NOCASE";
                 self.conn.execute(sql, [from.as_str(), to.as_str()]).map(drop)
@@ -187,6 +200,20 @@ impl<'c> Writer<'c> {
             remove(self.conn, counts, order)?;
         }
         Ok(())
+    }
+
+    fn link(&mut self, row: &Row) -> Result<(), Error> {
+        let (put, delete) = (
+            "INSERT INTO link VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
+            "DELETE FROM link WHERE key = ?1",
+        );
+        match &row.value {
+            Some(value) => {
+                ready(&mut self.link_put, self.conn, put)?.execute(params![row.key, value])
+            }
+            None => ready(&mut self.link_delete, self.conn, delete)?.execute([&row.key]),
+        }
+        .map(drop)
     }
 
     fn date(&mut self, epoch: u64, zero: i64) -> Result<(), Error> {

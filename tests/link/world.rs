@@ -314,7 +314,7 @@ impl World {
             from: node.users[0].handle.clone(),
             to: to.clone(),
             said: Wall(0),
-            content: Content::Text { text: text.into(), autoreply: false },
+            content: Content::Text { text: text.into(), autoreply: false, lobby: false },
         };
         let keep = node.machine.as_mut().expect("it runs").send(sending).expect("it can be sent");
         let mut write = Write { rows: keep.rows, token: keep.token, ..Write::default() };

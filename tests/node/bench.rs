@@ -131,6 +131,7 @@ impl Bench {
             join: true,
             about,
             remembered: klatsch::model::history::Remembered::default(),
+            identity: None,
         };
         let node = Node::new(Now { mono: 1_000_000, wall: Wall(1_795_228_536_764) }, birth);
         let mut bench = Bench {

@@ -20,6 +20,7 @@ impl Session {
                 self.news.sent(&receipts);
                 self.paint.receipts(&receipts)
             }
+            (_, Answer::Verify(view)) => crate::console::render::verify(&view),
             (command, Answer::Page(page)) => self.paint.page(&page, &command),
             (Command::Delete { .. }, Answer::Count(n)) => match n {
                 0 => "there was nothing of that to delete".into(),

@@ -4,6 +4,8 @@
 //! that says which frame it is, and its fields. A frame nobody knows is passed over, and so is
 //! what follows the fields that are known: later versions append.
 
+use std::net::Ipv4Addr;
+
 use super::noise::{Fingerprint, TAG};
 use super::wire::{BadWire, Reader, Writer};
 use crate::model::limits::{LINK_TEXT, MAX_USERS};
@@ -18,6 +20,8 @@ pub const ROOMS: u32 = 2;
 /// Capability: says what was read, and wants to know.
 pub const READ: u32 = 4;
 
+/// Addresses that a box tells of itself.
+pub const MAX_ADDRESSES: usize = 8;
 /// A sealed record's largest length: what two bytes can say.
 pub const MAX_RECORD: usize = u16::MAX as usize;
 /// The largest frame.
@@ -28,8 +32,9 @@ pub const MAX_FRAME: usize = MAX_RECORD - TAG;
 pub enum Frame {
     /// The first of each side.
     Hello(Hello),
-    /// All users of the speaker that are in the chat; replaces what was said before.
-    Users(Vec<User>),
+    /// All users of the speaker that are in the chat, and its IPv4 addresses (so that who is met
+    /// in a plain dialect too is known to be the same); replaces what was said before.
+    Users(Vec<User>, Vec<Ipv4Addr>),
     /// To be answered with the same number.
     Ping(u64),
     /// The answer.
@@ -169,6 +174,8 @@ pub enum Content {
         text: String,
         /// An automatic answer.
         autoreply: bool,
+        /// Said to everyone, not to him alone.
+        lobby: bool,
     },
     /// A file is offered.
     File {
@@ -193,14 +200,17 @@ impl Frame {
                 let to = to.u8(1).u8(h.version).u32(h.capabilities).u64(h.run).u16(h.port);
                 to.u64(h.epoch).u64(h.got_epoch).u64(h.got)
             }
-            Frame::Users(users) => {
+            Frame::Users(users, at) => {
                 let users = &users[..users.len().min(MAX_USERS)];
                 let to = to.u8(2).u8(u8::try_from(users.len()).unwrap_or(0));
-                users.iter().fold(to, |to, user| {
+                let to = users.iter().fold(to, |to, user| {
                     let flags = u8::from(user.guest) | u8::from(user.away.is_some()) << 1;
                     let away = user.away.as_deref().unwrap_or_default();
                     to.short(user.handle.as_str()).u8(flags).long(away)
-                })
+                });
+                let at = &at[..at.len().min(MAX_ADDRESSES)];
+                let to = to.u8(u8::try_from(at.len()).unwrap_or(0));
+                at.iter().fold(to, |to, ip| to.raw(&ip.octets()))
             }
             Frame::Ping(n) => to.u8(3).u64(*n),
             Frame::Pong(n) => to.u8(4).u64(*n),
@@ -253,7 +263,13 @@ impl Frame {
                     return Err(BadWire::Value("count of users"));
                 }
                 let users = (0..count).map(|_| take_user(&mut from));
-                Frame::Users(users.collect::<Result<_, _>>()?)
+                let users = users.collect::<Result<_, _>>()?;
+                let count = from.u8()?;
+                if usize::from(count) > MAX_ADDRESSES {
+                    return Err(BadWire::Value("count of addresses"));
+                }
+                let at = (0..count).map(|_| from.u32().map(Ipv4Addr::from));
+                Frame::Users(users, at.collect::<Result<_, _>>()?)
             }
             3 => Frame::Ping(from.u64()?),
             4 => Frame::Pong(from.u64()?),
@@ -310,7 +326,9 @@ impl Message {
         let to = Writer::default().u64(self.seq).u64(self.entry.epoch).u64(self.entry.n);
         let to = to.short(self.from.as_str()).short(self.to.as_str()).u64(self.said.0);
         match &self.content {
-            Content::Text { text, autoreply } => to.u8(1).u8(u8::from(*autoreply)).long(text),
+            Content::Text { text, autoreply, lobby } => {
+                to.u8(1).u8(u8::from(*autoreply) | u8::from(*lobby) << 1).long(text)
+            }
             Content::File { name, size, format } => to.u8(2).u64(*size).short(format).long(name),
             Content::Unknown(kind) => to.u8(*kind),
         }
@@ -335,12 +353,13 @@ impl Message {
             said: Wall(from.u64()?).min(Wall::MAX),
             content: match from.u8()? {
                 1 => {
-                    let autoreply = from.u8()? & 1 != 0;
+                    let flags = from.u8()?;
                     let text = from.long()?;
                     if text.len() > LINK_TEXT {
                         return Err(BadWire::Value("length of the text"));
                     }
-                    Content::Text { text: text.into(), autoreply }
+                    let (autoreply, lobby) = (flags & 1 != 0, flags & 2 != 0);
+                    Content::Text { text: text.into(), autoreply, lobby }
                 }
                 2 => {
                     let (size, format) = (from.u64()?, from.short()?.into());
@@ -399,16 +418,23 @@ mod tests {
                 got_epoch: 6,
                 got: 8,
             }),
-            Frame::Users(vec![
-                User { handle: handle("anna"), guest: false, away: Some("lunch".into()) },
-                User { handle: handle("phone"), guest: true, away: None },
-            ]),
+            Frame::Users(
+                vec![
+                    User { handle: handle("anna"), guest: false, away: Some("lunch".into()) },
+                    User { handle: handle("phone"), guest: true, away: None },
+                ],
+                vec![Ipv4Addr::new(192, 0, 2, 7)],
+            ),
             Frame::Ping(1),
             Frame::Pong(1),
             Frame::Bye("stopped".into()),
             Frame::Rekey,
             Frame::Stream(77),
-            Frame::Message(message(Content::Text { text: "hi".into(), autoreply: true })),
+            Frame::Message(message(Content::Text {
+                text: "hi".into(),
+                autoreply: true,
+                lobby: true,
+            })),
             Frame::Message(message(Content::File {
                 name: "a b/c.png".into(),
                 size: 1 << 40,
@@ -461,7 +487,7 @@ mod tests {
     #[test]
     fn a_text_one_byte_past_the_limit_is_refused() {
         let of = |len| {
-            let content = Content::Text { text: "x".repeat(len), autoreply: false };
+            let content = Content::Text { text: "x".repeat(len), autoreply: false, lobby: false };
             Frame::decode(&Frame::Message(message(content)).encode())
         };
         assert!(of(LINK_TEXT).is_ok());
@@ -472,8 +498,13 @@ mod tests {
     fn the_longest_frames_fit_a_record() {
         let long = handle(&"x".repeat(64));
         let user = User { handle: long.clone(), guest: false, away: Some("y".repeat(400)) };
-        assert!(Frame::Users(vec![user; MAX_USERS]).encode().len() <= MAX_FRAME);
-        let content = Content::Text { text: "z".repeat(LINK_TEXT), autoreply: false };
+        assert!(
+            Frame::Users(vec![user; MAX_USERS], vec![Ipv4Addr::LOCALHOST; MAX_ADDRESSES])
+                .encode()
+                .len()
+                <= MAX_FRAME
+        );
+        let content = Content::Text { text: "z".repeat(LINK_TEXT), autoreply: false, lobby: false };
         let message = Message { from: long.clone(), to: long, ..message(content) };
         assert!(Frame::Message(message).encode().len() <= MAX_FRAME);
     }

@@ -8,37 +8,17 @@
 
 use std::collections::VecDeque;
 
-use super::frame::{Content, Message};
+use super::frame::Message;
 use super::noise::Fingerprint;
 use super::wire::{BadWire, Reader, Writer};
 use crate::model::Handle;
+pub use crate::model::history::Row;
 use crate::model::limits::LINK_QUEUE;
 
 /// Messages sent and not yet acknowledged on one session.
 pub const IN_FLIGHT: usize = 64;
 /// Refusals that a receiver remembers: as many as can be unacknowledged.
 const MAX_REFUSED: usize = IN_FLIGHT;
-
-/// Something to be kept: a key and its value, or none where it is to be deleted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// Its name, unique.
-    pub key: String,
-    /// Its value.
-    pub value: Option<Vec<u8>>,
-}
-
-impl Row {
-    /// To be kept.
-    pub fn put(key: String, value: Vec<u8>) -> Row {
-        Row { key, value: Some(value) }
-    }
-
-    /// To be deleted.
-    pub fn delete(key: String) -> Row {
-        Row { key, value: None }
-    }
-}
 
 /// What is sent to one box.
 #[derive(Debug, Default)]
@@ -363,14 +343,10 @@ impl Incoming {
     }
 }
 
-/// Whether a message is one that this version can take.
-pub fn is_known(content: &Content) -> bool {
-    !matches!(content, Content::Unknown(_))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::link::frame::Content;
     use crate::model::{EntryId, Wall};
 
     const TO: Fingerprint = Fingerprint([1; 16]);
@@ -382,7 +358,7 @@ mod tests {
             from: "anna".try_into().unwrap(),
             to: "bob".try_into().unwrap(),
             said: Wall(0),
-            content: Content::Text { text: n.to_string(), autoreply: false },
+            content: Content::Text { text: n.to_string(), autoreply: false, lobby: false },
         }
     }
 

@@ -408,7 +408,7 @@ mod tests {
             from: "a".try_into().unwrap(),
             to: "b".try_into().unwrap(),
             said: crate::model::Wall(0),
-            content: super::super::frame::Content::Text { text, autoreply: false },
+            content: super::super::frame::Content::Text { text, autoreply: false, lobby: false },
         };
         while a.has_room() {
             a.push(0, &Frame::Message(message.clone()));

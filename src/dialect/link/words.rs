@@ -1,6 +1,6 @@
 //! The words between the link's machine and the node.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 pub use super::frame::{Content, Far};
 use super::noise::{Fingerprint, Secret};
@@ -82,6 +82,8 @@ pub struct Keep {
 pub struct Settled {
     /// As it was given.
     pub entry: EntryId,
+    /// Whose it is.
+    pub from: Handle,
     /// For whom it was.
     pub to: Far,
     /// None: it is durable there. Else it was refused for good, and why.
@@ -97,6 +99,8 @@ pub enum Heard {
         who: Far,
         /// From where.
         at: SocketAddr,
+        /// The IPv4 addresses of that box, as it says.
+        v4: Vec<Ipv4Addr>,
         /// A guest of that box.
         guest: bool,
         /// Away, with what he said.

@@ -4,10 +4,12 @@
 //! key with that handle is refused and told of, until the operator accepts it. Handles of guests
 //! are not pinned, and cannot be ones that are. Nothing that comes from the network frees a pin.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use super::super::frame::User;
 use super::super::noise::{Fingerprint, Key, short_code};
 use super::super::wire::{BadWire, Reader, Writer};
-use super::super::words::{Heard, Row};
+use super::super::words::{Far, Heard, Row};
 use super::{Machine, Neighbour};
 use crate::model::limits::{LINK_KNOWN, LINK_KNOWN_BY_NETWORK, MAX_USERS};
 use crate::model::{Handle, Millis};
@@ -43,9 +45,19 @@ pub enum Trusted {
 }
 
 impl Machine {
+    /// All handles that are pinned, with the keys that have them.
+    pub fn pins(&self) -> impl Iterator<Item = &Far> {
+        self.pins.values()
+    }
+
+    /// Whether the key was compared by people.
+    pub fn is_verified(&self, of: Fingerprint) -> bool {
+        self.neighbours.get(&of).is_some_and(|n| n.verified)
+    }
+
     /// The key a handle is pinned to.
     pub fn owner(&self, handle: &Handle) -> Option<Fingerprint> {
-        self.pins.get(&handle.key()).copied()
+        self.pins.get(&handle.key()).map(|far| far.of)
     }
 
     /// What two people compare to know that this is each other's box.
@@ -85,7 +97,7 @@ impl Machine {
             self.tell_again(now, to);
             return Some(Trusted::Verified(to));
         }
-        self.pins.insert(handle.key(), to);
+        self.pins.insert(handle.key(), Machine::far(to, handle));
         rows.push(pin_row(handle, to));
         // what waited for him goes to the key that is his now
         if let Some(old) = self.neighbours.get_mut(&from) {
@@ -106,7 +118,7 @@ impl Machine {
             self.pump(now, stream);
             let mut users = self.neighbours.get(&to).map(|n| n.users.clone()).unwrap_or_default();
             users.extend(claim.map(|(_, user)| user));
-            self.users_came(now, to, users);
+            self.users_came(now, to, users, None);
         }
         Some(Trusted::Moved { to, from })
     }
@@ -116,7 +128,7 @@ impl Machine {
         if let Some(n) = self.neighbours.get_mut(&of) {
             n.users.clear();
         }
-        self.users_came(now, of, users);
+        self.users_came(now, of, users, None);
     }
 
     /// Whether a box can be remembered for good.
@@ -139,8 +151,17 @@ impl Machine {
     }
 
     /// A box says who its users are.
-    pub(super) fn users_came(&mut self, _now: Millis, of: Fingerprint, users: Vec<User>) {
-        let Some(at) = self.neighbours.get(&of).and_then(|n| n.at) else { return };
+    pub(super) fn users_came(
+        &mut self,
+        _now: Millis,
+        of: Fingerprint,
+        users: Vec<User>,
+        addresses: Option<Vec<Ipv4Addr>>,
+    ) {
+        let Some(n) = self.neighbours.get_mut(&of) else { return };
+        let Some(at) = n.at else { return };
+        let moved = addresses.is_some_and(|a| std::mem::replace(&mut n.v4, a.clone()) != a);
+        let v4 = n.v4.clone();
         let (mut believed, mut rows) = (Vec::<User>::new(), Vec::new());
         for user in users {
             if believed.iter().any(|u| u.handle.is(user.handle.as_str())) {
@@ -170,10 +191,11 @@ impl Machine {
                 self.heard(Heard::Gone { who, why: "left".into() });
             }
         }
-        for user in believed.into_iter().filter(|u| !old.contains(u)) {
+        for user in believed.into_iter().filter(|u| moved || !old.contains(u)) {
             self.heard(Heard::Here {
                 who: Machine::far(of, &user.handle),
                 at,
+                v4: v4.clone(),
                 guest: user.guest,
                 away: user.away.map(|text| crate::model::text::harmless(&text)),
                 verified,
@@ -181,13 +203,7 @@ impl Machine {
         }
     }
 
-    fn claimed(
-        &mut self,
-        of: Fingerprint,
-        user: &User,
-        pinned: Fingerprint,
-        at: std::net::SocketAddr,
-    ) {
+    fn claimed(&mut self, of: Fingerprint, user: &User, pinned: Fingerprint, at: SocketAddr) {
         let key = user.handle.key();
         if self.claims.get(&key).is_some_and(|(by, _)| *by == of) {
             return;
@@ -200,12 +216,12 @@ impl Machine {
     }
 
     fn pin(&mut self, of: Fingerprint, handle: &Handle) -> Option<Vec<Row>> {
-        let of_box = self.pins.values().filter(|p| **p == of).count();
+        let of_box = self.pins.values().filter(|p| p.of == of).count();
         if self.pins.len() >= LINK_KNOWN_BY_NETWORK || of_box >= MAX_USERS {
             return None;
         }
         let mut rows = self.remember(of, false)?;
-        self.pins.insert(handle.key(), of);
+        self.pins.insert(handle.key(), Machine::far(of, handle));
         rows.push(pin_row(handle, of));
         self.heard(Heard::Pinned(Machine::far(of, handle)));
         Some(rows)
@@ -223,7 +239,13 @@ impl Machine {
 }
 
 fn pin_row(handle: &Handle, of: Fingerprint) -> Row {
-    Row::put(format!("pin/{}", handle.key()), of.0.to_vec())
+    let value = Writer::default().raw(&of.0).short(handle.as_str()).0;
+    Row::put(format!("pin/{}", handle.key()), value)
+}
+
+pub(super) fn restore_pin(value: &[u8]) -> Result<Far, BadWire> {
+    let mut from = Reader(value);
+    Ok(Far { of: from.print()?, handle: from.handle()? })
 }
 
 fn box_row(of: Fingerprint, n: &Neighbour) -> Option<Row> {

@@ -43,6 +43,17 @@ pub enum CannotSend {
     TooLong,
 }
 
+impl std::fmt::Display for CannotSend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CannotSend::Unknown => f.write_str("that box was never heard"),
+            CannotSend::TooManyKnown => f.write_str("too many boxes are known already"),
+            CannotSend::Full => f.write_str("too much waits for that box already"),
+            CannotSend::TooLong => write!(f, "a text has at most {LINK_TEXT} bytes"),
+        }
+    }
+}
+
 impl Machine {
     /// Takes something in to be sent. It goes when what is returned is kept.
     ///
@@ -251,6 +262,7 @@ impl Machine {
     ) {
         let settled = |m: Message| Settled {
             entry: m.entry,
+            from: m.from,
             to: Machine::far(of, &m.to),
             refused: refused.map(ToOwned::to_owned),
         };
@@ -273,9 +285,14 @@ impl Machine {
         self.write(stream);
     }
 
-    /// What waits for this user, oldest first.
+    /// How many messages wait for a box.
     pub fn waiting_for(&self, to: Fingerprint) -> usize {
         self.neighbours.get(&to).map_or(0, |n| n.out.len())
+    }
+
+    /// All that waits, with whom it is for.
+    pub fn waiting(&self) -> impl Iterator<Item = (Fingerprint, &Message)> {
+        self.neighbours.iter().flat_map(|(of, n)| n.out.waiting().map(|m| (*of, m)))
     }
 }
 

@@ -9,7 +9,7 @@ mod messages;
 mod sessions;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::frame::Frame;
 use super::noise::{Fingerprint, Key, Rng};
@@ -21,6 +21,7 @@ use crate::model::{Handle, IoError, Millis, Net, SocketId, StreamId};
 
 pub use dial::{BACKOFF_MAX_MS, BACKOFF_MS, Beaconed};
 pub use keys::{Code, Trusted};
+pub use messages::CannotSend;
 pub use sessions::{MAX_TRIES, TRIES_MS};
 
 use dial::{Calls, Place};
@@ -47,6 +48,8 @@ pub(super) struct Neighbour {
     /// Its users that are here, and believed.
     users: Vec<super::frame::User>,
     at: Option<SocketAddr>,
+    /// Its IPv4 addresses, as it says.
+    v4: Vec<Ipv4Addr>,
     sessions: Vec<StreamId>,
     /// The session that is used for sending.
     active: Option<StreamId>,
@@ -66,6 +69,7 @@ pub struct Machine {
     run: u64,
     rng: Rng,
     users: Vec<Me>,
+    addresses: Vec<Ipv4Addr>,
     interfaces: Vec<Interface>,
     /// Beacon sockets that are open: IPv4, IPv6.
     beacons: [bool; 2],
@@ -79,7 +83,7 @@ pub struct Machine {
     next_stream: u64,
     sources: Sources,
     neighbours: BTreeMap<Fingerprint, Neighbour>,
-    pins: BTreeMap<String, Fingerprint>,
+    pins: BTreeMap<String, Far>,
     claims: BTreeMap<String, (Fingerprint, super::frame::User)>,
     next_token: u64,
     waiting: BTreeMap<u64, Waiting>,
@@ -97,6 +101,7 @@ impl Machine {
             key,
             run: rng.u64(),
             users: Vec::new(),
+            addresses: Vec::new(),
             interfaces: Vec::new(),
             beacons: [false; 2],
             port: None,
@@ -182,6 +187,23 @@ impl Machine {
         };
         let renamed = handles(&users) != handles(&self.users);
         self.users = users;
+        self.tell_users(now);
+        if renamed {
+            self.announce(now, 200);
+        }
+    }
+
+    /// Our IPv4 addresses.
+    pub fn set_addresses(&mut self, now: Millis, mut addresses: Vec<Ipv4Addr>) {
+        addresses.retain(|ip| !ip.is_loopback());
+        addresses.truncate(super::frame::MAX_ADDRESSES);
+        if addresses != self.addresses {
+            self.addresses = addresses;
+            self.tell_users(now);
+        }
+    }
+
+    fn tell_users(&mut self, now: Millis) {
         let frame = self.users_frame();
         for n in self.neighbours.values() {
             if let Some(session) = n.active.and_then(|s| self.sessions.get_mut(&s)) {
@@ -189,9 +211,6 @@ impl Machine {
             }
         }
         self.write_all();
-        if renamed {
-            self.announce(now, 200);
-        }
     }
 
     fn users_frame(&self) -> Frame {
@@ -203,6 +222,7 @@ impl Machine {
                 away: u.away.clone(),
             })
             .collect(),
+            self.addresses.clone(),
         )
     }
 
@@ -340,8 +360,8 @@ impl Machine {
         let mut parts = row.key.split('/');
         let (kind, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         if let Some(name) = row.key.strip_prefix("pin/") {
-            if let Ok(print) = <[u8; 16]>::try_from(&value[..]) {
-                self.pins.insert(name.into(), Fingerprint(print));
+            if let Ok(far) = keys::restore_pin(value) {
+                self.pins.insert(name.into(), far);
             }
             return;
         }

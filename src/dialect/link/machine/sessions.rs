@@ -268,7 +268,7 @@ impl Machine {
             return Err("it does not say hello first");
         }
         match frame {
-            Frame::Users(users) => self.users_came(now, of, users),
+            Frame::Users(users, v4) => self.users_came(now, of, users, Some(v4)),
             Frame::Bye(why) => {
                 let why = crate::model::text::harmless(&why);
                 self.drop_session(now, stream, &why, true);
