@@ -112,7 +112,17 @@ pub const METHODS: &[(&str, &[Parameter])] = &[
     ("SetForm", &[HANDLE, may("form", Kind::Text), USER]),
     ("Verify", &[HANDLE, USER]),
     ("Trust", &[HANDLE, USER]),
+    ("Chat", &[HANDLE, USER]),
+    ("Accept", &[must("number", Kind::Number), USER]),
+    ("Refuse", &[must("number", Kind::Number), USER]),
+    ("Close", &[may("handle", Kind::Text), USER]),
     ("FreeHandle", &[HANDLE, USER]),
+    ("Doctor", &[USER]),
+    ("Network", &[USER]),
+    ("Log", &[may("lines", Kind::Number), USER]),
+    ("Reboot", &[USER]),
+    ("PowerOff", &[USER]),
+    ("FactoryReset", &[USER]),
     ("History", &[may("with", Kind::Text), BEFORE, LIMIT, USER]),
     ("Search", &[must("words", Kind::Text), BEFORE, LIMIT, USER]),
     ("Delete", &[may("entry", Kind::Count), may("with", Kind::Text), may("all", Kind::Flag), USER]),
@@ -192,6 +202,9 @@ pub fn answer_to_json(answer: &Answer) -> Object {
         Answer::Config(settings) => json!({"settings": settings}),
         Answer::Handle(handle) => json!({"handle": handle}),
         Answer::Shared(_) => json!({}), // for the hello chat's web API alone
+        Answer::Doctor(report) => json!(report),
+        Answer::Network(interfaces) => json!({"interfaces": interfaces}),
+        Answer::Log(lines) => json!({"lines": lines}),
         Answer::Page(page) => json!(page),
         Answer::Count(n) => json!({"count": n}),
         Answer::Verify(view) => json!(view),
@@ -214,6 +227,9 @@ pub fn answer_from_json(mut reply: Object) -> Option<Answer> {
     if reply.contains_key("fingerprint") {
         return serde_json::from_value(Value::Object(reply)).ok().map(Answer::Verify);
     }
+    if reply.contains_key("findings") {
+        return serde_json::from_value(Value::Object(reply)).ok().map(Answer::Doctor);
+    }
     if reply.contains_key("entries") {
         return serde_json::from_value(Value::Object(reply)).ok().map(Answer::Page);
     }
@@ -224,6 +240,10 @@ pub fn answer_from_json(mut reply: Object) -> Option<Answer> {
         serde_json::from_value(receipts).ok().map(Answer::Sent)
     } else if let Some(settings) = take("settings") {
         serde_json::from_value(settings).ok().map(Answer::Config)
+    } else if let Some(interfaces) = take("interfaces") {
+        serde_json::from_value(interfaces).ok().map(Answer::Network)
+    } else if let Some(lines) = take("lines") {
+        serde_json::from_value(lines).ok().map(Answer::Log)
     } else if let Some(count) = take("count") {
         count.as_u64().map(Answer::Count)
     } else {

@@ -6,8 +6,9 @@ use crate::model::answer::{DialectView, LinkView, Page, UserView};
 use crate::model::history::{Body, Entry, Recipient};
 use crate::model::ring::GapReason;
 use crate::model::{
-    Answer, Delivery, Dialect, Direction, EntryId, Gap, Handle, PeerId, PeerView, Presence,
-    Receipt, Refusal, RouteView, SettingView, Status, TransferState, Trust, VerifyView, Wall, What,
+    Answer, ChatState, ChatView, Delivery, Dialect, Direction, EntryId, Finding, Gap, Handle,
+    Health, InterfaceView, PeerId, PeerView, Presence, Receipt, Refusal, Report, RouteView,
+    SettingView, Status, TransferState, Trust, VerifyView, Wall, What,
 };
 
 fn handle() -> Handle {
@@ -39,7 +40,19 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::SetForm { handle: text(), form: Some("udp".into()) },
         Command::Verify { handle: text() },
         Command::Trust { handle: text() },
+        Command::Chat { handle: text() },
+        Command::Accept { number: 3 },
+        Command::Refuse { number: 3 },
+        Command::Close { handle: None },
+        Command::Close { handle: Some(text()) },
         Command::FreeHandle { handle: text() },
+        Command::Doctor {},
+        Command::Network {},
+        Command::Log { lines: None },
+        Command::Log { lines: Some(5) },
+        Command::Reboot {},
+        Command::PowerOff {},
+        Command::FactoryReset {},
         Command::History { with: None, before: None, limit: None },
         Command::History { with: Some(text()), before: Some(1 << 40), limit: Some(20) },
         Command::Search { words: text(), before: None, limit: Some(20) },
@@ -75,8 +88,18 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::SetForm { .. } => ("SetForm", Answer::Done),
         Command::Verify { .. } => ("Verify", Answer::Verify(verify())),
         Command::Trust { .. } => ("Trust", Answer::Verify(verify())),
+        Command::Chat { .. } => ("Chat", Answer::Done),
+        Command::Accept { .. } => ("Accept", Answer::Done),
+        Command::Refuse { .. } => ("Refuse", Answer::Done),
+        Command::Close { .. } => ("Close", Answer::Done),
         Command::FreeHandle { .. } => ("FreeHandle", Answer::Handle(handle())),
         Command::Shared {} => ("no method", Answer::Shared(Vec::new())), // not among `commands`
+        Command::Doctor {} => ("Doctor", Answer::Doctor(report())),
+        Command::Network {} => ("Network", Answer::Network(vec![interface()])),
+        Command::Log { .. } => ("Log", Answer::Log(vec!["a line".into()])),
+        Command::Reboot {} => ("Reboot", Answer::Done),
+        Command::PowerOff {} => ("PowerOff", Answer::Done),
+        Command::FactoryReset {} => ("FactoryReset", Answer::Done),
         Command::History { .. } => ("History", page()),
         Command::Search { .. } => ("Search", page()),
         Command::Delete { .. } => ("Delete", Answer::Count(3)),
@@ -93,6 +116,30 @@ fn verify() -> VerifyView {
         verified: false,
         claim: Some("1".repeat(32)),
         claim_code: Some("09876 54321 09876 54321 09876 54321".into()),
+    }
+}
+
+fn report() -> Report {
+    let finding = |health, advice: Option<&str>| Finding {
+        check: "clock".into(),
+        health,
+        text: "it is 1970".into(),
+        advice: advice.map(Into::into),
+    };
+    let all = [Health::Ok, Health::Unknown, Health::Warning].map(|health| finding(health, None));
+    Report::of([&all[..], &[finding(Health::Wrong, Some("set it"))]].concat())
+}
+
+fn interface() -> InterfaceView {
+    InterfaceView {
+        name: "eth0".into(),
+        kind: "ethernet".into(),
+        up: true,
+        link: Some(true),
+        addresses: vec!["192.168.1.5/24".into()],
+        speed: Some(1_000),
+        wifi: None,
+        used: true,
     }
 }
 
@@ -164,9 +211,17 @@ pub(crate) fn events() -> Vec<What> {
         What::PeerJoined { peer, handle: bob(), dialect, address: "10.0.0.2".into(), port: 5010 },
         What::PeerLeft { peer, handle: bob(), dialect, reason: "it left".into() },
         What::PeerAway { peer, handle: bob(), dialect },
-        What::Session { peer, handle: bob(), dialect: Dialect::Hello, stands: true },
         What::PeerBack { peer, handle: bob(), dialect },
         What::PeerRenamed { peer, handle: bob(), old: "bobby".into(), dialect },
+        What::Session { peer, handle: bob(), dialect: Dialect::Hello, stands: true },
+        What::Chat {
+            number: 3,
+            peer,
+            handle: bob(),
+            dialect: Dialect::Room,
+            state: ChatState::Over,
+            reason: Some("he refused".into()),
+        },
         What::Transfer {
             id,
             direction: Direction::Out,
@@ -193,6 +248,7 @@ pub(crate) fn events() -> Vec<What> {
             | What::Session { .. }
             | What::PeerBack { .. }
             | What::PeerRenamed { .. }
+            | What::Chat { .. }
             | What::Transfer { .. }
             | What::Gap(_)
             | What::Config { .. }
@@ -326,6 +382,14 @@ pub(crate) fn status() -> Status {
             broadcast: "10.0.0.255".into(),
         }],
         fingerprint: Some("0".repeat(32)),
+        chats: vec![ChatView {
+            number: 3,
+            user: handle(),
+            peer: PeerId(7),
+            handle: "bob".into(),
+            dialect: Dialect::Room,
+            state: ChatState::Asked,
+        }],
         peers: 3,
         socket: "/run/klatsch/control".into(),
         state: String::new(),

@@ -84,11 +84,37 @@ pub enum Command {
     Verify { handle: String },
     /// The codes were compared; or another key of that handle is accepted.
     Trust { handle: String },
+    /// A private chat with a peer, in a dialect that has them.
+    Chat { handle: String },
+    /// Yes to what somebody asks for: the number is in its event, and in `Status`.
+    Accept { number: u32 },
+    /// No to it.
+    Refuse { number: u32 },
+    /// A private chat's end, or of the asking for it; without a handle, of the newest.
+    Close {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        handle: Option<String>,
+    },
     /// A handle nobody bears, near to the one given.
     FreeHandle { handle: String },
     /// The hello chat's shared history, for its web API alone: no method of the socket.
     #[serde(skip)]
     Shared {},
+    /// What the machine sees and what is likely wrong.
+    Doctor {},
+    /// The machine's interfaces: addresses, links, Wi-Fi.
+    Network {},
+    /// The last lines of the log.
+    Log {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lines: Option<u32>,
+    },
+    /// Restart the machine.
+    Reboot {},
+    /// Switch it off.
+    PowerOff {},
+    /// Forget all that was kept and received, and restart.
+    FactoryReset {},
     /// The newest of what the acting user may read: with somebody, in the lobby, or all of it.
     History {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,4 +151,33 @@ pub enum Command {
     },
     /// Takes in what was exported; what is there already is passed over.
     Import { entries: Vec<Entry> },
+}
+
+impl Command {
+    /// Whether it changes or shows what is the operator's: a console with a PIN asks for it, one
+    /// that is not the operator's refuses.
+    pub fn is_operators(&self) -> bool {
+        matches!(
+            self,
+            Command::Config { value: Some(_), .. }
+                | Command::AddUser { .. }
+                | Command::RemoveUser { .. }
+                | Command::Delete { .. }
+                | Command::Export { .. }
+                | Command::Import { .. }
+                | Command::Network {}
+                | Command::Log { .. }
+        ) || self.is_drastic()
+    }
+
+    /// Whether it is about the machine around the node: the process answers it, not the node.
+    pub fn is_machines(&self) -> bool {
+        matches!(self, Command::Doctor {} | Command::Network {} | Command::Log { .. })
+            || self.is_drastic()
+    }
+
+    /// Whether it ends what runs: over the socket only root and the node's own user may.
+    pub fn is_drastic(&self) -> bool {
+        matches!(self, Command::Reboot {} | Command::PowerOff {} | Command::FactoryReset {})
+    }
 }

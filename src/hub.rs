@@ -3,7 +3,7 @@
 //! Everything runs on one thread; a way in is a task that holds an `Rc<Hub>`. Calls wait in a
 //! bounded queue; events are read from the ring at each reader's own pace.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -34,6 +34,7 @@ pub struct Hub {
     ring: RefCell<Ring>,
     told: event_listener::Event,
     calls: Sender<Call>,
+    closed: Cell<bool>,
 }
 
 impl Hub {
@@ -41,7 +42,8 @@ impl Hub {
     pub fn new(epoch: u64) -> (Rc<Hub>, Receiver<Call>) {
         let (calls, taken) = async_channel::bounded(MAX_CALLS);
         let ring = RefCell::new(Ring::new(epoch));
-        (Rc::new(Hub { ring, told: event_listener::Event::new(), calls }), taken)
+        let told = event_listener::Event::new();
+        (Rc::new(Hub { ring, told, calls, closed: Cell::new(false) }), taken)
     }
 
     /// Asks the node and waits for its answer.
@@ -60,6 +62,12 @@ impl Hub {
     /// Tells every reader.
     pub fn tell(&self, event: Event) {
         self.ring.borrow_mut().push(event);
+        self.told.notify(usize::MAX);
+    }
+
+    /// The node is stopping: consoles of this process hear the rest and then that it is gone.
+    pub fn close(&self) {
+        self.closed.set(true);
         self.told.notify(usize::MAX);
     }
 
@@ -112,6 +120,14 @@ pub trait Way {
 
     /// The next event; `None` when the node is gone. Cancel-safe.
     fn event(&self) -> impl Future<Output = Option<Rc<Stamped>>>;
+
+    /// Reads on after `since` (`epoch:seq`), or from here: the epoch, and the number of the newest
+    /// event. `None`: `since` is not in its form.
+    fn read_from(&self, since: Option<&str>) -> Result<Option<(String, u64)>, Refusal> {
+        let _ = since;
+        let what = "events of a node elsewhere: klatsch monitor --json shows them";
+        Err(Refusal::Denied { what: what.into() })
+    }
 }
 
 /// A console's own end of the hub.
@@ -121,6 +137,12 @@ pub struct Local {
 }
 
 impl Local {
+    /// A reader of what comes from now on.
+    pub fn from_now(hub: Rc<Hub>) -> Local {
+        let cursor = RefCell::new(hub.tail());
+        Local { hub, cursor }
+    }
+
     /// A reader of all that the ring holds, such as what went wrong while starting.
     pub fn from_start(hub: Rc<Hub>) -> Local {
         let cursor = RefCell::new(hub.resume(&format!("{}:0", hub.epoch())).unwrap_or(hub.tail()));
@@ -138,11 +160,21 @@ impl Way for Local {
         self.hub.ask(user, command, file).await
     }
 
+    fn read_from(&self, since: Option<&str>) -> Result<Option<(String, u64)>, Refusal> {
+        let cursor = match since {
+            Some(since) => self.hub.resume(since),
+            None => Some(self.hub.tail()),
+        };
+        let Some(cursor) = cursor else { return Ok(None) };
+        self.cursor.replace(cursor);
+        Ok(Some((self.hub.epoch(), self.hub.last())))
+    }
+
     async fn event(&self) -> Option<Rc<Stamped>> {
         loop {
             let told = self.hub.told.listen();
             let event = self.hub.try_next(&mut self.cursor.borrow_mut());
-            if event.is_some() {
+            if event.is_some() || self.hub.closed.get() {
                 return event;
             }
             told.await;

@@ -128,7 +128,7 @@ pub enum Verb {
     },
     /// Write out all that is kept, one JSON value per line
     Export {
-        /// As the directory chat's messages.txt has it: [H:M]who: what
+        /// As the directory chat's messages.txt has it: `[H:M]who: what`
         #[arg(long, conflicts_with = "json")]
         messages_txt: bool,
         /// Only what was said with this one, or in #lobby
@@ -157,6 +157,26 @@ pub enum Verb {
         /// The words
         #[arg(required = true)]
         text: Vec<String>,
+    },
+    /// Ask for a private chat, where a dialect has them
+    Chat {
+        /// Whom
+        handle: String,
+    },
+    /// Say yes to what somebody asks for
+    Accept {
+        /// The number that `monitor` and `status` show
+        number: u32,
+    },
+    /// Say no to it
+    Refuse {
+        /// The number that `monitor` and `status` show
+        number: u32,
+    },
+    /// End a private chat
+    Close {
+        /// With whom; none: the newest
+        handle: Option<String>,
     },
     /// Enter the chat
     Join,
@@ -198,6 +218,8 @@ pub enum Verb {
     },
     /// Show the node at a glance
     Status,
+    /// See what is wrong with this machine's chat; ends with 1 if something is
+    Doctor,
     /// Show events as they happen
     Monitor {
         /// Go on after this event

@@ -29,7 +29,7 @@ use args::{Line, Options, UserVerb, Verb};
 pub enum Code {
     /// Done; sent or delivered.
     Done = 0,
-    /// The node refused, for a reason without a code of its own.
+    /// The node refused, for a reason without a code of its own; or `doctor` found something.
     Refused = 1,
     /// The command line is wrong, or not enough.
     Usage = 2,
@@ -147,6 +147,10 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
             Command::Search { words: words.join(" "), before, limit: n }
         }
         Verb::Forget { who, entry, all } => Command::Delete { entry, with: who, all },
+        Verb::Chat { handle } => Command::Chat { handle },
+        Verb::Accept { number } => Command::Accept { number },
+        Verb::Refuse { number } => Command::Refuse { number },
+        Verb::Close { handle } => Command::Close { handle },
         Verb::Join => Command::Join {},
         Verb::Leave => Command::Leave {},
         Verb::Block { handle } => Command::Block { handle },
@@ -159,6 +163,7 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
         Verb::Verify { handle } => Command::Verify { handle },
         Verb::Trust { handle } => Command::Trust { handle },
         Verb::Status => Command::Status {},
+        Verb::Doctor => Command::Doctor {},
         Verb::User { verb: UserVerb::Add { handle } } => Command::AddUser { handle },
         Verb::User { verb: UserVerb::Remove { handle } } => Command::RemoveUser { handle },
         Verb::User { verb: UserVerb::List } => {
@@ -183,7 +188,10 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
     };
     let answer = client.ask(options.acting.clone(), command, None).await?;
     show(options, &answer)?;
-    Ok(Code::Done)
+    Ok(match answer {
+        Answer::Doctor(report) if !report.healthy => Code::Refused,
+        _ => Code::Done,
+    })
 }
 
 async fn status(client: &Client, options: &Options) -> Result<Status, Refusal> {
@@ -200,6 +208,8 @@ fn show(options: &Options, answer: &Answer) -> Result<(), Refusal> {
             Answer::Who(peers) => json_lines(peers),
             Answer::Sent(receipts) => json_lines(receipts),
             Answer::Config(settings) => json_lines(settings),
+            Answer::Network(interfaces) => json_lines(interfaces),
+            Answer::Log(lines) => json_lines(lines),
             Answer::Page(page) => json_lines(&page.entries),
             other => json_lines(&[crate::api::answer_to_json(other)]),
         }

@@ -8,7 +8,8 @@ use crate::model::answer::UserView;
 use crate::model::history::Entry;
 use crate::model::text::harmless;
 use crate::model::{
-    Answer, Direction, PeerView, Receipt, SettingView, Stamped, Status, TransferState, Wall, What,
+    Answer, ChatState, Direction, PeerView, Receipt, Report, SettingView, Stamped, Status,
+    TransferState, Wall, What,
 };
 
 /// An answer in lines; empty where there is nothing to say.
@@ -22,6 +23,17 @@ pub(super) fn answer(answer: &Answer, now: Wall) -> String {
         Answer::Config(settings) => self::settings(settings),
         Answer::Handle(handle) => format!("{handle}\n"),
         Answer::Shared(_) => String::new(),
+        Answer::Doctor(report) => doctor(report),
+        Answer::Network(interfaces) => table(interfaces.iter().map(|i| {
+            let link = match (i.up, i.link) {
+                (false, _) => "off",
+                (true, Some(false)) => "no link",
+                (true, _) => "on",
+            };
+            let wifi = i.wifi.clone().unwrap_or_default();
+            vec![i.name.clone(), i.kind.clone(), link.into(), i.addresses.join(" "), wifi]
+        })),
+        Answer::Log(lines) => lines.iter().map(|line| harmless(line) + "\n").collect(),
         Answer::Page(page) => entries(&page.entries),
         Answer::Verify(view) => crate::console::render::verify(view) + "\n",
         Answer::Count(1) => "1 entry\n".into(),
@@ -32,6 +44,18 @@ pub(super) fn answer(answer: &Answer, now: Wall) -> String {
 /// One line per entry.
 fn entries(entries: &[Entry]) -> String {
     entries.iter().map(|entry| past::line(entry, local_time) + "\n").collect()
+}
+
+/// One line per finding, and one for what to do about it.
+fn doctor(report: &Report) -> String {
+    let mut text = String::new();
+    for f in &report.findings {
+        text += &format!("{:8} {:10} {}\n", f.health, harmless(&f.check), harmless(&f.text));
+        if let Some(advice) = &f.advice {
+            text += &format!("{:20}-> {}\n", "", harmless(advice));
+        }
+    }
+    text
 }
 
 /// One line per recipient.
@@ -86,6 +110,14 @@ fn happened(what: &What) -> Option<String> {
         What::Session { handle, dialect, .. } => format!("no {dialect} session with {handle}"),
         What::PeerBack { handle, .. } => format!("{handle} is back"),
         What::PeerRenamed { handle, old, .. } => format!("{old} is now {handle}"),
+        What::Chat { number, handle, state, reason, .. } => match state {
+            ChatState::Asking => format!("{handle} is asked for a private chat"),
+            ChatState::Asked => format!("{handle} asks for a private chat: accept {number}?"),
+            ChatState::Open => format!("private chat with {handle}"),
+            ChatState::Over => {
+                format!("no private chat with {handle}: {}", reason.as_deref().unwrap_or_default())
+            }
+        },
         What::Transfer { direction, handle, name, done, size, state, reason, .. } => {
             let way = match direction {
                 Direction::In => "from",

@@ -16,6 +16,22 @@ pub enum Typed {
     Quit,
     /// Speak for this local user from now on; none: list them.
     User(Option<String>),
+    /// One JSON object per line from now on, or this again.
+    Mode {
+        /// The former.
+        json: bool,
+    },
+    /// Show nothing of what comes, or show it again.
+    Mute(bool),
+    /// So many columns; none: the terminal is to say how many it has.
+    Width(Option<u16>),
+    /// The images that came; or where the one of this number is; or that one, over the line.
+    Save {
+        /// Which.
+        number: Option<u32>,
+        /// Over the line.
+        back: bool,
+    },
     /// An empty line.
     Nothing,
 }
@@ -69,6 +85,10 @@ pub fn parse(line: &str) -> Result<Typed, Mistake> {
     let command = match row.name {
         "JOIN" => nothing_more(row, rest, Command::Join {})?,
         "LEAVE" => nothing_more(row, rest, Command::Leave {})?,
+        // as the directory's own program has it
+        "BACK" if word.eq_ignore_ascii_case("/back") => {
+            nothing_more(row, rest, Command::Close { handle: None })?
+        }
         "BACK" => nothing_more(row, rest, Command::SetPresence { away: false, text: None })?,
         "STATUS" => nothing_more(row, rest, Command::Status {})?,
         "QUIT" => {
@@ -113,11 +133,46 @@ pub fn parse(line: &str) -> Result<Typed, Mistake> {
             Command::SetAutoreply { text: String::new() }
         }
         "AUTOREPLY" => Command::SetAutoreply { text: reply_text(row, unquoted(rest.trim_end()))? },
+        "CHAT" => Command::Chat { handle: one_word(row, rest)? },
+        "ACCEPT" => Command::Accept { number: number(row, rest)? },
+        "REFUSE" => Command::Refuse { number: number(row, rest)? },
+        "CLOSE" if rest.is_empty() => Command::Close { handle: None },
+        "CLOSE" => Command::Close { handle: Some(one_word(row, rest)?) },
         "BLOCK" => Command::Block { handle: one_word(row, rest)? },
         "UNBLOCK" => Command::Unblock { handle: one_word(row, rest)? },
         "VERIFY" => Command::Verify { handle: one_word(row, rest)? },
         "TRUST" => Command::Trust { handle: one_word(row, rest)? },
+        "CONFIG" if split_word(rest).0.eq_ignore_ascii_case("width") => {
+            return width(row, split_word(rest).1);
+        }
         "CONFIG" => config(row, rest)?,
+        "DOCTOR" => nothing_more(row, rest, Command::Doctor {})?,
+        "NETWORK" => nothing_more(row, rest, Command::Network {})?,
+        "LOG" => match split_word(rest) {
+            ("", _) => Command::Log { lines: None },
+            (number, "") => {
+                let bad =
+                    || Mistake::Bad { row, reason: format!("a number of lines, not {number}") };
+                Command::Log { lines: Some(number.parse().map_err(|_| bad())?) }
+            }
+            (_, more) => return Err(Mistake::Extra { row, found: more.into() }),
+        },
+        "REBOOT" => nothing_more(row, rest, Command::Reboot {})?,
+        "POWEROFF" => nothing_more(row, rest, Command::PowerOff {})?,
+        "FACTORY-RESET" if rest.trim_end().eq_ignore_ascii_case("yes") => Command::FactoryReset {},
+        "FACTORY-RESET" if rest.is_empty() => return missing("a YES"),
+        "FACTORY-RESET" => nothing_more(row, rest, Command::FactoryReset {})?,
+        "MODE" => match rest.trim_end().to_ascii_lowercase().as_str() {
+            "json" => return Ok(Typed::Mode { json: true }),
+            "text" => return Ok(Typed::Mode { json: false }),
+            "" => return missing("JSON or TEXT"),
+            _ => return Err(Mistake::Bad { row, reason: format!("JSON or TEXT, not {rest}") }),
+        },
+        "SAVE" => return save(row, rest),
+        "MUTE" | "UNMUTE" => {
+            nothing_more(row, rest, Command::Status {})?;
+            return Ok(Typed::Mute(row.name == "MUTE"));
+        }
         "FORM" => {
             let (handle, form) = split_word(rest);
             if handle.is_empty() {
@@ -167,6 +222,18 @@ fn one_word(row: &'static Row, rest: &str) -> Result<String, Mistake> {
         (word, "") => Ok(word.into()),
         (_, more) => Err(Mistake::Extra { row, found: more.into() }),
     }
+}
+
+/// What somebody's asking is named by; `#3` is 3.
+fn number(row: &'static Row, rest: &str) -> Result<u32, Mistake> {
+    if rest.is_empty() {
+        return Err(Mistake::Missing { row, what: "a number" });
+    }
+    let word = rest.trim_end();
+    word.strip_prefix('#').unwrap_or(word).parse().map_err(|_| Mistake::Bad {
+        row,
+        reason: "the number is in the line that says who asks, and in STATUS".into(),
+    })
 }
 
 fn handle(row: &'static Row, rest: &str) -> Result<String, Mistake> {
@@ -274,6 +341,31 @@ fn config(row: &'static Row, rest: &str) -> Result<Command, Mistake> {
         key: (!key.is_empty()).then(|| key.to_lowercase()),
         value: (!value.is_empty() || quoted_empty).then(|| value.into()),
     })
+}
+
+fn save(row: &'static Row, rest: &str) -> Result<Typed, Mistake> {
+    let (number, more) = split_word(rest);
+    let back = match more.trim_end() {
+        "" => false,
+        "-" => true,
+        more => return Err(Mistake::Extra { row, found: more.into() }),
+    };
+    let bad = || Mistake::Bad { row, reason: format!("an image's number, not {number}") };
+    let number = match number {
+        "" => None,
+        number => Some(number.parse().map_err(|_| bad())?),
+    };
+    Ok(Typed::Save { number, back })
+}
+
+fn width(row: &'static Row, value: &str) -> Result<Typed, Mistake> {
+    let value = unquoted(value.trim_end());
+    if value.is_empty() {
+        return Ok(Typed::Width(None));
+    }
+    let reason = || format!("width is a number of columns, not {value}");
+    let width = value.parse().map_err(|_| Mistake::Bad { row, reason: reason() })?;
+    Ok(Typed::Width(Some(width)))
 }
 
 /// A switch in the words people use.
@@ -398,6 +490,12 @@ mod tests {
             ("away", away(None)),
             ("away at lunch", away(Some("at lunch"))),
             ("back", back.clone()),
+            ("/back", Command::Close { handle: None }),
+            ("chat anna", Command::Chat { handle: "anna".into() }),
+            ("accept 3", Command::Accept { number: 3 }),
+            ("Refuse #4 ", Command::Refuse { number: 4 }),
+            ("close", Command::Close { handle: None }),
+            ("close anna@room", Command::Close { handle: Some("anna@room".into()) }),
             ("handle anna-2", Command::SetHandle { handle: "anna-2".into() }),
             ("autoreply \"Bin weg\"", Command::SetAutoreply { text: "Bin weg".into() }),
             ("autoreply off", Command::SetAutoreply { text: String::new() }),
@@ -412,6 +510,13 @@ mod tests {
             ("config Inactive off", back),
             ("config inactive", config(Some("inactive"), None)),
             ("status", Command::Status {}),
+            ("doctor", Command::Doctor {}),
+            ("network", Command::Network {}),
+            ("log", Command::Log { lines: None }),
+            ("log 50", Command::Log { lines: Some(50) }),
+            ("reboot", Command::Reboot {}),
+            ("shutdown", Command::PowerOff {}),
+            ("factory-reset Yes", Command::FactoryReset {}),
             ("form anna json", form(Some("json"))),
             ("form anna AUTO", form(None)),
             ("form anna", form(None)),
@@ -425,6 +530,50 @@ mod tests {
         assert_eq!(parse("?"), Ok(Typed::Help(None)));
         assert_eq!(parse("help /msg"), Ok(Typed::Help(Row::named("MSG"))));
         assert_eq!(parse(" \t "), Ok(Typed::Nothing));
+        assert_eq!(parse("Mode json "), Ok(Typed::Mode { json: true }));
+        assert_eq!(parse("MODE TEXT"), Ok(Typed::Mode { json: false }));
+        assert_eq!(parse("save"), Ok(Typed::Save { number: None, back: false }));
+        assert_eq!(parse("SAVE 3"), Ok(Typed::Save { number: Some(3), back: false }));
+        assert_eq!(parse("save 3 - "), Ok(Typed::Save { number: Some(3), back: true }));
+        assert_eq!(parse("mute"), Ok(Typed::Mute(true)));
+        assert_eq!(parse("UNMUTE"), Ok(Typed::Mute(false)));
+        assert_eq!(parse("config WIDTH"), Ok(Typed::Width(None)));
+        assert_eq!(parse("config width 132"), Ok(Typed::Width(Some(132))));
+    }
+
+    #[test]
+    fn history_and_forget_in_all_their_shapes() {
+        let history = |with: Option<&str>, limit, before| Command::History {
+            with: with.map(Into::into),
+            before,
+            limit,
+        };
+        for (line, wanted) in [
+            ("history", history(None, None, None)),
+            ("history 50", history(None, Some(50), None)),
+            ("history anna", history(Some("anna"), None, None)),
+            ("history anna 50", history(Some("anna"), Some(50), None)),
+            ("history 007 50", history(Some("007"), Some(50), None)),
+            ("log #lobby before #17", history(Some("#lobby"), None, Some(17))),
+            ("history 5 before 17", history(None, Some(5), Some(17))),
+            ("history before", history(Some("before"), None, None)),
+        ] {
+            assert_eq!(command(line), wanted, "{line}");
+        }
+        let forget = |entry, with: Option<&str>, all| Command::Delete {
+            entry,
+            with: with.map(Into::into),
+            all,
+        };
+        assert_eq!(command("forget anna"), forget(None, Some("anna"), false));
+        assert_eq!(command("forget entry #17"), forget(Some(17), None, false));
+        assert_eq!(command("FORGET ALL"), forget(None, None, true));
+        for line in ["forget", "forget entry", "forget entry x", "forget anna bob", "search "] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        for line in ["history anna bob", "history anna 5 6", "history before x"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
     }
 
     #[test]
@@ -435,9 +584,19 @@ mod tests {
             ("msg ,", "MSG needs a handle: MSG anna hello"),
             ("all", "ALL needs a text: ALL lunch is ready"),
             ("img anna \"\"", "IMG needs a file: IMG anna ~/cat.png"),
+            ("accept", "ACCEPT needs a number: ACCEPT 3"),
+            ("chat", "CHAT needs a handle: CHAT anna"),
+            ("close a b", "CLOSE does not take \"b\": CLOSE [<handle>]"),
+            ("refuse anna", "REFUSE: the number is in the line that says who asks, and in STATUS"),
             ("block", "BLOCK needs a handle: BLOCK mallory"),
             ("block a b", "BLOCK does not take \"b\": BLOCK <handle>"),
             ("join now", "JOIN does not take \"now\": JOIN"),
+            ("save x", "SAVE: an image's number, not x"),
+            ("save 3 /tmp", "SAVE does not take \"/tmp\": SAVE [<number> [-]]"),
+            ("mode", "MODE needs JSON or TEXT: MODE JSON"),
+            ("mode xml", "MODE: JSON or TEXT, not xml"),
+            ("factory-reset", "FACTORY-RESET needs a YES: FACTORY-RESET YES"),
+            ("log many", "LOG: a number of lines, not many"),
             ("handle", "HANDLE needs a name: HANDLE anna-2"),
             ("autoreply", "AUTOREPLY needs a text, or OFF: AUTOREPLY I am at lunch"),
             ("config inactive maybe", "CONFIG: inactive is ON or OFF, not maybe"),

@@ -94,13 +94,25 @@ pub static ROWS: &[Row] = &[
         usage: "IMG <handle>[,<handle>...] <file>",
         summary: "send an image",
         help: "The file's name may hold spaces, with or without quotes around it; ~/ is your home \
-               folder.",
+               folder. A - takes the image over this line: (echo begin-base64 644 $f; base64 $f; \
+               echo ====; cksum <$f) makes the text to be sent of a file f.",
         example: "IMG anna ~/cat.png",
         arguments: &[Kind::Handles, Kind::Path],
     },
     Row {
+        name: "SAVE",
+        aliases: &[],
+        usage: "SAVE [<number> [-]]",
+        summary: "where an image is that came",
+        help: "An image's number stands at the end of the line that told of it. Without a number \
+               the newest are listed. With - the image itself comes over this line, as base64 \
+               between begin-base64 and ====, with what cksum says of it; Ctrl-C ends it.",
+        example: "SAVE 3",
+        arguments: &[Kind::None],
+    },
+    Row {
         name: "HISTORY",
-        aliases: &["LOG"],
+        aliases: &[],
         usage: "HISTORY [who] [n] [BEFORE number]",
         summary: "read what was said, the newest last",
         help: "With whom: a handle, or #lobby for what was said to all; without, everything that \
@@ -128,6 +140,45 @@ pub static ROWS: &[Row] = &[
                shows, or everything. What still waits for somebody does not leave then.",
         example: "FORGET ENTRY 17",
         arguments: &[Kind::Handle, Kind::None],
+    },
+    Row {
+        name: "CHAT",
+        aliases: &[],
+        usage: "CHAT <handle>",
+        summary: "a private chat, where a dialect has them",
+        help: "Asks somebody in the room or the directory; he accepts or refuses. MSG to him asks \
+               too, and is sent once he accepts. CLOSE ends it.",
+        example: "CHAT anna",
+        arguments: &[Kind::Handle],
+    },
+    Row {
+        name: "ACCEPT",
+        aliases: &[],
+        usage: "ACCEPT <number>",
+        summary: "yes to what somebody asks for",
+        help: "The number is in the line that says who asks, and in STATUS. The setting \
+               auto-accept names those who need not wait for it.",
+        example: "ACCEPT 3",
+        arguments: &[Kind::None],
+    },
+    Row {
+        name: "REFUSE",
+        aliases: &["REJECT"],
+        usage: "REFUSE <number>",
+        summary: "no to it",
+        help: "He is told, where his chat has a word for it.",
+        example: "REFUSE 3",
+        arguments: &[Kind::None],
+    },
+    Row {
+        name: "CLOSE",
+        aliases: &[],
+        usage: "CLOSE [<handle>]",
+        summary: "end a private chat",
+        help: "Without a handle the newest. /back does the same; without a private chat it is \
+               BACK.",
+        example: "CLOSE anna",
+        arguments: &[Kind::Handle],
     },
     Row {
         name: "AWAY",
@@ -228,9 +279,39 @@ pub static ROWS: &[Row] = &[
         summary: "show settings, or change one",
         help: "CONFIG lists all, CONFIG key shows one, CONFIG key value changes it, CONFIG key \
                \"\" empties it; the change lasts over a restart. CONFIG inactive ON is AWAY, OFF \
-               is BACK.",
+               is BACK. CONFIG WIDTH asks this terminal how wide it is, CONFIG WIDTH 100 \
+               tells it.",
         example: "CONFIG bell ON",
         arguments: &[Kind::SettingKey, Kind::OnOff],
+    },
+    Row {
+        name: "MUTE",
+        aliases: &[],
+        usage: "MUTE",
+        summary: "show nothing of what comes",
+        help: "For this console only. What became of your own messages is still told. UNMUTE says \
+               how many came meanwhile.",
+        example: "MUTE",
+        arguments: &[],
+    },
+    Row {
+        name: "UNMUTE",
+        aliases: &[],
+        usage: "UNMUTE",
+        summary: "show what comes again",
+        help: "Ends MUTE.",
+        example: "UNMUTE",
+        arguments: &[],
+    },
+    Row {
+        name: "MODE",
+        aliases: &[],
+        usage: "MODE JSON|TEXT",
+        summary: "speak JSON, for a program on this line",
+        help: "One JSON object per line each way, as on the control socket. The line MODE TEXT ends \
+               it.",
+        example: "MODE JSON",
+        arguments: &[Kind::None],
     },
     Row {
         name: "STATUS",
@@ -240,6 +321,62 @@ pub static ROWS: &[Row] = &[
         help: "What you need when somebody cannot see you.",
         example: "STATUS",
         arguments: &[],
+    },
+    Row {
+        name: "DOCTOR",
+        aliases: &[],
+        usage: "DOCTOR",
+        summary: "what is wrong, and what to do about it",
+        help: "Looks at interfaces, addresses, ports, broadcast, firewall, peers, clock, disk and \
+               the last errors. It takes about a second.",
+        example: "DOCTOR",
+        arguments: &[],
+    },
+    Row {
+        name: "NETWORK",
+        aliases: &[],
+        usage: "NETWORK",
+        summary: "the machine's interfaces and addresses",
+        help: "With links and the state of Wi-Fi.",
+        example: "NETWORK",
+        arguments: &[],
+    },
+    Row {
+        name: "LOG",
+        aliases: &[],
+        usage: "LOG [<lines>]",
+        summary: "the last lines of the log",
+        help: "20 of them where no number is given.",
+        example: "LOG 50",
+        arguments: &[Kind::None],
+    },
+    Row {
+        name: "REBOOT",
+        aliases: &["RESTART"],
+        usage: "REBOOT",
+        summary: "restart the machine",
+        help: "Where the machine is klatsch's own. On a console with a PIN it is asked first.",
+        example: "REBOOT",
+        arguments: &[],
+    },
+    Row {
+        name: "POWEROFF",
+        aliases: &["SHUTDOWN"],
+        usage: "POWEROFF",
+        summary: "switch the machine off",
+        help: "Where the machine is klatsch's own. On a console with a PIN it is asked first.",
+        example: "POWEROFF",
+        arguments: &[],
+    },
+    Row {
+        name: "FACTORY-RESET",
+        aliases: &[],
+        usage: "FACTORY-RESET YES",
+        summary: "forget everything, and restart",
+        help: "All that was set here, kept and received is erased; the configuration files stay. \
+               Where the machine is klatsch's own.",
+        example: "FACTORY-RESET YES",
+        arguments: &[Kind::None],
     },
     Row {
         name: "FORM",

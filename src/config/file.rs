@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::foreign::{self, Meaning};
 use super::rows::{self, Kind, Row};
+use super::serial::{MAX_SERIAL, Serial};
 use super::{Settings, User};
 use crate::dialect::link::words::Named;
 use crate::model::limits::{MAX_LINK_PEERS, MAX_USERS};
@@ -87,17 +88,23 @@ struct Leaf<'a> {
     value: &'a DeValue<'a>,
 }
 
-/// The lists of tables that a file may have: each with its line and keys.
+/// The lists of tables: each with the line it begins in.
 #[derive(Default)]
 struct Tables<'a> {
     users: Vec<(usize, Vec<Leaf<'a>>)>,
+    serial: Vec<(usize, Vec<Leaf<'a>>)>,
     /// `[[link.peer]]`.
     peers: Vec<(usize, Vec<Leaf<'a>>)>,
 }
 
-impl Tables<'_> {
-    fn names(path: &str) -> bool {
-        path.eq_ignore_ascii_case("users") || path.eq_ignore_ascii_case("link.peer")
+impl<'a> Tables<'a> {
+    fn named(&mut self, path: &str) -> Option<&mut Vec<(usize, Vec<Leaf<'a>>)>> {
+        match path.to_ascii_lowercase().as_str() {
+            "users" => Some(&mut self.users),
+            "serial" => Some(&mut self.serial),
+            "link.peer" => Some(&mut self.peers),
+            _ => None,
+        }
     }
 }
 
@@ -114,7 +121,7 @@ impl<'a> Laying<'a> {
         let mut leaves = Vec::new();
         let mut tables = Tables::default();
         self.gather("", table, &mut leaves, &mut tables);
-        let users = tables.users;
+        let Tables { users, serial, peers } = tables;
         // A range of ports first: Robin's chat_port is a choice within it.
         leaves.sort_by_key(|leaf| (!matches!(leaf.value, DeValue::Array(_)), leaf.line));
         let below = settings.clone();
@@ -149,16 +156,19 @@ impl<'a> Laying<'a> {
             }
             self.users(&users, settings, &mut strange);
         }
-        if !tables.peers.is_empty() {
+        if !peers.is_empty() {
             settings.link.peers.clear();
-            for (line, keys) in &tables.peers {
+            for (line, keys) in &peers {
                 self.peer(*line, keys, settings, &mut strange);
             }
+        }
+        if !serial.is_empty() {
+            settings.serial = self.serial(&serial);
         }
         self.strange(&strange);
     }
 
-    /// All values of the file under their dotted keys; `[[users]]` apart.
+    /// All values of the file under their dotted keys; `[[users]]` and `[[serial]]` apart.
     fn gather(
         &mut self,
         above: &str,
@@ -172,7 +182,7 @@ impl<'a> Laying<'a> {
             let line = line_of(self.text, &key.span());
             match value.get_ref() {
                 DeValue::Table(inner) => self.gather(&path, inner, leaves, tables),
-                DeValue::Array(list) if Tables::names(&path) => {
+                DeValue::Array(list) if tables.named(&path).is_some() => {
                     for entry in list.iter() {
                         let line = line_of(self.text, &entry.span());
                         let DeValue::Table(inner) = entry.get_ref() else {
@@ -184,9 +194,8 @@ impl<'a> Laying<'a> {
                         let mut own = Vec::new();
                         self.gather("", inner, &mut own, &mut Tables::default());
                         own.sort_by_key(|leaf| leaf.line);
-                        match path.eq_ignore_ascii_case("users") {
-                            true => tables.users.push((line, own)),
-                            false => tables.peers.push((line, own)),
+                        if let Some(table) = tables.named(&path) {
+                            table.push((line, own));
                         }
                     }
                 }
@@ -384,6 +393,42 @@ impl<'a> Laying<'a> {
             }
             None => {}
         }
+    }
+
+    /// A line without a device, or one that has a console already, is none.
+    fn serial(&mut self, tables: &[(usize, Vec<Leaf<'a>>)]) -> Vec<Serial> {
+        let mut lines: Vec<Serial> = Vec::new();
+        for (n, (at, leaves)) in tables.iter().enumerate() {
+            if lines.len() == MAX_SERIAL {
+                let text = format!("found {}, expected at most {MAX_SERIAL}", tables.len());
+                self.say(Some(*at), Some("serial"), text);
+                break;
+            }
+            let mut line = Serial::on(Path::new(""));
+            for leaf in leaves {
+                let outcome = match leaf.value {
+                    DeValue::String(text) => line.set(&leaf.path, text),
+                    DeValue::Boolean(on) => line.set(&leaf.path, &on.to_string()),
+                    DeValue::Integer(number) => line.set(&leaf.path, number.as_str()),
+                    other => line.set(&leaf.path, &found(other)),
+                };
+                if let Err(refusal) = outcome {
+                    let text = format!("{}; not used", words(&refusal));
+                    self.say(Some(leaf.line), Some(&leaf.path), text);
+                }
+            }
+            let who = format!("serial[{}]", n + 1);
+            if line.device.as_os_str().is_empty() {
+                let text = "found no device, expected device = \"/dev/ttyAMA0\"; not used";
+                self.say(Some(*at), Some(&who), text.into());
+            } else if lines.iter().any(|other| other.device == line.device) {
+                let text = format!("found {} again; not used", line.device.display());
+                self.say(Some(*at), Some(&who), text);
+            } else {
+                lines.push(line);
+            }
+        }
+        lines
     }
 
     fn put_for<'u>(

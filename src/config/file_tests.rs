@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Files, Hello, History, Keep, Link, Slcp, WhenFull};
+use crate::config::{Directory, Files, Hello, History, Keep, Link, Room, Slcp, WhenFull};
 
 const FILE: &str = "/etc/chat/config.toml";
 
@@ -254,6 +254,8 @@ fn the_shipped_file_names_every_key_with_its_default() {
         bell: true,
         interfaces: vec!["eth0".into()],
         socket: Some("/x".into()),
+        appliance: true,
+        serial: Vec::new(),
         history: History { keep: Keep::Nothing, entries: 100, bytes: 1 << 20 },
         files: Files { quota: 1 << 20, when_full: WhenFull::Refuse },
         slcp: Slcp {
@@ -265,7 +267,7 @@ fn the_shipped_file_names_every_key_with_its_default() {
         },
         link: Link { enabled: false, port: 1, beacon: false, announce: 10, peers: Vec::new() },
         hello: Hello {
-            enabled: false,
+            enabled: true,
             port: 1,
             peer_id: Some("x".into()),
             broadcast: vec![[1, 2, 3, 4].into()],
@@ -273,6 +275,23 @@ fn the_shipped_file_names_every_key_with_its_default() {
             web_ports: vec![1],
             web_address: [0; 4].into(),
         },
+        room: Room {
+            enabled: true,
+            server: false,
+            port: 1,
+            connect: Some("1.2.3.4:5".parse().unwrap()),
+            discover: true,
+            chat_port: 2_000,
+        },
+        directory: Directory {
+            enabled: true,
+            server: false,
+            port: 1,
+            connect: Some("1.2.3.4:5".parse().unwrap()),
+            chat_port: 2,
+            loopback: true,
+        },
+        auto_accept: vec!["x".into()],
     };
     let mut notes = Vec::new();
     apply(&active, Path::new(FILE), None, &mut settings, &mut notes).unwrap();
@@ -324,4 +343,26 @@ fn a_named_box_is_read_and_a_wrong_one_is_said() {
     let many = "[[link.peer]]\naddress = \"10.0.0.7\"\n".repeat(MAX_LINK_PEERS + 1);
     let (s, notes) = lay(&many);
     assert_eq!((s.link.peers.len(), notes.len()), (MAX_LINK_PEERS, 1));
+}
+
+#[test]
+fn serial_lines_are_read_and_what_is_wrong_with_them_is_said() {
+    use crate::config::serial::{Flow, MAX_SERIAL, Mode};
+    let (s, notes) = lay(
+        "[[serial]]\ndevice = \"/dev/ttyAMA0\"\nspeed = 9600\nflow = \"hardware\"\npin = 4711\n\
+         [[serial]]\ndevice = \"/dev/ttyGS0\"\nmode = \"json\"\noperator = false\nspede = 3\n\
+         [[serial]]\nspeed = 9600\n[[serial]]\ndevice = \"/dev/ttyAMA0\"\n",
+    );
+    let [first, second] = s.serial.as_slice() else { panic!("{:?}", s.serial) };
+    assert_eq!((first.speed, first.flow, first.operator), (9_600, Flow::Hardware, true));
+    assert_eq!(first.pin.as_ref().map(|p| p.0.as_str()), Some("4711"));
+    assert_eq!((second.mode, second.operator), (Mode::Json, false));
+    assert_eq!(notes.len(), 3, "{notes:?}");
+    assert!(notes[0].contains("found spede, expected one of device, on, speed"), "{notes:?}");
+    assert!(notes[1].contains("found no device"), "{notes:?}");
+    assert!(notes[2].contains("/dev/ttyAMA0 again"), "{notes:?}");
+    let many: String =
+        (0..=MAX_SERIAL).map(|n| format!("[[serial]]\ndevice = \"/dev/tty{n}\"\n")).collect();
+    let (s, notes) = lay(&many);
+    assert_eq!((s.serial.len(), notes.len()), (MAX_SERIAL, 1));
 }

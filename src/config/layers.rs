@@ -28,6 +28,9 @@ pub struct Sources {
     pub images: PathBuf,
     /// What `~/` stands for.
     pub home: Option<PathBuf>,
+    /// The machine's own node rather than a person's: then every dialect is on unless switched
+    /// off (docs/protocols.md says why).
+    pub appliance: bool,
 }
 
 /// What came out.
@@ -47,12 +50,23 @@ impl Sources {
     /// The machine's layers and nothing else; images go to `images`.
     pub fn system(images: PathBuf) -> Sources {
         let root = PathBuf::from("/");
-        Sources { root, person: None, config: None, user: None, images, home: None }
+        Sources {
+            root,
+            person: None,
+            config: None,
+            user: None,
+            images,
+            home: None,
+            appliance: true,
+        }
     }
 
     /// Reads all layers. `kept` stands above every file.
     pub fn load(&self, kept: &Kept) -> Loaded {
-        let settings = Settings { imagepath: self.images.clone(), ..Settings::default() };
+        let mut settings = Settings { imagepath: self.images.clone(), ..Settings::default() };
+        settings.hello.enabled = self.appliance;
+        settings.room.enabled = self.appliance;
+        settings.directory.enabled = self.appliance;
         let mut loaded =
             Loaded { settings, notes: Vec::new(), unusable: false, no_such_user: None };
         let etc = self.root.join("etc/klatsch");

@@ -8,9 +8,10 @@ pub mod keep;
 pub mod kept;
 pub mod layers;
 pub mod rows;
+pub mod serial;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ use crate::model::Handle;
 pub use file::Note;
 pub use keep::{Files, History, Keep, WhenFull};
 pub use layers::{Loaded, Sources};
+pub use serial::Serial;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +45,10 @@ pub struct Settings {
     pub interfaces: Vec<String>,
     /// The control socket; none: the usual place.
     pub socket: Option<PathBuf>,
+    /// The machine is klatsch's own: it may be restarted, switched off and reset from here.
+    pub appliance: bool,
+    /// Serial lines with a console, at most [`serial::MAX_SERIAL`].
+    pub serial: Vec<Serial>,
     /// What is kept of conversations.
     pub history: History,
     /// Received files.
@@ -55,6 +61,12 @@ pub struct Settings {
     pub hello: Hello,
     /// The link between klatsch boxes.
     pub link: Link,
+    /// The room.
+    pub room: Room,
+    /// The directory.
+    pub directory: Directory,
+    /// Whose requests (private chats) are accepted unasked: handles, or `*` for everyone's.
+    pub auto_accept: Vec<String>,
 }
 
 /// One of the box's own users.
@@ -121,6 +133,40 @@ pub struct Link {
     pub peers: Vec<Named>,
 }
 
+/// The room's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Room {
+    /// On or off.
+    pub enabled: bool,
+    /// Whether we are a server.
+    pub server: bool,
+    /// The server's TCP port.
+    pub port: u16,
+    /// Another's server that our users register at.
+    pub connect: Option<SocketAddrV4>,
+    /// Whether to look for a server at the addresses of peers.
+    pub discover: bool,
+    /// Private chats: each user has a port from here on.
+    pub chat_port: u16,
+}
+
+/// The directory's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Directory {
+    /// On or off.
+    pub enabled: bool,
+    /// Whether we are a server.
+    pub server: bool,
+    /// The server's UDP port.
+    pub port: u16,
+    /// Another's server that our users log in at.
+    pub connect: Option<SocketAddrV4>,
+    /// The TCP port of chats.
+    pub chat_port: u16,
+    /// Whether chats are taken on 127.0.0.1 too.
+    pub loopback: bool,
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -133,6 +179,8 @@ impl Default for Settings {
             bell: false,
             interfaces: Vec::new(),
             socket: None,
+            appliance: false,
+            serial: Vec::new(),
             history: History::default(),
             files: Files::default(),
             outbox_keep: 7 * 24 * 60 * 60,
@@ -144,7 +192,7 @@ impl Default for Settings {
                 image_port: 6000,
             },
             hello: Hello {
-                enabled: true,
+                enabled: false,
                 port: 9876,
                 peer_id: None,
                 broadcast: Vec::new(),
@@ -153,6 +201,23 @@ impl Default for Settings {
                 web_address: Ipv4Addr::LOCALHOST,
             },
             link: Link { enabled: true, port: 5009, beacon: true, announce: 60, peers: Vec::new() },
+            room: Room {
+                enabled: false,
+                server: true,
+                port: 9000,
+                connect: None,
+                discover: false,
+                chat_port: 9001,
+            },
+            directory: Directory {
+                enabled: false,
+                server: true,
+                port: 5000,
+                connect: None,
+                chat_port: 5001,
+                loopback: false,
+            },
+            auto_accept: Vec::new(),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A new setting is one field in [`Settings`], one row here and one line in
 //! `systemd/klatsch.toml`; a test holds the three together.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub const IMAGE_BYTES: std::ops::RangeInclusive<u64> = 1_024..=1_073_741_824;
 pub const MAX_INTERFACES: usize = 8;
 /// Ports of the hello chat's web API.
 pub const MAX_WEB_PORTS: usize = 4;
+/// Handles whose requests are accepted unasked.
+pub const MAX_ACCEPTED: usize = 64;
 /// Further broadcast addresses.
 pub const MAX_BROADCAST: usize = 8;
 
@@ -59,7 +61,7 @@ pub struct Row {
 }
 
 /// Why a value is refused: it is not as `expected` says, or for a reason of its own.
-enum Wrong {
+pub(super) enum Wrong {
     Value,
     Because(String),
 }
@@ -158,6 +160,7 @@ pub fn shown(value: &str) -> String {
 
 /// Keys are compared up to this length.
 const MAX_KEY: usize = 64;
+const PLACE: &str = "an IPv4 address, with :port if it is another, or nothing";
 const PORT: &str = "a port from 1 to 65535";
 const OWN_PORT: &str = "a port from 1 to 65535, or auto";
 const SWITCH: &str = "on or off";
@@ -310,6 +313,16 @@ static ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        key: "auto-accept",
+        help: "whose private chats are accepted unasked: handles, or * for all",
+        expected: "up to 64 handles with commas between, or *, or nothing",
+        live: true,
+        kind: Kind::List,
+        get: |s| s.auto_accept.join(", "),
+        set: |s, v| accepted(v).map(|list| s.auto_accept = list),
+        ..ROW
+    },
+    Row {
         key: "socket",
         help: "the control socket; empty for the usual place",
         expected: "an absolute path, such as /run/klatsch/control, or empty",
@@ -319,6 +332,15 @@ static ROWS: &[Row] = &[
             s.socket = if v.is_empty() { None } else { Some(absolute(v)?) };
             Ok(())
         },
+        ..ROW
+    },
+    Row {
+        key: "appliance",
+        help: "the machine is klatsch's own: REBOOT, POWEROFF and FACTORY-RESET work",
+        expected: SWITCH,
+        kind: Kind::Switch,
+        get: |s| on_off(s.appliance),
+        set: |s, v| switch(v).map(|on| s.appliance = on),
         ..ROW
     },
     Row {
@@ -568,6 +590,118 @@ static ROWS: &[Row] = &[
         },
         ..ROW
     },
+    Row {
+        key: "room.enabled",
+        help: "speak the room (register and broadcast, private chats)",
+        expected: SWITCH,
+        kind: Kind::Switch,
+        get: |s| on_off(s.room.enabled),
+        set: |s, v| switch(v).map(|on| s.room.enabled = on),
+        ..ROW
+    },
+    Row {
+        key: "room.server",
+        help: "be a server of it",
+        expected: SWITCH,
+        kind: Kind::Switch,
+        get: |s| on_off(s.room.server),
+        set: |s, v| switch(v).map(|on| s.room.server = on),
+        ..ROW
+    },
+    Row {
+        key: "room.port",
+        help: "the server's TCP port",
+        expected: PORT,
+        kind: Kind::Number,
+        get: |s| s.room.port.to_string(),
+        set: |s, v| port(v).map(|p| s.room.port = p),
+        ..ROW
+    },
+    Row {
+        key: "room.connect",
+        help: "another's server to register at, such as 192.168.1.5; empty for none",
+        expected: PLACE,
+        live: true,
+        get: |s| place(s.room.connect),
+        set: |s, v| at(v, s.room.port).map(|at| s.room.connect = at),
+        ..ROW
+    },
+    Row {
+        key: "room.discover",
+        help: "look for a server at the addresses of peers, where none is set",
+        expected: SWITCH,
+        kind: Kind::Switch,
+        get: |s| on_off(s.room.discover),
+        set: |s, v| switch(v).map(|on| s.room.discover = on),
+        ..ROW
+    },
+    Row {
+        key: "room.chat-port",
+        help: "private chats: each user has a port from here on",
+        expected: "a port from 1024 to 65472",
+        kind: Kind::Number,
+        get: |s| s.room.chat_port.to_string(),
+        set: |s, v| {
+            let port = port(v)?;
+            s.room.chat_port =
+                (1024..=65_472).contains(&port).then_some(port).ok_or(Wrong::Value)?;
+            Ok(())
+        },
+        ..ROW
+    },
+    Row {
+        key: "directory.enabled",
+        help: "speak the directory (login by UDP, chats over TCP)",
+        expected: SWITCH,
+        kind: Kind::Switch,
+        get: |s| on_off(s.directory.enabled),
+        set: |s, v| switch(v).map(|on| s.directory.enabled = on),
+        ..ROW
+    },
+    Row {
+        key: "directory.server",
+        help: "be a server of it",
+        expected: SWITCH,
+        kind: Kind::Switch,
+        get: |s| on_off(s.directory.server),
+        set: |s, v| switch(v).map(|on| s.directory.server = on),
+        ..ROW
+    },
+    Row {
+        key: "directory.port",
+        help: "the server's UDP port",
+        expected: PORT,
+        kind: Kind::Number,
+        get: |s| s.directory.port.to_string(),
+        set: |s, v| port(v).map(|p| s.directory.port = p),
+        ..ROW
+    },
+    Row {
+        key: "directory.connect",
+        help: "another's server to log in at, such as 127.0.0.1; empty for none",
+        expected: PLACE,
+        get: |s| place(s.directory.connect),
+        set: |s, v| at(v, s.directory.port).map(|at| s.directory.connect = at),
+        ..ROW
+    },
+    Row {
+        key: "directory.chat-port",
+        help: "the TCP port of its chats; its own programs know 5001 alone",
+        expected: PORT,
+        kind: Kind::Number,
+        get: |s| s.directory.chat_port.to_string(),
+        set: |s, v| port(v).map(|p| s.directory.chat_port = p),
+        ..ROW
+    },
+    Row {
+        key: "directory.loopback",
+        help: "take chats on 127.0.0.1 too, where the port is its own programs'",
+        expected: SWITCH,
+        kind: Kind::Switch,
+        get: |s| on_off(s.directory.loopback),
+        set: |s, v| switch(v).map(|on| s.directory.loopback = on),
+        ..ROW
+    },
 ];
 
 fn first(settings: &Settings) -> Option<&User> {
@@ -600,7 +734,7 @@ fn parsed<T: std::str::FromStr>(value: &str) -> Result<T, Wrong> {
     value.parse().map_err(|_| Wrong::Value)
 }
 
-fn switch(value: &str) -> Result<bool, Wrong> {
+pub(super) fn switch(value: &str) -> Result<bool, Wrong> {
     match value.to_ascii_lowercase().as_str() {
         "on" | "yes" | "true" => Ok(true),
         "off" | "no" | "false" => Ok(false),
@@ -634,6 +768,30 @@ fn bytes(value: &str) -> Option<u64> {
         _ => return None,
     };
     digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// An address, with `port` where it names none; nothing is none.
+fn at(value: &str, port: u16) -> Result<Option<SocketAddrV4>, Wrong> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let at = value.parse().or_else(|_| value.parse().map(|ip| SocketAddrV4::new(ip, port)));
+    let good = |at: &SocketAddrV4| at.port() != 0 && !at.ip().is_unspecified();
+    at.ok().filter(good).map(Some).ok_or(Wrong::Value)
+}
+
+fn place(at: Option<SocketAddrV4>) -> String {
+    at.map(|at| at.to_string()).unwrap_or_default()
+}
+
+fn accepted(value: &str) -> Result<Vec<String>, Wrong> {
+    let words = value.split([',', ' ']).filter(|word| !word.is_empty());
+    let handle = |word: &str| match word {
+        "*" => Ok(word.to_owned()),
+        word => Handle::try_from(word).map(String::from).map_err(|_| Wrong::Value),
+    };
+    let list = words.map(handle).collect::<Result<Vec<_>, _>>()?;
+    if list.len() > MAX_ACCEPTED { Err(Wrong::Value) } else { Ok(list) }
 }
 
 fn addresses(value: &str) -> Result<Vec<Ipv4Addr>, Wrong> {

@@ -45,6 +45,13 @@ fn values_one_past_their_bounds_change_nothing() {
         ("hello.web-ports", "1, 2, 3, 4", "1, 2, 3, 4, 5"),
         ("hello.web-address", "0.0.0.0", "localhost"),
         ("hello.peer-id", "Tomas Novotny, C4b", "a\u{1b}b"),
+        ("auto-accept", "anna, bob", "an na, b@b"),
+        ("auto-accept", "*", "a:b"),
+        ("room.connect", "10.0.0.1:9001", "10.0.0.1:0"),
+        ("room.connect", "10.0.0.1", "room.example"),
+        ("directory.connect", "127.0.0.1", "0.0.0.0"),
+        ("room.chat-port", "65472", "65473"),
+        ("room.chat-port", "1024", "1023"),
         ("history.keep", "60s", "59s"),
         ("history.entries", "10000000", "10000001"),
         ("history.entries", "100", "99"),
@@ -65,6 +72,9 @@ fn values_one_past_their_bounds_change_nothing() {
     assert!(set(&mut s, "autoreply", &"x".repeat(MAX_AUTOREPLY + 1)).is_err());
     set(&mut s, "hello.peer-id", &"x".repeat(MAX_HANDLE)).unwrap();
     assert!(set(&mut s, "hello.peer-id", &"x".repeat(MAX_HANDLE + 1)).is_err());
+    let names = |n: usize| (0..n).map(|i| format!("n{i}")).collect::<Vec<_>>().join(",");
+    set(&mut s, "auto-accept", &names(MAX_ACCEPTED)).unwrap();
+    assert!(set(&mut s, "auto-accept", &names(MAX_ACCEPTED + 1)).is_err());
     let many = |n| (0..n).map(|i| format!("10.0.0.{}", i + 1)).collect::<Vec<_>>().join(",");
     let eths = |n: usize| (0..n).map(|i| format!("eth{i}")).collect::<Vec<_>>().join(",");
     set(&mut s, "interfaces", &eths(MAX_INTERFACES)).unwrap();

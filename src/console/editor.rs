@@ -48,6 +48,8 @@ pub enum Did {
     End,
     /// Ctrl-Z.
     Suspend,
+    /// The terminal said in which column its cursor is.
+    Column(u16),
 }
 
 /// The editor.
@@ -68,6 +70,8 @@ pub struct Editor {
     history: History,
     killed: String,
     tabbed: bool,
+    /// A secret is typed: stars are shown, nothing is remembered.
+    masked: bool,
     out: Vec<u8>,
     /// The row on the screen, if it is what would be drawn.
     drawn: Option<Row>,
@@ -91,6 +95,7 @@ impl Editor {
             history: History::default(),
             killed: String::new(),
             tabbed: false,
+            masked: false,
             out: Vec::new(),
             drawn: None,
             shown: 0,
@@ -160,6 +165,25 @@ impl Editor {
             self.prompt = prompt;
             self.drawn = None;
         }
+    }
+
+    /// From now on a secret is typed, or no more. What stands on the row is dropped.
+    pub fn set_masked(&mut self, masked: bool) {
+        if masked != self.masked {
+            self.masked = masked;
+            self.reset();
+        }
+    }
+
+    /// Drops what is half typed.
+    pub fn wipe_line(&mut self) {
+        self.reset();
+    }
+
+    /// Drops what is half typed, and what is on a terminal's screen.
+    pub fn wipe(&mut self) {
+        self.reset();
+        self.key(Key::Clear);
     }
 
     /// Another width; 0: not known.
@@ -244,6 +268,7 @@ impl Editor {
                 self.reset();
             }
             Key::Suspend => return Some(Did::Suspend),
+            Key::Column(column) => return Some(Did::Column(column)),
         }
         None
     }
@@ -251,7 +276,9 @@ impl Editor {
     fn enter(&mut self) -> Did {
         self.leave_row("");
         let line = std::mem::take(&mut self.line);
-        self.history.push(&line);
+        if !self.masked {
+            self.history.push(&line);
+        }
         let over = self.over;
         self.reset();
         if over { Did::TooLong } else { Did::Line(line) }
@@ -267,6 +294,9 @@ impl Editor {
     }
 
     fn recall(&mut self, up: bool) {
+        if self.masked {
+            return;
+        }
         let line = std::mem::take(&mut self.line);
         match self.history.step(up, &line) {
             Some(other) => {
@@ -300,7 +330,9 @@ impl Editor {
         self.cursor += text.len();
         // The usual case costs its own bytes only, for slow lines.
         match &mut self.drawn {
-            Some(row) if at_end && row.whole && row.column + cells(c) <= row.end => {
+            Some(row)
+                if at_end && !self.masked && row.whole && row.column + cells(c) <= row.end =>
+            {
                 row.column += cells(c);
                 row.cells = row.column;
                 self.shown = row.cells;
@@ -320,7 +352,9 @@ impl Editor {
 
     fn kill(&mut self, from: usize, to: usize) {
         if from < to {
-            self.killed = self.line[from..to].to_owned();
+            if !self.masked {
+                self.killed = self.line[from..to].to_owned();
+            }
             self.cut(from, to);
         }
     }
@@ -377,7 +411,8 @@ impl Editor {
     fn leave_row(&mut self, mark: &str) {
         if !self.drawn.as_ref().is_some_and(|row| row.whole) || !mark.is_empty() {
             self.erase();
-            let text = format!("{}{}{mark}", self.prompt, self.line);
+            let line = if self.masked { "" } else { &self.line };
+            let text = format!("{}{line}{mark}", self.prompt);
             self.out.extend_from_slice(text.as_bytes());
         }
         self.newline();
@@ -405,7 +440,13 @@ impl Editor {
         if self.screen == Screen::Plain || self.drawn.is_some() {
             return;
         }
-        let row = Row::lay(&self.prompt, &self.line, self.cursor, &mut self.scroll, self.width);
+        let row = if self.masked {
+            let stars = |text: &str| "*".repeat(text.chars().count());
+            let (line, cursor) = (stars(&self.line), stars(&self.line[..self.cursor]).len());
+            Row::lay(&self.prompt, &line, cursor, &mut self.scroll, self.width)
+        } else {
+            Row::lay(&self.prompt, &self.line, self.cursor, &mut self.scroll, self.width)
+        };
         self.out.push(b'\r');
         self.out.extend_from_slice(row.text.as_bytes());
         if self.screen == Screen::Ansi {

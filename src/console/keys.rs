@@ -37,6 +37,8 @@ pub enum Key {
     EndOrDelete,
     /// Ctrl-Z.
     Suspend,
+    /// The terminal says in which column its cursor is (`ESC [ row ; column R`, DSR 6).
+    Column(u16),
 }
 
 /// The decoder. Feed it every byte in turn.
@@ -194,6 +196,10 @@ fn csi(parameters: &[u8], end: u8) -> Option<Key> {
         (b'~', [b'1' | b'7'] | [b'1' | b'7', b';', ..]) => Key::Home,
         (b'~', [b'4' | b'8'] | [b'4' | b'8', b';', ..]) => Key::End,
         (b'~', [b'3'] | [b'3', b';', ..]) => Key::Delete,
+        (b'R', report) => {
+            let column = std::str::from_utf8(report).ok()?.split_once(';')?.1;
+            Key::Column(column.parse().ok()?)
+        }
         _ => return None,
     })
 }
@@ -250,6 +256,7 @@ mod tests {
             (b"\x08", Key::Backspace),
             (b"\x7f", Key::Backspace),
             (b"\xc3\xa4", Key::Char('ä')),
+            (b"\x1b[24;132R", Key::Column(132)),
         ] {
             assert_eq!(keys(bytes), [key], "{bytes:?}");
         }

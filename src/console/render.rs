@@ -7,8 +7,8 @@ use crate::command::{Command, ROWS, Row};
 use crate::model::answer::{Page, UserView};
 use crate::model::text::harmless;
 use crate::model::{
-    Delivery, Dialect, Direction, PeerView, Presence, Receipt, SettingView, Status, Trust,
-    VerifyView, Wall, What,
+    ChatState, Delivery, Dialect, Direction, Health, InterfaceView, PeerView, Presence, Receipt,
+    Report, SettingView, Status, Trust, VerifyView, Wall, What,
 };
 
 /// Rows of one table or list that are printed; the rest is counted.
@@ -99,6 +99,23 @@ impl Paint {
             What::PeerBack { handle, .. } => star(format!("{} is back", harmless(handle))),
             What::PeerRenamed { handle, old, .. } => {
                 star(format!("{} is now {}", harmless(old), harmless(handle)))
+            }
+            What::Chat { number, handle, dialect, state, reason, .. } => {
+                let (handle, reason) = (harmless(handle), reason.as_deref().map(harmless));
+                let reason = reason.unwrap_or_default();
+                match state {
+                    // the answer to CHAT says it
+                    ChatState::Asking => None,
+                    ChatState::Asked => Some(format!(
+                        "{time}{} asks for a private chat ({dialect}): ACCEPT {number} or \
+                         REFUSE {number}",
+                        self.name(&handle)
+                    )),
+                    ChatState::Open => {
+                        star(format!("private chat with {handle}: MSG {handle}, CLOSE {handle}"))
+                    }
+                    ChatState::Over => star(format!("no private chat with {handle}: {reason}")),
+                }
             }
             What::Gap(gap) => star(match gap.missed {
                 Some(n) => format!("{n} events were missed: this console was too slow for them"),
@@ -245,6 +262,11 @@ impl Paint {
             (None, true) => format!("{} on {}", d.name, d.port),
             (None, false) => format!("{} off", d.name),
         });
+        let chats = s.chats.iter().map(|c| match c.state {
+            ChatState::Asked => format!("{} asks {} (ACCEPT {})", c.handle, c.user, c.number),
+            ChatState::Asking => format!("{} asks {}", c.user, c.handle),
+            ChatState::Open | ChatState::Over => format!("{} with {}", c.user, c.handle),
+        });
         let (d, h, m) = (s.uptime / 86_400, s.uptime / 3_600 % 24, s.uptime / 60 % 60);
         let row = |name: &str, value: String| [name.to_owned(), harmless(&value)];
         let rows = [
@@ -259,11 +281,64 @@ impl Paint {
             row("people here", s.peers.to_string()),
             row("network", or(links.collect::<Vec<_>>().join("; "), "none: waiting for one")),
             row("speaks", or(dialects.collect::<Vec<_>>().join("; "), "nothing: see CONFIG")),
+            row("chats", or(chats.collect::<Vec<_>>().join("; "), "no private chats")),
             row("socket", or(s.socket.clone(), "none")),
             row("state", or(s.state.clone(), "nothing is kept")),
             row("images", s.imagepath.clone()),
         ];
         format!("{}\nusers\n{}", wide_table(&rows).join("\n"), self.users(&s.users, me))
+    }
+
+    /// The answer to DOCTOR.
+    pub fn doctor(&self, report: &Report) -> String {
+        let mut lines = Vec::new();
+        for f in &report.findings {
+            let line = format!("{:8} {:10} {}", f.health, harmless(&f.check), harmless(&f.text));
+            lines.push(match f.health {
+                Health::Ok => line,
+                Health::Unknown => self.dim(&line),
+                Health::Warning | Health::Wrong => self.sgr("31", &line),
+            });
+            lines.extend(f.advice.iter().map(|a| format!("{:9}-> {}", "", harmless(a))));
+        }
+        lines.push(match report.healthy {
+            true => "nothing is wrong that can be seen from here".into(),
+            false => "the lines marked warning and wrong say what to do".into(),
+        });
+        capped(lines, "lines")
+    }
+
+    /// The answer to NETWORK.
+    pub fn network(&self, interfaces: &[InterfaceView]) -> String {
+        let rows: Vec<[String; 5]> = interfaces
+            .iter()
+            .map(|i| {
+                let state = match (i.up, i.link) {
+                    (false, _) => "off",
+                    (true, Some(false)) => "no link",
+                    (true, Some(true)) => "link",
+                    (true, None) => "on",
+                };
+                let speed = i.speed.map(|mbit| format!("{mbit} Mbit/s"));
+                let chats = (!i.used).then(|| "no chat on it".to_owned());
+                let more: Vec<String> =
+                    [i.wifi.clone(), speed, chats].into_iter().flatten().collect();
+                [
+                    harmless(&i.name),
+                    harmless(&i.kind),
+                    state.into(),
+                    harmless(&or(i.addresses.join(" "), "no address")),
+                    harmless(&more.join(", ")),
+                ]
+            })
+            .collect();
+        or(wide_table(&rows).join("\n"), "this machine has no network interface")
+    }
+
+    /// The answer to LOG.
+    pub fn log(&self, lines: &[String]) -> String {
+        let lines: Vec<String> = lines.iter().map(|line| harmless(line)).collect();
+        or(lines.join("\n"), "nothing was logged yet")
     }
 
     /// Three lines: who, where, what to type.

@@ -5,23 +5,35 @@
 //! `known`.
 
 mod done;
+mod image;
 mod known;
+mod line;
 mod news;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
+use self::image::{Coming, Going};
+pub use self::image::{SETTLES, STALLS, Spool};
 use self::known::Known;
 pub use self::known::MAX_NAMES;
+use self::line::Waits;
+pub use self::line::{
+    BETWEEN_GREETINGS, HEARS_AGAIN, MAX_IMAGES, MAX_MISTAKES, SILENCE, Standing, WIDTH_ANSWER,
+};
 use self::news::News;
 pub use self::news::{MAX_HELD, MAX_LINES_PER_SECOND, MAX_OUTPUT, MAX_SENT};
 use super::editor::{DEFAULT_WIDTH, Did, Editor, MAX_LINE, Screen};
 use super::past::Moment;
-use super::render::{Paint, is_in, same};
+use super::render::{Paint, is_in};
 use crate::command::{Command, Typed, complete, parse};
-use crate::model::{Answer, Handle, Refusal, Status, Wall};
+use crate::model::{Answer, Handle, Millis, Refusal, Status, Wall};
 
 /// Commands that may wait for their answers; typing beyond waits.
 pub const MAX_ASKS: usize = 32;
+/// Typed bytes that may wait for answers, where the driver reads on all the same.
+pub const MAX_TYPED: usize = 64 * 1024;
 
 /// What a session is told once.
 #[derive(Clone, Debug)]
@@ -46,6 +58,14 @@ pub struct SessionOptions {
     pub paths: fn(&str) -> Vec<String>,
     /// Names of forms, for Tab after FORM.
     pub forms: Vec<String>,
+    /// Bytes that may wait for the terminal before events are only counted.
+    pub queue: usize,
+    /// It may do what is the operator's.
+    pub operator: bool,
+    /// It is on a serial line: it greets after silence and on Enter.
+    pub serial: bool,
+    /// What was before this session.
+    pub standing: Rc<RefCell<Standing>>,
 }
 
 impl Default for SessionOptions {
@@ -61,6 +81,10 @@ impl Default for SessionOptions {
             clock: Moment::utc,
             paths: |_| Vec::new(),
             forms: Vec::new(),
+            queue: MAX_OUTPUT,
+            operator: true,
+            serial: false,
+            standing: Rc::default(),
         }
     }
 }
@@ -69,6 +93,10 @@ impl Default for SessionOptions {
 #[derive(Clone, Debug, PartialEq)]
 enum Why {
     Greeting,
+    /// The end of a serial line's greeting.
+    Here,
+    /// Whether those are here whom an image is for that is to come over the line.
+    Image(Vec<String>),
     Roster,
     Settings,
     /// The console's own line.
@@ -107,6 +135,28 @@ pub struct Session {
     quitting: bool,
     forced: bool,
     suspend: bool,
+    json: bool,
+    now: Millis,
+    operator: bool,
+    serial: bool,
+    standing: Rc<RefCell<Standing>>,
+    /// When the last greeting began.
+    greeted: Option<Millis>,
+    /// What came since the operator last looked, for the greeting that is under way.
+    missed: u64,
+    /// Messages that MUTE kept from the screen.
+    muted_away: u64,
+    waits: Option<Waits>,
+    width_asked: Option<Millis>,
+    /// Typed bytes that found no room.
+    lost: u64,
+    /// Lines in a row that were no commands, and when the last came.
+    mistakes: u32,
+    mistaken_at: Millis,
+    /// An image that comes over the line, one that goes, and what is left for the driver's file.
+    coming: Option<Coming>,
+    going: Option<Going>,
+    spool: VecDeque<Spool>,
 }
 
 impl Session {
@@ -119,7 +169,7 @@ impl Session {
             editor,
             paint: Paint { colour: options.colour, clock: options.clock },
             known: Known::new(options.forms, options.home, options.paths),
-            news: News::new(options.screen != Screen::Plain, options.bell),
+            news: News::new(options.screen != Screen::Plain, options.bell, options.queue),
             me: options.user.clone().unwrap_or_default(),
             user: options.user,
             state: "",
@@ -133,13 +183,39 @@ impl Session {
             quitting: false,
             forced: false,
             suspend: false,
+            json: false,
+            now: 0,
+            operator: options.operator,
+            serial: options.serial,
+            standing: options.standing,
+            greeted: None,
+            missed: 0,
+            muted_away: 0,
+            waits: None,
+            width_asked: None,
+            lost: 0,
+            mistakes: 0,
+            mistaken_at: 0,
+            coming: None,
+            going: None,
+            spool: VecDeque::new(),
         }
+    }
+
+    /// The time, on the same clock as everything else here is told it; before the call it is for.
+    pub fn set_now(&mut self, now: Millis) {
+        self.now = now;
     }
 
     /// Greets: asks the node what the three lines need, and what Tab will need.
     pub fn start(&mut self) {
+        if self.standing.borrow().lock.hides() {
+            return self.ask_pin(Waits::Console);
+        }
+        self.greeted = Some(self.now);
+        self.missed += std::mem::take(&mut self.standing.borrow_mut().unread);
         self.ask(Why::Greeting, Command::Status {});
-        self.ask(Why::Roster, Command::Who { gone: false });
+        self.ask(if self.serial { Why::Here } else { Why::Roster }, Command::Who { gone: false });
         self.ask(Why::Settings, Command::Config { key: None, value: None });
     }
 
@@ -156,8 +232,19 @@ impl Session {
             self.forced |= bytes.contains(&0x03);
             return;
         }
-        self.input.extend(bytes);
+        if self.is_deafened() {
+            return;
+        }
+        self.keyed();
+        let room = MAX_TYPED.saturating_sub(self.input.len()).min(bytes.len());
+        self.input.extend(&bytes[..room]);
+        self.lost += (bytes.len() - room) as u64;
+        self.keys_while_going(bytes);
         self.work();
+        if self.lost > 0 && self.input.is_empty() {
+            let lost = std::mem::take(&mut self.lost);
+            self.note(&format!("{lost} typed bytes were lost: they came faster than answers"));
+        }
     }
 
     /// Nothing more will be typed: ends when all commands are answered.
@@ -189,6 +276,12 @@ impl Session {
             self.release();
         }
         self.work();
+    }
+
+    /// Whether `MODE JSON` came, and nothing is waited for any more; then what followed it.
+    pub fn wants_json(&mut self) -> Option<Vec<u8>> {
+        let busy = self.asks.values().any(|a| a.why == Why::Typed);
+        (self.json && !busy).then(|| self.input.drain(..).collect())
     }
 
     /// Bytes for the terminal.
@@ -229,8 +322,12 @@ impl Session {
     fn work(&mut self) {
         // A script's lines are answered in their order; a person need not wait.
         let most = if self.plain { 1 } else { MAX_ASKS };
-        while !self.quitting && self.asks.len() < most {
+        while !self.quitting && !self.json && !self.is_held() && self.asks.len() < most {
             let did = match self.input.pop_front() {
+                Some(byte) if self.coming.is_some() => {
+                    self.image_byte(byte);
+                    None
+                }
                 Some(byte) => self.editor.feed(byte),
                 None if self.eof => {
                     let rest = self.editor.rest();
@@ -251,9 +348,10 @@ impl Session {
 
     fn did(&mut self, did: Did) {
         match did {
-            Did::Line(line) => match self.offered.take() {
-                Some(offered) => self.handle_given(line.trim(), offered),
-                None => self.line(&line),
+            Did::Line(line) => match (self.waits.take(), self.offered.take()) {
+                (Some(waits), _) => self.pin_given(&line, waits),
+                (None, Some(offered)) => self.handle_given(line.trim(), offered),
+                (None, None) => self.line(&line),
             },
             Did::TooLong => {
                 let text = format!(
@@ -262,8 +360,19 @@ impl Session {
                 self.note(&text);
             }
             Did::Tab { again } => self.tab(again),
-            Did::Interrupt | Did::End => self.quitting = true,
+            Did::Interrupt | Did::End => match self.waits.take() {
+                Some(Waits::Line(_)) => {
+                    self.editor.set_masked(false);
+                    self.show_prompt();
+                }
+                waits => {
+                    self.waits = waits;
+                    // noise on a line must not end its console
+                    self.quitting |= !self.serial;
+                }
+            },
             Did::Suspend => self.suspend = true,
+            Did::Column(column) => self.column(column),
         }
     }
 
@@ -284,10 +393,30 @@ impl Session {
 
     fn line(&mut self, line: &str) {
         self.news.forget();
-        match parse(line) {
+        let parsed = parse(line);
+        if parsed.is_ok() {
+            self.mistakes = 0;
+        }
+        match parsed {
+            Ok(Typed::Nothing) if self.serial => self.greet(),
             Ok(Typed::Nothing) => {}
+            Ok(Typed::Quit) if self.serial => self.close(),
             Ok(Typed::Quit) => self.quitting = true,
-            Ok(Typed::Help(row)) => self.editor.above(&self.paint.help(row)),
+            Ok(Typed::Help(row)) => self.help(row),
+            Ok(Typed::Mode { json }) => {
+                self.json = json;
+                if !json {
+                    self.editor.above("this is text already: MODE JSON is for a program");
+                }
+            }
+            Ok(Typed::Mute(muted)) => self.mute(muted),
+            Ok(Typed::Width(width)) => self.width(width),
+            Ok(Typed::Save { number: Some(number), back: true }) => self.send_back(number),
+            Ok(Typed::Save { number, .. }) => self.save(number),
+            Ok(Typed::Command(Command::SendFile { to, path, .. })) if path == "-" => {
+                self.ask(Why::Image(to), Command::Who { gone: false });
+            }
+            Ok(Typed::Command(command)) if !self.may(line, &command) => {}
             Ok(Typed::User(whom)) => self.ask(Why::User(whom), Command::Status {}),
             Ok(Typed::Command(Command::SendFile { to, path, descriptor })) => {
                 let mut path = self.known.expand(&path);
@@ -297,14 +426,14 @@ impl Session {
                 self.ask(Why::Typed, Command::SendFile { to, path, descriptor });
             }
             Ok(Typed::Command(command)) => self.ask(Why::Typed, command),
-            Err(mistake) => self.note(&mistake.to_string()),
+            Err(mistake) => self.mistaken(line, &mistake.to_string()),
         }
     }
 
     fn tab(&mut self, again: bool) {
-        let completion = match self.offered {
-            Some(_) => None,
-            None => complete(self.editor.begun(), &self.known),
+        let completion = match (&self.offered, &self.waits) {
+            (None, None) => complete(self.editor.begun(), &self.known),
+            _ => None,
         };
         let Some(completion) = completion else {
             return self.editor.signal(b"\x07");
@@ -331,7 +460,7 @@ impl Session {
 
     fn refused(&mut self, asked: &Asked, refusal: &Refusal) {
         match (&asked.why, refusal) {
-            (Why::Roster | Why::Settings, _) => {}
+            (Why::Roster | Why::Here | Why::Settings, _) => {}
             (Why::FirstHandle, Refusal::HandleTaken { free, .. }) => {
                 self.note(&refusal.to_string());
                 let free = free.to_string();
@@ -350,10 +479,11 @@ impl Session {
 
     fn answered(&mut self, asked: Asked, answer: Answer) {
         match (asked.why, answer) {
-            (Why::Greeting, Answer::Status(status)) => {
-                self.learn(&status);
-                let me = status.users.iter().find(|u| same(u.handle.as_str(), &self.me));
-                self.editor.above(&self.paint.greeting(&status, me));
+            (Why::Greeting, Answer::Status(status)) => self.greeting(&status),
+            (Why::Here, answer) => self.line_answered(answer),
+            (Why::Image(to), Answer::Who(peers)) => {
+                self.known.roster(&peers);
+                self.receive_image(to);
             }
             (Why::Roster, Answer::Who(peers)) => self.known.roster(&peers),
             (Why::Settings, Answer::Config(settings)) => {
@@ -420,8 +550,16 @@ impl Session {
 
     fn set_state(&mut self, state: &'static str) {
         self.state = state;
-        if self.offered.is_none() {
-            self.editor.set_prompt(&format!("{}{state}> ", self.me));
+        self.show_prompt();
+    }
+
+    fn show_prompt(&mut self) {
+        if let Some(progress) = self.image_prompt() {
+            self.editor.set_prompt(&progress);
+        } else if self.waits.is_some() {
+            self.editor.set_prompt("PIN: ");
+        } else if self.offered.is_none() {
+            self.editor.set_prompt(&format!("{}{}> ", self.me, self.state));
         }
     }
 }

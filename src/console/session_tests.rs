@@ -1,7 +1,7 @@
 //! Whole sessions with scripted answers and events, on a terminal emulator.
 
 use super::*;
-use crate::model::answer::UserView;
+use crate::model::answer::{Page, UserView};
 use crate::model::{
     Delivery, Dialect, Direction, EntryId, Event, LinkView, PeerId, PeerView, Presence, Receipt,
     SettingView, Stamped, TransferState, Trust, What,
@@ -115,6 +115,7 @@ fn status() -> Status {
             address: "192.168.1.5".into(),
             broadcast: "192.168.1.255".into(),
         }],
+        chats: Vec::new(),
         peers: 2,
         fingerprint: None,
         socket: "/run/klatsch/control".into(),
@@ -233,6 +234,33 @@ fn what_this_console_sent_is_told_once_whatever_comes_first() {
             "early: {early}"
         );
     }
+}
+
+#[test]
+fn what_was_said_is_read_again_with_its_states() {
+    let mut b = Bench::new();
+    b.types("history bob\r");
+    let (ticket, _, command) = b.session.next_ask().expect("a command");
+    assert!(matches!(command, Command::History { with: Some(ref who), .. } if who == "bob"));
+    let page = Page { entries: crate::api::samples::entries(), more: true };
+    b.session.answer(ticket, Ok(Answer::Page(page)));
+    b.flush();
+    let rows = b.rows();
+    let from = rows.iter().position(|r| r.starts_with("anna> history")).expect("the line");
+    assert_eq!(
+        rows[from + 1..],
+        [
+            "#17 2026-11-21 02:35 anna → bob: hello [queued: not here]",
+            "#18 --:-- bob (automatic answer): image /images/bob-1.png (1.0 kB)",
+            "HISTORY bob BEFORE 17 shows what came before",
+            "anna>"
+        ]
+    );
+    b.types("forget entry 17\r");
+    let (ticket, ..) = b.session.next_ask().expect("a command");
+    b.session.answer(ticket, Ok(Answer::Count(1)));
+    b.flush();
+    assert!(b.rows().iter().any(|r| r == "1 entry is deleted"), "{:?}", b.rows());
 }
 
 #[test]
@@ -364,7 +392,7 @@ fn a_flood_is_counted_and_typing_goes_on() {
     let rows = b.rows();
     assert_eq!(
         rows[rows.len() - 2..],
-        ["960 messages not shown: they came too fast", "anna> MSG bob stop"]
+        ["960 messages not shown, HISTORY shows them", "anna> MSG bob stop"]
     );
     assert_eq!(b.session.wake(), None);
 }
@@ -507,8 +535,100 @@ fn a_transfer_is_told_in_steps() {
     let rows = b.rows();
     let steps = rows.iter().filter(|r| r.starts_with("← bob: cat.png")).count();
     assert_eq!(steps, 4, "{rows:#?}");
-    let image = "[12:34] bob: image /i/1.png (png, 800x600 pixels, 1.0 MB)";
+    let image = "[12:34] bob: image /i/1.png (png, 800x600 pixels, 1.0 MB): SAVE 1";
     assert_eq!(rows[rows.len() - 2], image);
+    b.types("save 1\rsave 2\rsave\r");
+    let rows = b.rows();
+    for said in ["/i/1.png", "there is no image 2: SAVE lists them", "1  /i/1.png"] {
+        assert!(rows.iter().any(|r| r == said), "{said}: {rows:#?}");
+    }
+}
+
+#[test]
+fn one_image_past_the_limit_is_forgotten() {
+    let mut standing = Standing::default();
+    for n in 0..=MAX_IMAGES {
+        standing.image(&n.to_string());
+    }
+    assert_eq!(standing.path_of(1), None);
+    assert_eq!(standing.path_of(2).as_deref(), Some("1"));
+}
+
+/// A session on a line with a PIN.
+fn locked(scope: &str) -> Bench {
+    use crate::config::Serial;
+    let mut line = Serial::on(std::path::Path::new("/dev/x"));
+    line.set("pin", "4711").expect("a PIN");
+    line.set("lock", scope).expect("a scope");
+    line.set("idle", "60").expect("seconds");
+    let standing = Rc::new(RefCell::new(Standing::new(super::super::lock::Lock::of(&line))));
+    let options = SessionOptions { serial: true, standing, ..SessionOptions::default() };
+    let mut b = Bench {
+        session: Session::new(options),
+        terminal: vt100::Parser::new(60, 80, 0),
+        seq: 0,
+        bells: 0,
+    };
+    b.session.start();
+    b.flush();
+    b
+}
+
+#[test]
+fn the_chat_needs_no_pin_and_the_operators_acts_do() {
+    let mut b = locked("operator");
+    b.serve(Ok(Answer::Status(Box::new(status()))));
+    b.serve(Ok(Answer::Who(vec![peer(1, "bob")])));
+    b.serve(Ok(Answer::Config(vec![setting("bell", "OFF")])));
+    b.types("msg bob hi\r");
+    b.serve(Ok(Answer::Sent(vec![receipt(1, "bob", Delivery::Sent, None)])));
+    b.types("config bell ON\r");
+    assert_eq!(b.rows().last().map(String::as_str), Some("PIN:"));
+    b.types("12\t34\x1b[A\r");
+    assert!(b.rows().iter().any(|r| r == "wrong PIN: the next one is taken in 1 s"));
+    assert_eq!(b.session.next_ask(), None);
+    b.session.tick(1_000);
+    b.types("config bell ON\r4711\r");
+    assert_eq!(b.rows().last().map(String::as_str), Some("anna>"));
+    let set = Command::Config { key: Some("bell".into()), value: Some("ON".into()) };
+    assert_eq!(b.serve(Ok(Answer::Config(vec![setting("bell", "ON")]))), set);
+    let screen = b.rows().join("\n");
+    assert!(!screen.contains("4711") && !screen.contains("1234"), "{screen}");
+    b.types("config bell OFF\r");
+    assert!(b.session.next_ask().is_some(), "it is open for a while");
+    b.session.tick(62_000);
+    b.types("\x1b[A\x1b[A\r");
+    assert_eq!(b.rows().last().map(String::as_str), Some("PIN:"), "and shut after it");
+    b.types("\x03");
+    assert_eq!(b.rows().last().map(String::as_str), Some("anna>"));
+    b.types("\x1b[A");
+    assert_ne!(b.rows().last().map(String::as_str), Some("anna> 4711"), "no PIN in the history");
+}
+
+#[test]
+fn a_locked_console_shows_nothing_before_its_pin() {
+    let mut b = locked("console");
+    assert_eq!(b.rows(), ["PIN:"]);
+    assert_eq!(b.session.next_ask(), None);
+    b.event(Some("anna"), message(1, Direction::In, "bob", "anna", "secret"));
+    b.types("\x03\x04who\r\r");
+    assert!(b.rows().iter().all(|r| !r.contains("secret")), "{:#?}", b.rows());
+    assert_eq!(b.session.next_ask(), None);
+    b.session.tick(1_000);
+    b.types("4711\r");
+    b.serve(Ok(Answer::Status(Box::new(status()))));
+    b.serve(Ok(Answer::Who(vec![peer(1, "bob")])));
+    b.serve(Ok(Answer::Config(vec![setting("bell", "OFF")])));
+    let rows = b.rows();
+    assert!(rows.iter().any(|r| r.starts_with("1 message since you last looked")), "{rows:#?}");
+    b.types("half");
+    b.session.tick(70_000);
+    b.flush();
+    assert_eq!(b.rows(), ["PIN:"], "shut again, and the screen is clean");
+    b.session.tick(71_000);
+    b.types("4711\r");
+    b.serve(Ok(Answer::Status(Box::new(status()))));
+    assert!(b.rows().iter().all(|r| !r.contains("half")));
 }
 
 #[test]

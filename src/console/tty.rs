@@ -6,27 +6,34 @@
 //! then one bounded read or write made. Regular files and /dev/null, which epoll refuses (EPERM),
 //! never block and are read and written as they are.
 
+#[path = "tty/json.rs"]
+mod json;
 #[path = "tty/raw.rs"]
 mod raw;
+#[path = "tty/spool.rs"]
+mod spool;
 
 use std::future::{Future, pending};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::{or, yield_now};
+use nix::libc;
 use smol::{Async, Timer};
 
 use self::raw::{Raw, Signals};
 pub use self::raw::{columns, local_time};
+use self::spool::{Sending, Spooled};
 use super::editor::Screen;
 use super::session::{Session, SessionOptions};
 use crate::command::Command;
+use crate::config::serial::Mode;
 use crate::hub::Way;
-use crate::model::{Answer, Millis, Refusal, Stamped};
+use crate::model::{Answer, IoError, Millis, Refusal, Stamped};
 use crate::store::files::open_source;
 
 /// Bytes read or written at once: what a pipe that is ready takes without blocking (PIPE_BUF).
@@ -52,8 +59,31 @@ pub struct Options {
     pub eof: Eof,
     /// The first start: ask for a handle, and offer this one.
     pub ask_handle: Option<String>,
-    /// The rest; screen and width are set by the terminal.
+    /// A serial line: how fast it takes bytes, in bits per second. Its terminal is raw already,
+    /// signals are not its business, and what is typed is always read.
+    pub pace: Option<u32>,
+    /// The folder for what comes over the line until it is sent on; none: the system's for such.
+    pub spool: Option<PathBuf>,
+    /// What is spoken at first.
+    pub mode: Mode,
+    /// Where the session's clock begins.
+    pub started: Instant,
+    /// The rest; screen and width are set by the terminal, save on a serial line.
     pub session: SessionOptions,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            eof: Eof::Ends,
+            ask_handle: None,
+            pace: None,
+            spool: None,
+            mode: Mode::Text,
+            started: Instant::now(),
+            session: SessionOptions::default(),
+        }
+    }
 }
 
 impl Options {
@@ -68,7 +98,7 @@ impl Options {
             paths,
             ..SessionOptions::default()
         };
-        Options { eof: Eof::Ends, ask_handle: None, session }
+        Options { session, ..Options::default() }
     }
 }
 
@@ -83,6 +113,8 @@ pub enum Ended {
     Signalled,
     /// The node is gone.
     NodeGone,
+    /// The other mode was asked for.
+    Mode,
 }
 
 /// An input and an output, and what they can do.
@@ -117,6 +149,16 @@ impl Terminal {
             (true, false) => Screen::Ansi,
         };
         Ok(Terminal { input: Some(End::new(input)?), output: End::new(output)?, screen })
+    }
+
+    /// A serial line, opened non-blocking for this alone, and raw.
+    pub fn line(line: OwnedFd, screen: Screen) -> io::Result<Terminal> {
+        let input = End::Polled(Async::new_nonblocking(line.try_clone()?)?);
+        Ok(Terminal {
+            input: Some(input),
+            output: End::Polled(Async::new_nonblocking(line)?),
+            screen,
+        })
     }
 
     /// What it is.
@@ -187,35 +229,92 @@ enum Woke {
 
 /// Runs a console until it ends. The terminal is raw meanwhile, and as it was afterwards.
 pub async fn run<W: Way>(way: &W, terminal: Terminal, options: Options) -> io::Result<Ended> {
-    let Terminal { mut input, output, screen } = terminal;
-    let mut raw = match (&input, screen) {
-        (Some(input), Screen::Ansi | Screen::Dumb) => match Raw::new(input.fd()) {
+    let mut terminal = terminal;
+    let mut mode = options.mode;
+    let mut rest = Vec::new();
+    loop {
+        let ended = match mode {
+            Mode::Text => text(way, &mut terminal, &options, &mut rest).await?,
+            Mode::Json => json::run(way, &mut terminal, &options, &mut rest).await?,
+        };
+        mode = match (ended, mode) {
+            (Ended::Mode, Mode::Text) => Mode::Json,
+            (Ended::Mode, Mode::Json) => Mode::Text,
+            (ended, _) => return Ok(ended),
+        };
+    }
+}
+
+/// The console for people. `rest`: what the mode before had read already, and what is left of it.
+async fn text<W: Way>(
+    way: &W,
+    terminal: &mut Terminal,
+    options: &Options,
+    rest: &mut Vec<u8>,
+) -> io::Result<Ended> {
+    let Terminal { input, output, screen } = terminal;
+    let screen = *screen;
+    let line = options.pace.is_some();
+    let mut raw = match (&*input, screen) {
+        (Some(input), Screen::Ansi | Screen::Dumb) if !line => match Raw::new(input.fd()) {
             Err(e) if gone(&e) => return Ok(Ended::HungUp),
             raw => Some(raw?),
         },
         _ => None,
     };
-    let signals = Signals::new(raw.is_some())?;
+    let signals = if line { None } else { Some(Signals::new(raw.is_some())?) };
     let colour = options.session.colour && screen == Screen::Ansi;
-    let width = columns(output.fd());
+    let width = if line { options.session.width } else { columns(output.fd()) };
+    let mut pace = Pace::of(options.pace);
     let mut session =
         Session::new(SessionOptions { screen, width, colour, ..options.session.clone() });
+    let started = options.started;
+    session.set_now(millis(started));
     match &options.ask_handle {
         Some(suggestion) if screen != Screen::Plain => session.ask_handle(suggestion),
         _ => session.start(),
     }
 
-    let started = Instant::now();
     let mut buffer = [0; CHUNK];
     let mut waiting: Vec<u8> = Vec::new();
     let mut asking: Option<Asking<'_>> = None;
+    let mut spool = Spooled::default();
+    let mut sending: Option<Sending> = None;
+    if !rest.is_empty() {
+        session.feed(&std::mem::take(rest));
+    }
     let ended = loop {
-        if asking.is_none() {
-            if let Some((ticket, user, command)) = session.next_ask() {
-                asking = Some(Box::pin(async move { (ticket, ask(way, user, command).await) }));
+        while let Some(piece) = session.take_spool() {
+            if let Err(error) = spool.take(piece, options.spool.as_deref()) {
+                session.spool_failed(&IoError::from(error).text);
             }
         }
-        if waiting.is_empty() {
+        if let Some(path) = session.wants_file() {
+            match Sending::open(&path) {
+                Ok((head, file)) => {
+                    waiting.extend(session.hide());
+                    waiting.extend(head);
+                    sending = Some(file);
+                }
+                Err(error) => session.file_sent(Err(&error.text)),
+            }
+        }
+        if let Some(left) = session.wants_json() {
+            waiting.extend(session.hide());
+            *rest = left;
+            break Ended::Mode;
+        }
+        if asking.is_none() {
+            if let Some((ticket, user, command)) = session.next_ask() {
+                let spooled = spool.for_command(&command);
+                asking =
+                    Some(Box::pin(async move { (ticket, ask(way, user, command, spooled).await) }));
+            }
+        }
+        if let Some(file) = sending.take_if(|_| waiting.is_empty()) {
+            sending = file.go_on(&mut session, &mut waiting);
+        }
+        if waiting.is_empty() && sending.is_none() {
             waiting = session.take_output();
         }
         if session.ended() {
@@ -235,16 +334,22 @@ pub async fn run<W: Way>(way: &W, terminal: Terminal, options: Options) -> io::R
         let written = async {
             match waiting.as_slice() {
                 [] => pending().await,
-                bytes => Woke::Written(output.write(bytes).await),
+                bytes => {
+                    let most = pace.ready().await.min(bytes.len());
+                    Woke::Written(output.write(&bytes[..most]).await)
+                }
             }
         };
         let signal = async {
-            signals.wait().await;
+            match &signals {
+                Some(signals) => signals.wait().await,
+                None => pending().await,
+            }
             Woke::Signal
         };
         let read = async {
-            match &input {
-                Some(input) if !session.busy() => Woke::Read(input.read(&mut buffer).await),
+            match &*input {
+                Some(input) if line || !session.busy() => Woke::Read(input.read(&mut buffer).await),
                 _ => pending().await,
             }
         };
@@ -258,18 +363,22 @@ pub async fn run<W: Way>(way: &W, terminal: Terminal, options: Options) -> io::R
         };
         let woke = or(or(or(answer, written), or(signal, read)), or(event, tick)).await;
 
-        let now = Millis::try_from(started.elapsed().as_millis()).unwrap_or(Millis::MAX);
+        let now = millis(started);
+        session.set_now(now);
         match woke {
             Woke::Answer(ticket, result) => {
                 asking = None;
                 session.answer(ticket, result);
             }
-            Woke::Written(Ok(n)) => drop(waiting.drain(..n)),
+            Woke::Written(Ok(n)) => {
+                pace.wrote(n);
+                drop(waiting.drain(..n));
+            }
             Woke::Written(Err(e)) if gone(&e) => break Ended::HungUp,
             Woke::Written(Err(e)) => return Err(e),
             Woke::Read(Ok(0)) if screen != Screen::Plain => break Ended::HungUp,
             Woke::Read(Ok(0)) => {
-                input = None;
+                *input = None;
                 if options.eof == Eof::Ends {
                     session.end_of_input();
                 }
@@ -285,7 +394,7 @@ pub async fn run<W: Way>(way: &W, terminal: Terminal, options: Options) -> io::R
             }
             Woke::Tick => session.tick(now),
             Woke::Signal => {
-                let came = signals.take();
+                let came = signals.as_ref().map(Signals::take).unwrap_or_default();
                 if came.end {
                     waiting.extend(session.hide());
                     break Ended::Signalled;
@@ -294,7 +403,7 @@ pub async fn run<W: Way>(way: &W, terminal: Terminal, options: Options) -> io::R
                     session.set_width(columns(output.fd()));
                 }
                 if came.stop {
-                    stop(&mut session, &output, &mut waiting, raw.as_mut()).await;
+                    stop(&mut session, output, &mut waiting, raw.as_mut()).await;
                 }
                 if came.resumed {
                     if let Some(raw) = &mut raw {
@@ -305,19 +414,63 @@ pub async fn run<W: Way>(way: &W, terminal: Terminal, options: Options) -> io::R
             }
         }
         if session.wants_suspend() && raw.is_some() {
-            stop(&mut session, &output, &mut waiting, raw.as_mut()).await;
+            stop(&mut session, output, &mut waiting, raw.as_mut()).await;
         }
     };
     if ended != Ended::HungUp {
-        flush(&output, &mut waiting).await;
+        flush(output, &mut waiting).await;
     }
     Ok(ended)
 }
 
-/// Opens what `SendFile` names here: the person's rights count, not the daemon's.
-async fn ask<W: Way>(way: &W, user: Option<String>, command: Command) -> Result<Answer, Refusal> {
-    let Command::SendFile { to, path, .. } = command else {
-        return way.ask(user, command, None).await;
+fn millis(since: Instant) -> Millis {
+    Millis::try_from(since.elapsed().as_millis()).unwrap_or(Millis::MAX)
+}
+
+/// How fast a line takes bytes. What is handed to the kernel early waits there before an echo, for
+/// seconds on a slow line; so it is handed over in pieces, each when the one before has left.
+struct Pace {
+    speed: Option<u32>,
+    next: Instant,
+}
+
+/// Pieces per second.
+const PIECES: u32 = 20;
+/// Bits on the line for a byte: 8N1.
+const BITS: u32 = 10;
+
+impl Pace {
+    fn of(speed: Option<u32>) -> Pace {
+        Pace { speed: speed.map(|s| s.max(BITS)), next: Instant::now() }
+    }
+
+    /// Waits until the line is free, then says how many bytes it takes at once.
+    async fn ready(&self) -> usize {
+        let Some(speed) = self.speed else { return CHUNK };
+        Timer::at(self.next).await;
+        usize::try_from(speed / BITS / PIECES).unwrap_or(1).clamp(1, CHUNK)
+    }
+
+    fn wrote(&mut self, bytes: usize) {
+        if let Some(speed) = self.speed {
+            let bits = u32::try_from(bytes).unwrap_or(u32::MAX).saturating_mul(BITS);
+            let takes = Duration::from_secs(1) * bits / speed;
+            self.next = self.next.max(Instant::now()) + takes;
+        }
+    }
+}
+
+/// Opens what `SendFile` names here: the person's rights count, not the daemon's. `spooled`: the
+/// file itself, which came over the line.
+async fn ask<W: Way>(
+    way: &W,
+    user: Option<String>,
+    command: Command,
+    spooled: Option<OwnedFd>,
+) -> Result<Answer, Refusal> {
+    let (to, path) = match command {
+        Command::SendFile { to, path, descriptor: None } => (to, path),
+        command => return way.ask(user, command, spooled).await,
     };
     let file = open_source(Path::new(&path))
         .map_err(|e| Refusal::File { path: path.clone(), reason: e.text })?;
@@ -358,7 +511,7 @@ async fn flush(output: &End, waiting: &mut Vec<u8>) {
 fn gone(e: &io::Error) -> bool {
     matches!(
         e.raw_os_error(),
-        Some(nix::libc::EIO | nix::libc::EPIPE | nix::libc::ENXIO | nix::libc::EBADF)
+        Some(libc::EIO | libc::EPIPE | libc::ENXIO | libc::ENODEV | libc::EBADF)
     )
 }
 

@@ -54,7 +54,7 @@ impl Puppet {
 }
 
 fn options(eof: Eof) -> Options {
-    Options { eof, ask_handle: None, session: SessionOptions::default() }
+    Options { eof, ..Options::default() }
 }
 
 /// Runs a console, at most ten seconds.

@@ -140,6 +140,10 @@ impl Session {
                     BadRequest::NoSuchMethod => Standard::MethodNotFound(call.method.clone()),
                     BadRequest::Parameter(name) => Standard::InvalidParameter(name),
                 })? {
+                    Request::Act { command, .. } if command.is_drastic() && !self.is_trusted() => {
+                        let what = "only root and the node's own user may do that";
+                        Err(refused(&Refusal::Denied { what: what.into() }))
+                    }
                     Request::Act { user, command } => {
                         let file = self.file_for(&command)?;
                         Ok(Asked::Node { user, command, file })
@@ -152,6 +156,11 @@ impl Session {
             }
             _ => Err(Standard::InterfaceNotFound(interface.to_owned()).into()),
         }
+    }
+
+    /// Whether the caller may do all that the node may.
+    fn is_trusted(&self) -> bool {
+        is_trusted(self.caller.uid, nix::unistd::geteuid().as_raw())
     }
 
     fn info(&self) -> Object {
@@ -171,7 +180,7 @@ impl Session {
             let file = file.ok_or(Standard::InvalidParameter("fileDescriptor".into()))?;
             return Ok(Some(file));
         }
-        if !may_name_paths(self.caller.uid, nix::unistd::geteuid().as_raw()) {
+        if !self.is_trusted() {
             let what = "a path is opened for the node's own user only: pass a file descriptor";
             return Err(refused(&Refusal::Denied { what: what.into() }));
         }
@@ -266,9 +275,9 @@ impl<'a> From<&'a Stamped> for Told<'a> {
     }
 }
 
-/// Who may have the node open a file by its path: otherwise any member of the socket's group
-/// could read, through us, what only the node may read.
-fn may_name_paths(caller: u32, us: u32) -> bool {
+/// Who may have the node open a file by its path, restart the machine or reset it: otherwise any
+/// member of the socket's group could do, through us, what only the node may.
+fn is_trusted(caller: u32, us: u32) -> bool {
     caller == 0 || caller == us
 }
 
@@ -298,9 +307,9 @@ fn object(value: Value) -> Object {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn paths_are_for_the_nodes_own_user_and_root() {
+    fn paths_and_power_are_for_the_nodes_own_user_and_root() {
         for (caller, us, may) in [(0, 7, true), (7, 7, true), (8, 7, false), (8, 0, false)] {
-            assert_eq!(super::may_name_paths(caller, us), may, "{caller} {us}");
+            assert_eq!(super::is_trusted(caller, us), may, "{caller} {us}");
         }
     }
 }

@@ -37,7 +37,7 @@ fn judge(wall: u64, synchronised: bool, battery: Option<u64>) -> bool {
 /// Whether a time server sets the clock, as the kernel says (adjtimex(2)), or, where a sandbox
 /// forbids to ask it, systemd-timesyncd's mark (systemd-timesyncd.service(8)).
 #[allow(unsafe_code)]
-fn is_synchronised() -> bool {
+pub(super) fn is_synchronised() -> bool {
     // SAFETY: all zero is a timex that changes nothing (`modes` 0), and it outlives the call.
     let (state, timex) = unsafe {
         let mut timex: nix::libc::timex = std::mem::zeroed();

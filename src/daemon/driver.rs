@@ -12,9 +12,10 @@ use async_channel::{Receiver, Sender};
 use smol::{LocalExecutor, Timer};
 
 use super::multicast::Multicast;
+use super::notify::Notify;
 use super::ports::{self, Proto};
 use super::signals::{self, Signal};
-use super::{clock, links, tcp, udp, web};
+use super::{clock, journal, links, machine, tcp, udp, web};
 use crate::config::{Kept, Sources};
 use crate::hub::{Call, Hub};
 use crate::model::net::ACCEPTED;
@@ -52,6 +53,7 @@ pub(super) struct Driver {
     executor: Rc<LocalExecutor<'static>>,
     hub: Rc<Hub>,
     store: Store,
+    machine: machine::Machine,
     kept: Kept,
     rules: Rules,
     web: web::Web,
@@ -69,6 +71,7 @@ pub(super) struct Driver {
     unsent: VecDeque<(SocketId, SocketAddrV4, Vec<u8>)>,
     /// What performing actions brought up, for the node's next turn.
     at_once: VecDeque<Input>,
+    notify: Notify,
 }
 
 enum Woken {
@@ -87,6 +90,7 @@ impl Driver {
         executor: Rc<LocalExecutor<'static>>,
         hub: Rc<Hub>,
         store: Store,
+        machine: machine::Machine,
     ) -> Driver {
         let (told, inputs) = async_channel::bounded(MAX_INPUTS);
         Driver {
@@ -97,6 +101,7 @@ impl Driver {
             executor,
             hub,
             store,
+            machine,
             told,
             inputs,
             accepted: async_channel::bounded(MAX_INPUTS),
@@ -110,6 +115,7 @@ impl Driver {
             answers: HashMap::new(),
             unsent: VecDeque::new(),
             at_once: VecDeque::new(),
+            notify: Notify::from_environment(),
         }
     }
 
@@ -138,6 +144,7 @@ impl Driver {
         let mut timer_at = None;
         loop {
             self.perform();
+            self.notify.turn(now(Instant::now()), &self.node);
             let wake_at = self.wake_at();
             if wake_at != timer_at {
                 timer_at = wake_at;
@@ -162,6 +169,7 @@ impl Driver {
                 Woken::Signal(_) | Woken::Quit => break,
             }
         }
+        self.notify.stopping();
         self.feed(Input::Goodbye);
         self.perform();
         log::info!("stopped");
@@ -201,7 +209,7 @@ impl Driver {
             let pause = Millis::try_from(UNSENT_PAUSE.as_millis()).unwrap_or(1);
             now(Instant::now()).mono + pause
         });
-        [self.node.wake_at(), unsent].into_iter().flatten().min()
+        [self.node.wake_at(), unsent, self.notify.wake_at()].into_iter().flatten().min()
     }
 
     fn feed(&mut self, input: Input) {
@@ -251,9 +259,8 @@ impl Driver {
                 }
             }
             Action::Tell(event) => {
-                if let What::Error { text } = &event.what {
-                    log::warn!("{text}");
-                }
+                journal::event(&event);
+                self.notify.happened(now(Instant::now()).mono, &event.what);
                 self.hub.tell(event);
                 self.follow_rules();
                 self.follow_web();
@@ -418,6 +425,10 @@ impl Driver {
     }
 
     fn call(&mut self, call: Call) {
+        if call.command.is_machines() {
+            let settings = self.node.settings();
+            return self.machine.answer(call, settings, &self.hub, &self.executor);
+        }
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         self.answers.insert(ticket, call.reply);
@@ -435,6 +446,7 @@ impl Driver {
     }
 
     fn reload(&mut self, reload: &Reload) {
+        self.notify.reloading();
         let loaded = reload.sources.load(&self.kept);
         for note in &loaded.notes {
             self.trouble(note.to_string());
@@ -448,9 +460,10 @@ impl Driver {
     }
 
     fn trouble(&self, text: String) {
-        log::warn!("{text}");
         let at = Wall::from_system(SystemTime::now());
-        self.hub.tell(crate::model::Event { at, user: None, what: What::Error { text } });
+        let event = crate::model::Event { at, user: None, what: What::Error { text } };
+        journal::event(&event);
+        self.hub.tell(event);
     }
 }
 

@@ -1,14 +1,21 @@
 //! The process: where the node's core meets sockets, files, signals and the ways in.
 //!
-//! `driver` is the loop; `udp`, `tcp`, `links` and `signals` are its thin drivers; `place` says
-//! where an instance lives; this file starts and ends it all.
+//! `driver` is the loop; `udp`, `tcp`, `links`, `signals` and `notify` (systemd) are its thin drivers;
+//! `journal` is the log, `place` says where an instance lives; this file starts and ends it all.
 
 mod clock;
+mod doctor;
 mod driver;
+mod journal;
 mod links;
+mod log;
+mod machine;
 mod multicast;
+mod network;
+mod notify;
 pub mod place;
 mod ports;
+mod serial;
 mod signals;
 mod tcp;
 mod terminal;
@@ -58,7 +65,7 @@ type Stop = String;
 
 /// Runs a node until it ends; in a terminal, attaches to a daemon that runs already.
 pub fn start(start: Start) -> ExitCode {
-    log_to_stderr(start.terminal);
+    log::start(start.terminal);
     let outcome = smol::block_on(async {
         if start.terminal {
             if let Some(socket) = daemon_to_attach(&start).await {
@@ -82,13 +89,6 @@ pub fn complain(line: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "klatsch: {line}");
 }
 
-/// A console shows what matters itself; a daemon has the journal.
-fn log_to_stderr(terminal: bool) {
-    let usual = if terminal { "off" } else { "info" };
-    let env = env_logger::Env::new().filter_or("KLATSCH_LOG", usual);
-    env_logger::Builder::from_env(env).format_timestamp(None).format_target(false).init();
-}
-
 /// The socket of a daemon (`klatsch run`) that this terminal is to attach to: the instance that
 /// is named, whatever it is; else a person's or the machine's daemon.
 async fn daemon_to_attach(start: &Start) -> Option<PathBuf> {
@@ -110,6 +110,9 @@ async fn daemon_to_attach(start: &Start) -> Option<PathBuf> {
 
 /// By then a node that starts has joined, and whoever is here has answered it.
 const HEARING: Duration = Duration::from_millis(node::CLAIM_MS + 500);
+
+/// How long a slow serial line may take to be told that the node stops.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 const DAEMON: &str = "daemon";
 const TERMINAL: &str = "terminal";
@@ -149,6 +152,7 @@ fn grounds(start: &Start) -> Result<Grounds, Stop> {
     };
     let mut notes = Vec::new();
     let state = place.hold_state().map_err(|line| notes.push(line)).ok();
+    notes.extend(state.as_ref().and_then(|state| machine::reset_if_marked(&state.path)));
     let (kept, note) = match &state {
         Some(state) => kept::read(&state.path),
         None => (Kept::default(), None),
@@ -237,25 +241,31 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
         .spawn(async move {
             // awaited first: a macro that is off evaluates none of its arguments
             let error = serving.await;
-            log::error!("control socket: {error}");
+            ::log::error!("control socket: {error}");
         })
         .detach();
     for line in std::mem::take(&mut grounds.notes) {
-        log::warn!("{line}");
         let at = Wall::from_system(SystemTime::now());
-        let what = What::Error { text: line };
-        hub.tell(Event { at, user: None, what });
+        let event = Event { at, user: None, what: What::Error { text: line } };
+        journal::event(&event);
+        hub.tell(event);
     }
     let terminal = start.terminal;
     if !terminal {
-        log::info!(
+        ::log::info!(
             "klatsch {} ({}) listens at {}",
             env!("CARGO_PKG_VERSION"),
             grounds.place.name,
             socket.path().display()
         );
     }
-    let driver = Driver::new(node, Rc::clone(&executor), Rc::clone(&hub), store);
+    // A person's node in a terminal has that one console; the lines are the daemon's.
+    let lines = if terminal { &[][..] } else { &grounds.settings.serial };
+    let consoles = serial::Consoles::start(&executor, &hub, lines, &grounds.settings.imagepath);
+    let state = grounds.state.as_ref().map(|s| s.path.clone());
+    let machine = machine::Machine::new(socket.path(), state);
+    machine.ask_for_logins(&Settings { serial: lines.to_vec(), ..Settings::default() });
+    let driver = Driver::new(node, Rc::clone(&executor), Rc::clone(&hub), store, machine);
     let reload = driver::Reload { sources: grounds.sources.clone() };
     let quit = async_channel::bounded::<()>(1);
     let running = driver.run(calls, store_told, reload, !terminal, quit.1);
@@ -288,6 +298,11 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
             }
         })
         .await;
+    hub.close();
+    let late = async {
+        smol::Timer::after(LAST_WORDS).await;
+    };
+    executor.run(smol::future::or(consoles.end(), late)).await;
     drop(socket);
     drop(grounds.held.take());
     drop(grounds.state.take());

@@ -214,6 +214,7 @@ impl Surroundings {
         let mut sources = Sources::system(place.images());
         sources.root.clone_from(&self.root);
         sources.home.clone_from(&self.home);
+        sources.appliance = place.whose == Whose::System;
         if place.whose == Whose::Person {
             let base = self.xdg_config.clone();
             let base = base.or_else(|| self.home.as_ref().map(|home| home.join(".config")));

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Delivery, Dialect, EntryId, Handle, PeerId, Presence, Trust, Wall};
+use super::machine::{InterfaceView, Report};
+use super::{ChatState, Delivery, Dialect, EntryId, Handle, PeerId, Presence, Trust, Wall};
 
 /// The answer to a [`crate::command::Command`] that was carried out.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +28,12 @@ pub enum Answer {
     Verify(VerifyView),
     /// To `Shared`: the hello chat's shared history, oldest first.
     Shared(Vec<SharedMessage>),
+    /// To `Doctor`.
+    Doctor(Report),
+    /// To `Network`.
+    Network(Vec<InterfaceView>),
+    /// To `Log`: the newest line last.
+    Log(Vec<String>),
 }
 
 /// A linked peer's key, for two people to compare.
@@ -149,6 +156,23 @@ pub struct LinkView {
     pub broadcast: String,
 }
 
+/// A private chat, open or asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatView {
+    /// What ACCEPT and REFUSE name it by.
+    pub number: u32,
+    /// Whose of the node's users it is.
+    pub user: Handle,
+    /// With whom.
+    pub peer: PeerId,
+    /// His handle.
+    pub handle: String,
+    /// In which dialect.
+    pub dialect: Dialect,
+    /// How it stands.
+    pub state: ChatState,
+}
+
 /// One dialect's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DialectView {
@@ -183,6 +207,8 @@ pub struct Status {
     pub dialects: Vec<DialectView>,
     /// Interfaces in use.
     pub links: Vec<LinkView>,
+    /// Private chats, open or asked for.
+    pub chats: Vec<ChatView>,
     /// Peers present.
     pub peers: u32,
     /// The name of this box's key; `null` where there is no link.

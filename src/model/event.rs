@@ -96,6 +96,15 @@ pub enum What {
         dialect: Dialect,
         stands: bool,
     },
+    /// A private chat: asked for, open, or over; in dialects that have them.
+    Chat {
+        number: u32,
+        peer: PeerId,
+        handle: String,
+        dialect: Dialect,
+        state: ChatState,
+        reason: Option<String>,
+    },
     /// An image is on its way; the last one of a transfer has state `done` or `failed`.
     Transfer {
         id: EntryId,
@@ -132,6 +141,20 @@ pub enum Direction {
     Out,
 }
 
+/// How a private chat stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChatState {
+    /// We asked for it, and wait.
+    Asking,
+    /// We are asked: to be accepted or refused.
+    Asked,
+    /// Both can write.
+    Open,
+    /// It is over, or did not come about.
+    Over,
+}
+
 /// How far a transfer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -145,6 +168,15 @@ pub enum TransferState {
 }
 
 impl What {
+    /// Whether it is a text or an image that came in.
+    pub fn is_content_in(&self) -> bool {
+        matches!(
+            self,
+            What::Message { direction: Direction::In, .. }
+                | What::Image { direction: Direction::In, .. }
+        )
+    }
+
     /// Bytes of content, for the ring's budget.
     pub(super) fn weight(&self) -> usize {
         let text = match self {

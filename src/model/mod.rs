@@ -8,6 +8,7 @@ pub mod event;
 pub mod handle;
 pub mod history;
 pub mod limits;
+pub mod machine;
 pub mod net;
 pub mod peer;
 pub mod ring;
@@ -16,12 +17,13 @@ pub mod time;
 pub mod trouble;
 
 pub use answer::{
-    Answer, LinkView, PeerView, Receipt, Refusal, RouteView, SettingView, SharedMessage, Status,
-    VerifyView,
+    Answer, ChatView, LinkView, PeerView, Receipt, Refusal, RouteView, SettingView, SharedMessage,
+    Status, VerifyView,
 };
 pub use delivery::{Delivery, EntryId};
-pub use event::{Direction, Event, TransferState, What};
+pub use event::{ChatState, Direction, Event, TransferState, What};
 pub use handle::{BadHandle, Handle};
+pub use machine::{Finding, Health, InterfaceView, Report};
 pub use net::{Bind, Interface, Link, Net, SocketId, StreamId};
 pub use peer::{Dialect, PeerId, Presence, Trust, UserId};
 pub use ring::{Gap, Ring, Stamped};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::Node;
 use super::io::{Action, Input, Ticket};
 use crate::dialect::heard::Out;
-use crate::dialect::{hello, link};
+use crate::dialect::{directory, hello, link, room};
 use crate::model::answer::DialectView;
 use crate::model::history::{Body, Entry, Found, Query, Reader};
 use crate::model::net::ACCEPTED;
@@ -22,6 +22,8 @@ pub(super) const OWN_TICKET: Ticket = Ticket(0);
 pub(super) struct Dialects {
     pub(super) hello: Option<hello::machine::Machine>,
     pub(super) link: Option<link::machine::Machine>,
+    pub(super) room: Option<room::Machine>,
+    pub(super) directory: Option<directory::Machine>,
     /// Why a dialect's port is not open.
     pub(super) troubles: BTreeMap<Dialect, String>,
     /// Whose the streams are that the driver accepted, as far as they are not SLCP's.
@@ -30,9 +32,13 @@ pub(super) struct Dialects {
 
 impl Dialects {
     pub(super) fn wake_at(&self) -> Option<Millis> {
-        let hello = self.hello.as_ref().and_then(hello::machine::Machine::wake_at);
-        let link = self.link.as_ref().and_then(link::machine::Machine::wake_at);
-        hello.into_iter().chain(link).min()
+        let wakes = [
+            self.hello.as_ref().and_then(hello::machine::Machine::wake_at),
+            self.room.as_ref().and_then(room::Machine::wake_at),
+            self.directory.as_ref().and_then(directory::Machine::wake_at),
+            self.link.as_ref().and_then(link::machine::Machine::wake_at),
+        ];
+        wakes.into_iter().flatten().min()
     }
 
     pub(super) fn tick(&mut self, now: Now) {
@@ -42,11 +48,23 @@ impl Dialects {
         if let Some(machine) = &mut self.link {
             machine.tick(now.mono);
         }
+        if let Some(machine) = &mut self.room {
+            machine.tick(now.mono);
+        }
+        if let Some(machine) = &mut self.directory {
+            machine.tick(now.mono);
+        }
     }
 
     pub(super) fn set_links(&mut self, now: Now, links: Vec<Link>) {
         if let Some(machine) = &mut self.hello {
-            machine.set_links(now, links);
+            machine.set_links(now, links.clone());
+        }
+        if let Some(machine) = &mut self.room {
+            machine.set_links(now.mono, links.clone());
+        }
+        if let Some(machine) = &mut self.directory {
+            machine.set_links(now.mono, links);
         }
     }
 
@@ -57,11 +75,23 @@ impl Dialects {
         if let Some(machine) = &mut self.link {
             machine.goodbye(now.mono);
         }
+        if let Some(machine) = &mut self.room {
+            machine.goodbye();
+        }
+        if let Some(machine) = &mut self.directory {
+            machine.goodbye();
+        }
     }
 
     fn poll(&mut self) -> Option<(Dialect, Out)> {
-        let out = self.hello.as_mut().and_then(hello::machine::Machine::poll);
-        out.map(|out| (Dialect::Hello, out))
+        if let Some(out) = self.hello.as_mut().and_then(hello::machine::Machine::poll) {
+            return Some((Dialect::Hello, out));
+        }
+        if let Some(out) = self.room.as_mut().and_then(room::Machine::poll) {
+            return Some((Dialect::Room, out));
+        }
+        let out = self.directory.as_mut().and_then(directory::Machine::poll);
+        out.map(|out| (Dialect::Directory, out))
     }
 
     /// Whose an input is. Machines mark what they open with their number in the top byte.
@@ -114,6 +144,8 @@ impl Node {
         match whose {
             Dialect::Hello => self.hello_network(now, input),
             Dialect::Link => self.link_network(now, input),
+            Dialect::Room => self.room_network(now.mono, input),
+            Dialect::Directory => self.directory_network(now.mono, input),
             _ => self.slcp_network(now, input),
         }
     }
@@ -161,6 +193,7 @@ impl Node {
 
     /// Starts and ends machines as the settings have it.
     pub(super) fn switch_dialects(&mut self, now: Now) {
+        self.begin_chats(now);
         match (self.settings.hello.enabled, self.dialects.hello.is_some()) {
             (true, false) => {
                 let setup = self.hello_setup();
@@ -201,6 +234,7 @@ impl Node {
         if let Some(machine) = &mut self.dialects.hello {
             machine.set_live(now, setup);
         }
+        self.tell_chats_of_us(now);
     }
 
     fn hello_setup(&self) -> hello::machine::Setup {
@@ -261,14 +295,19 @@ impl Node {
             port: self.settings.hello.port,
             reason: trouble.cloned(),
         };
-        let trouble = self.dialects.troubles.get(&Dialect::Link);
-        let machine = self.dialects.link.as_ref().filter(|_| self.settings.link.enabled);
-        let link = DialectView {
-            name: Dialect::Link,
-            on: machine.is_some() && trouble.is_none(),
-            port: machine.and_then(link::machine::Machine::port).unwrap_or(self.settings.link.port),
-            reason: trouble.cloned(),
+        let (room, directory) = (&self.settings.room, &self.settings.directory);
+        let other = |name: Dialect, runs: bool, port: u16| DialectView {
+            name,
+            on: runs && !self.dialects.troubles.contains_key(&name),
+            port,
+            reason: self.dialects.troubles.get(&name).cloned(),
         };
-        vec![slcp, hello, link]
+        let room = other(Dialect::Room, self.dialects.room.is_some(), room.port);
+        let runs = self.dialects.directory.is_some();
+        let directory = other(Dialect::Directory, runs, directory.port);
+        let machine = self.dialects.link.as_ref();
+        let port = machine.and_then(link::machine::Machine::port);
+        let port = port.unwrap_or(self.settings.link.port);
+        vec![slcp, hello, room, directory, other(Dialect::Link, machine.is_some(), port)]
     }
 }

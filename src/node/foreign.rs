@@ -52,9 +52,17 @@ impl Foreigners {
         self.by_id.values()
     }
 
-    fn find(&self, dialect: Dialect, contact: &Contact) -> Option<PeerId> {
+    /// The one of a contact.
+    pub(super) fn find(&self, dialect: Dialect, contact: &Contact) -> Option<PeerId> {
         let same = |f: &&Foreigner| f.dialect == dialect && f.contact == *contact;
         self.all().find(same).map(|f| f.id)
+    }
+
+    /// Somebody said something.
+    pub(super) fn spoke(&mut self, now: Now, id: PeerId) {
+        if let Some(foreigner) = self.by_id.get_mut(&id) {
+            foreigner.heard = now.wall;
+        }
     }
 
     /// Those of a handle.
@@ -78,8 +86,10 @@ impl Node {
             Heard::Text { from, to: None, text, said } => {
                 self.foreign_text(now, dialect, &from, text, said);
             }
-            // no dialect that is built brings these up
-            Heard::Text { .. } | Heard::Chat(..) => {}
+            Heard::Text { from, to: Some(user), text, .. } => {
+                self.private_text(now, dialect, &from, user, text);
+            }
+            Heard::Chat(id, chat) => self.chat_heard(now, dialect, id, chat),
             Heard::Sent(tag) => self.sent(now, tag),
             Heard::Delivered(tag) => self.set_state(now, tag, Delivery::Delivered, None),
             Heard::NotSent(tag, error) => self.not_sent(now, tag, &error),
@@ -111,8 +121,11 @@ impl Node {
         while self.foreigners.get(id).is_some() {
             id.0 = (id.0 + 1) & 0xffff_ffff_ffff;
         }
-        let (session, told, heard) = (false, false, now.wall);
+        // whoever is in the room hears all that is said there
+        let session = dialect == Dialect::Room;
+        let (told, heard) = (false, now.wall);
         let foreigner = Foreigner { id, handle, dialect, contact, heard, session, told };
+        self.offer_room(now, *foreigner.contact.at.ip());
         self.foreigners.by_id.insert(id, foreigner);
         self.tell_foreigners(now);
     }
@@ -125,7 +138,13 @@ impl Node {
     }
 
     fn foreign_session(&mut self, now: Now, dialect: Dialect, contact: &Contact, stands: bool) {
-        let Some(id) = self.foreigners.find(dialect, contact) else { return };
+        let Some(id) = self.foreigners.find(dialect, contact) else {
+            // a server is nobody
+            let handle = Handle::escaped(&contact.name);
+            let peer = roster::peer_id(dialect, &handle, *contact.at.ip());
+            let handle = format!("{handle}@{}", contact.at);
+            return self.tell(now, None, What::Session { peer, handle, dialect, stands });
+        };
         let Some(foreigner) = self.foreigners.by_id.get_mut(&id) else { return };
         foreigner.session = stands;
         let foreigner = foreigner.clone();
@@ -255,6 +274,9 @@ impl Node {
 
     /// The name to type for exactly this foreigner.
     pub(super) fn foreign_name(&self, foreigner: &Foreigner) -> String {
+        if let Some(twin) = self.twin(foreigner) {
+            return self.name_of(twin);
+        }
         let handle = foreigner.handle.as_str();
         let others = self.foreigners.called(handle).filter(|f| f.id != foreigner.id);
         let same_dialect = others.filter(|f| f.dialect == foreigner.dialect).count() > 0;

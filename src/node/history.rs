@@ -1,6 +1,6 @@
 //! What is kept of what is said: entries, the writes to the store, and what waits for them.
 //!
-//! An intent is durable before it is carried out: a [`Job`] waits until its write is answered,
+//! An intent is durable before it is carried out: a job waits until its write is answered,
 //! and jobs are carried out in their order. What came in, and what became of something, waits for
 //! nobody: it is gathered and written soon. Where nothing can be kept, the chat goes on and that
 //! is said once.
@@ -195,7 +195,9 @@ impl Node {
 
     /// The store answered: all up to `n` are durable, or are not kept.
     pub(super) fn stored(&mut self, now: Now, n: u64, result: Result<(), IoError>) {
-        self.keeping.under_way.retain(|(m, _)| *m > n);
+        while self.keeping.under_way.front().is_some_and(|(m, _)| *m <= n) {
+            self.keeping.under_way.pop_front();
+        }
         let durable = match result {
             Ok(()) => {
                 if std::mem::take(&mut self.keeping.failing) {

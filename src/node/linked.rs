@@ -451,6 +451,19 @@ impl Node {
         all.find(is_at).map(|l| l.id)
     }
 
+    /// Who is linked as he is met in a plain dialect, for what is for everyone anyway.
+    pub(super) fn plainly(&self, target: Target) -> Target {
+        let Target::Linked(id) = target else { return target };
+        let plain = self.roster.here().find(|p| self.linked_twin(p) == Some(id));
+        plain.map_or(target, |p| Target::Peer(p.id))
+    }
+
+    /// Whether what is said to all in a plain shared chat reaches it there.
+    pub(super) fn hears_shared(&self, linked: &Linked) -> bool {
+        let here = |f: &super::foreign::Foreigner| linked.v4.contains(f.contact.at.ip());
+        self.foreigners.called(linked.far.handle.as_str()).any(|f| f.session && here(f))
+    }
+
     /// Who is linked is one peer with who bears its handle at its box in a plain dialect: the
     /// latter is told of as gone, and as here again when the link is.
     pub(super) fn hide_twins(&mut self, now: Now) {

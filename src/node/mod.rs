@@ -1,13 +1,15 @@
 //! SANS-IO: the one node that owns all state. [`Node::handle`] takes what happened,
 //! [`Node::poll`] gives what to do, [`Node::wake_at`] says when to come back.
 //!
-//! One file each: `roster` (who is on the LAN), `known` (who was), `users` (our own), `contest`
-//! (handles that the node chose and others bear too), `delivery` (texts in, and what becomes of
-//! what went out), `outgoing` (texts out), `outbox` (texts that wait), `transfer` (images),
-//! `dialects` (the machines of hello, room and directory), `foreign` (who is met by them),
-//! `history` (what is kept), `recall` (what is asked of it), `commands` (what people ask for),
-//! `io` (the contract).
+//! One file each: `lan` (what was heard, and what it changes), `roster` (who is on the LAN), `known`
+//! (who was), `people` (whom a name means), `users` (our own), `contest` (handles that the node
+//! chose and others bear too), `delivery` (texts in, and what becomes of what went out),
+//! `outgoing` and `leaving` (texts out), `outbox` (texts that wait), `transfer` (images),
+//! `dialects` (the machines of hello, room and directory), `foreign` (who is met by them), `chats`
+//! (private chats in room and directory), `history` (what is kept), `recall` (what is asked of it), `commands` and `settings` (what people ask
+//! for), `io` (the contract).
 
+mod chats;
 mod commands;
 mod contest;
 mod delivery;
@@ -16,11 +18,15 @@ mod foreign;
 pub mod history;
 pub mod io;
 pub mod known;
+mod lan;
+mod leaving;
 pub mod linked;
 pub mod outbox;
 mod outgoing;
+mod people;
 pub mod recall;
 pub mod roster;
+mod settings;
 mod transfer;
 pub mod users;
 
@@ -28,14 +34,14 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::config::{Kept, Settings, rows as config_rows};
-use crate::dialect::slcp::machine::{self, Arrived, Heard, Machine, Me, Out, Setup};
-use crate::dialect::slcp::said::Entry;
+use crate::dialect::slcp::machine::{self, Arrived, Machine, Me, Out, Setup};
 use crate::model::history::Remembered;
 use crate::model::{
-    Answer, Dialect, Event, Handle, Interface, IoError, Link, Millis, Now, PeerId, Refusal, Status,
-    Trouble, UserId, What,
+    Answer, Event, Handle, Interface, IoError, Link, Millis, Now, PeerId, Refusal, Status, Trouble,
+    UserId, What,
 };
 
+use chats::Chats;
 use contest::Contests;
 use delivery::Deliveries;
 use dialects::Dialects;
@@ -45,7 +51,7 @@ use io::{Action, Input, Ticket};
 use known::People;
 use linked::{Identity, LinkedPeers};
 use outbox::Outbox;
-use roster::{By, Change, Roster, Route};
+use roster::Roster;
 pub use transfer::MAX_WAITING_BYTES;
 use transfer::Transfers;
 use users::{Answered, User, Users};
@@ -56,10 +62,6 @@ pub const CLAIM_MS: Millis = 1_000;
 pub const MAX_COMPLAINTS: u32 = 5;
 /// That window.
 const COMPLAINT_WINDOW_MS: Millis = 10_000;
-/// Answers to one question that was put to all.
-const MANY_ANSWERS: usize = 24;
-/// Others that an answer to WHO names; above, each is named with falling probability.
-const FULL_ANSWER: usize = 16;
 /// Peers that get a LEAVE of their own beside the broadcast.
 const MAX_FAREWELLS: usize = 256;
 
@@ -104,6 +106,7 @@ pub struct Node {
     slcp_trouble: Option<String>,
     dialects: Dialects,
     foreigners: Foreigners,
+    chats: Chats,
     linked: LinkedPeers,
     /// Of the roster: who is linked too, and so is not told of.
     hidden: BTreeSet<PeerId>,
@@ -165,6 +168,7 @@ impl Node {
             slcp_trouble: None,
             dialects: Dialects::default(),
             foreigners: Foreigners::default(),
+            chats: Chats::default(),
             linked: LinkedPeers::default(),
             hidden: BTreeSet::new(),
             interfaces: Vec::new(),
@@ -197,6 +201,10 @@ impl Node {
         match input {
             Input::Tick => self.tick(now),
             Input::Links(links) => self.set_links(now, links),
+            Input::Interfaces(interfaces) => {
+                self.interfaces = interfaces;
+                self.link_set_interfaces(now);
+            }
             Input::Bound(_)
             | Input::BindFailed(..)
             | Input::Datagram { .. }
@@ -209,10 +217,6 @@ impl Node {
             | Input::End(_)
             | Input::Wrote(_)
             | Input::Closed(..) => self.network(now, input),
-            Input::Interfaces(interfaces) => {
-                self.interfaces = interfaces;
-                self.link_set_interfaces(now);
-            }
             Input::Stored(n, result) => self.stored(now, n, result),
             Input::Found(ticket, result) => self.found(now, ticket, result),
             Input::Clock(trusted) => self.clock(now, trusted),
@@ -276,6 +280,11 @@ impl Node {
     /// What was set at run time.
     pub fn kept(&self) -> &Kept {
         &self.kept
+    }
+
+    /// The handles of those who are here, our own users aside.
+    pub fn handles_here(&self) -> impl Iterator<Item = &str> {
+        self.roster.here().map(|peer| peer.handle.as_str())
     }
 
     /// The settings that hold now.
@@ -438,242 +447,6 @@ impl Node {
             self.tell_foreigners(now);
         }
         any
-    }
-
-    fn heard(&mut self, now: Now, heard: Heard) {
-        match heard {
-            Heard::Here { handle, addr, link, away, join } => {
-                let route = Route { dialect: Dialect::Slcp, addr, link };
-                let by = if join { By::Join } else { By::List };
-                let id = self.roster.hear(now, &handle, route, away, by);
-                // all known programs that JOIN from their chat port answer a WHO
-                if self.slcp.as_ref().is_some_and(|m| m.listens_on_chat_port(addr)) {
-                    self.roster.must_answer(id);
-                }
-                self.restore_form(addr, &handle);
-                self.outbox.touch(&handle.key());
-                self.warn_taken(now, id);
-            }
-            Heard::Listed { handle, addr, away, link } => {
-                let route = Route { dialect: Dialect::Slcp, addr, link };
-                let jitter = self.rng.u64(50..1_500);
-                self.roster.hint(now.mono, &handle, route, away, jitter);
-            }
-            Heard::Left { handle, from } => self.roster.leave(now.mono, &handle, from),
-            Heard::Away { handle, from, away } => self.roster.away(now, &handle, from, away),
-            Heard::Asked(due) => {
-                if due.asked_all() && !self.one_of_some() {
-                    return;
-                }
-                let others = self.known_entries();
-                self.slcp_do(|m| m.answer(now.mono, &due, &others));
-            }
-            Heard::Text(text) => self.text_in(now, text),
-            Heard::ImageBegins(begins) => self.image_begins(now, begins),
-            Heard::ImageBytes(key, bytes) => self.image_bytes(now, key, bytes),
-            Heard::ImageEnds(key, result) => self.image_ends(now, key, result),
-            Heard::Sent(tag) => self.sent(now, tag),
-            Heard::NotSent(tag, error) => self.not_sent(now, tag, &error),
-            Heard::Undelivered(tag, error) => self.undelivered(now, tag, &error),
-            Heard::WantBytes(tag) => self.want_bytes(tag),
-            Heard::Port(id, Ok(port)) => {
-                if let Some(user) = self.users.get_mut(id) {
-                    user.port = Some(port);
-                }
-                self.outbox.touch_all();
-                if self.claim_until.is_some() || !self.users.iter().any(|(_, u)| u.joined) {
-                    self.slcp_do(Machine::ask_all);
-                }
-            }
-            Heard::Port(_, Err(error)) => self.trouble(now, error.text),
-            Heard::Discovery(Ok(())) => {
-                if self.slcp_trouble.take().is_some() {
-                    self.slcp_do(|m| m.announce_again(now.mono));
-                }
-            }
-            Heard::Discovery(Err(error)) => {
-                let port = self.settings.slcp.port;
-                let text = format!(
-                    "SLCP discovery port {port} cannot be opened ({error}): people will not be \
-                     found; end that program (it is tried again), or set slcp.port"
-                );
-                if self.slcp_trouble.replace(text.clone()).as_ref() != Some(&text) {
-                    self.trouble(now, text);
-                }
-            }
-            Heard::Complaint { from, text } => self.complain(now, from, &text),
-        }
-    }
-
-    fn changed(&mut self, now: Now, change: Change) {
-        match change {
-            Change::Joined { id, new } => {
-                let Some(peer) = self.roster.get(id) else { return };
-                let addr = peer.route().addr;
-                let blocked = self.is_blocked(peer.handle.as_str());
-                let key = peer.handle.key();
-                let heard = peer.heard.is_some();
-                if self.linked_twin(peer).is_some() {
-                    self.hidden.insert(id);
-                } else if !blocked {
-                    self.tell_joined(now, id);
-                }
-                self.outbox.touch(&key);
-                if heard {
-                    self.seen(now, id);
-                }
-                // on a large LAN some tell a newcomer of themselves, the others' next JOIN does
-                if new && self.one_of_some() {
-                    self.slcp_do(|m| m.welcome(now.mono, addr));
-                }
-            }
-            Change::Left(id, handle, reason) => {
-                self.warned_taken.remove(&id);
-                self.outbox.touch(&handle.key());
-                if self.hidden.remove(&id) || self.is_blocked(handle.as_str()) {
-                    return;
-                }
-                let what = What::PeerLeft {
-                    peer: id,
-                    handle: handle.to_string(),
-                    dialect: Dialect::Slcp,
-                    reason,
-                };
-                self.tell(now, None, what);
-            }
-            Change::Renamed(id, old) => {
-                self.outbox.touch(&old.key());
-                self.seen(now, id);
-                let Some(peer) = self.roster.get(id) else { return };
-                self.outbox.touch(&peer.handle.key());
-                // one who is heard on one side of it is told of
-                if self.is_blocked(peer.handle.as_str()) && self.is_blocked(old.as_str()) {
-                    return;
-                }
-                let what = What::PeerRenamed {
-                    peer: id,
-                    handle: peer.handle.to_string(),
-                    old: old.to_string(),
-                    dialect: peer.route().dialect,
-                };
-                self.tell(now, None, what);
-            }
-            Change::Away(id, away) => {
-                let Some(peer) = self.roster.get(id) else { return };
-                let (handle, dialect) = (peer.handle.to_string(), peer.route().dialect);
-                if self.hidden.contains(&id) || self.is_blocked(&handle) {
-                    return;
-                }
-                let what = if away {
-                    What::PeerAway { peer: id, handle, dialect }
-                } else {
-                    What::PeerBack { peer: id, handle, dialect }
-                };
-                self.tell(now, None, what);
-            }
-            Change::Ask(addr) => self.slcp_do(|m| m.ask_one(addr)),
-            Change::Forgot(addr) => self.slcp_do(|m| m.forget(addr)),
-        }
-    }
-
-    /// Somebody was talked with: he can be written to while he is not here, after a restart too.
-    fn talked_with(&mut self, now: Now, id: PeerId) {
-        if let Some(known) = self.known(id) {
-            if self.people.talked(&known) {
-                self.keep_soon(now, crate::model::history::Change::Met(known));
-            }
-        }
-    }
-
-    /// Somebody was seen, or moved.
-    fn seen(&mut self, now: Now, id: PeerId) {
-        if let Some(known) = self.known(id) {
-            if self.people.seen(now.mono, &known) {
-                self.keep_soon(now, crate::model::history::Change::Met(known));
-            }
-        }
-    }
-
-    fn known(&self, id: PeerId) -> Option<crate::model::history::Known> {
-        let peer = self.roster.get(id).filter(|p| p.route().addr.port() != 0)?;
-        (!self.is_blocked(peer.handle.as_str())).then(|| crate::model::history::Known {
-            handle: peer.handle.clone(),
-            peer: id,
-            dialect: peer.route().dialect,
-            address: peer.route().addr.to_string(),
-        })
-    }
-
-    /// Somebody of the roster is here.
-    fn tell_joined(&mut self, now: Now, id: PeerId) {
-        let Some(peer) = self.roster.get(id).filter(|p| p.is_here()) else { return };
-        let route = peer.route();
-        let what = What::PeerJoined {
-            peer: id,
-            handle: peer.handle.to_string(),
-            dialect: route.dialect,
-            address: route.addr.ip().to_string(),
-            port: route.addr.port(),
-        };
-        self.tell(now, None, what);
-    }
-
-    /// Whether we are among those who answer what everyone was asked: so many answers do, and
-    /// traffic must not grow with the square of the nodes.
-    fn one_of_some(&mut self) -> bool {
-        let here = self.roster.here().count();
-        here <= MANY_ANSWERS || self.rng.usize(..here) < MANY_ANSWERS
-    }
-
-    /// Whom we name in an answer to WHO beside ourselves: those we heard themselves. On a large
-    /// LAN each of them answers too, so each is named with falling probability.
-    fn known_entries(&mut self) -> Vec<Entry> {
-        let known = self.roster.here().filter(|p| p.heard.is_some());
-        let count = known.count();
-        let rng = &mut self.rng;
-        self.roster
-            .here()
-            .filter(|p| p.heard.is_some() && p.route().addr.port() != 0)
-            .filter(|_| count <= FULL_ANSWER || rng.usize(..count) < FULL_ANSWER)
-            .map(|p| Entry {
-                handle: p.handle.clone(),
-                ip: *p.route().addr.ip(),
-                port: p.route().addr.port(),
-                away: p.presence == crate::model::Presence::Away,
-            })
-            .collect()
-    }
-
-    /// A form that was set or learned in an earlier run.
-    fn restore_form(&mut self, addr: SocketAddrV4, handle: &Handle) {
-        if self.kept.forms.is_empty() {
-            return;
-        }
-        if let Some(name) = self.kept.forms.get(&handle.key()).cloned() {
-            self.slcp_do(|m| {
-                m.set_form(addr, Some(&name));
-            });
-        }
-    }
-
-    /// Somebody else bears a handle of ours: said once per peer.
-    fn warn_taken(&mut self, now: Now, id: PeerId) {
-        let Some(peer) = self.roster.get(id) else { return };
-        let Some(user) = self.users.called(peer.handle.as_str()) else { return };
-        if self.users.get(user).is_some_and(|u| u.joined && u.chosen) {
-            return self.contest(now, user);
-        }
-        if !self.users.get(user).is_some_and(|u| u.joined) || self.warned_taken.contains_key(&id) {
-            return;
-        }
-        let (handle, at) = (peer.handle.clone(), peer.route().addr);
-        self.warned_taken.insert(id, ());
-        let free = self.free_handle(&handle);
-        let user = self.users.get(user).map(|u| u.handle.clone());
-        let text = format!(
-            "{handle} is also the handle of someone at {at}: HANDLE {free} gives you one of your own"
-        );
-        self.tell(now, user, What::Error { text });
     }
 
     /// A handle near to `wanted` that nobody bears, on this node or on the LAN.

@@ -1,20 +1,17 @@
 //! Texts on their way out: for whom, which way each goes, and that their intent is durable first.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 
 use super::Node;
-use super::delivery::{Fate, LOBBY_CONVERSATION, Pending, TEXT_LIMIT, Target, local_peer};
-use super::history::{Draft, Durable, Job, LOBBY_KEY, MAY_BE_LOST};
+use super::delivery::{TEXT_LIMIT, Target, local_peer};
+use super::history::{Draft, Job, LOBBY_KEY, MAY_BE_LOST};
 use super::io::Ticket;
 use super::outbox::{AFTER_OTHERS, Item, NOT_HERE};
 use crate::dialect::link::frame::Content;
 use crate::dialect::slcp::machine::Addressee;
 use crate::model::history::{Body, Change, Recipient};
-use crate::model::limits::{LINK_TEXT, MAX_PENDING};
-use crate::model::{
-    Answer, Delivery, Dialect, Direction, EntryId, Handle, Now, PeerId, Receipt, Refusal, UserId,
-    What,
-};
+use crate::model::limits::LINK_TEXT;
+use crate::model::{Delivery, Dialect, Direction, EntryId, Handle, Now, PeerId, Refusal, UserId};
 
 /// A text that is to go out.
 pub(super) struct Outgoing<'a> {
@@ -30,24 +27,26 @@ pub(super) struct Outgoing<'a> {
 
 /// It again, once it is durable.
 pub(super) struct TextJob {
-    ticket: Option<Ticket>,
-    user: UserId,
-    from: Handle,
+    pub(super) ticket: Option<Ticket>,
+    pub(super) user: UserId,
+    pub(super) from: Handle,
     /// The one entry for all, where it is for the lobby.
-    lobby: Option<EntryId>,
-    text: String,
-    autoreply: bool,
-    legs: Vec<Leg>,
+    pub(super) lobby: Option<EntryId>,
+    pub(super) text: String,
+    pub(super) autoreply: bool,
+    pub(super) legs: Vec<Leg>,
 }
 
 /// It to one of them.
-struct Leg {
-    entry: EntryId,
-    order: u64,
-    target: Target,
-    way: Way,
+pub(super) struct Leg {
+    pub(super) entry: EntryId,
+    pub(super) order: u64,
+    pub(super) target: Target,
+    /// The recipient, as the entry names it.
+    pub(super) peer: PeerId,
+    pub(super) way: Way,
     /// For one of our own users: the entry as it has it.
-    inner: EntryId,
+    pub(super) inner: EntryId,
 }
 
 /// How it goes to one of them.
@@ -72,12 +71,6 @@ impl Way {
             Way::Not(reason) => (Delivery::Failed, Some(reason.clone())),
         }
     }
-}
-
-/// What a receipt is made of in the end.
-enum Made {
-    Tag(u64),
-    Receipt(Receipt),
 }
 
 impl Node {
@@ -132,11 +125,13 @@ impl Node {
             for (target, way) in targets.iter().zip(ways) {
                 let content = Content::Text { text: text.clone(), autoreply, lobby };
                 let way = self.over_link(now, (id, &from), *target, way, content, &mut changes);
-                legs.push(Leg { entry: id, order, target: *target, way, inner: id });
+                let peer = self.peer_for(*target);
+                legs.push(Leg { entry: id, order, target: *target, peer, way, inner: id });
             }
         } else {
             for (target, way) in targets.iter().zip(ways) {
                 let (id, recipient) = (self.new_entry(), self.recipient(*target, &way));
+                let recipient_peer = recipient.peer;
                 let entry = self.entry(
                     now,
                     Draft {
@@ -172,7 +167,8 @@ impl Node {
                 if let Target::Peer(id) = target {
                     self.talked_with(now, *id);
                 }
-                legs.push(Leg { entry: id, order, target: *target, way, inner });
+                let peer = recipient_peer;
+                legs.push(Leg { entry: id, order, target: *target, peer, way, inner });
             }
         }
         let job = TextJob { ticket, user, from, lobby: room, text, autoreply, legs };
@@ -218,7 +214,7 @@ impl Node {
         Ok(ways)
     }
 
-    fn way(&self, target: Target, at_once: bool) -> Way {
+    pub(super) fn way(&self, target: Target, at_once: bool) -> Way {
         let absent = |handle: &Handle, reason: String| match at_once {
             true => Way::Not(format!("{handle} is not here any more")),
             false if self.is_blocked(handle.as_str()) => {
@@ -232,7 +228,7 @@ impl Node {
             Target::Foreign(_) => Way::Not("it is forgotten".into()),
             Target::Linked(id) => match self.linked.get(id) {
                 None => Way::Not("it is forgotten".into()),
-                Some(_) if !self.settings.link.enabled => {
+                Some(_) if self.dialects.link.is_none() => {
                     Way::Not("the link is off: link.enabled".into())
                 }
                 Some(linked) if linked.here => Way::Link(0, None),
@@ -314,6 +310,15 @@ impl Node {
         }
     }
 
+    /// The peer that a target is to people: a foreigner may be somebody of the roster.
+    fn peer_for(&self, target: Target) -> PeerId {
+        let foreigner = match target {
+            Target::Foreign(id) => self.foreigners.get(id),
+            _ => None,
+        };
+        foreigner.and_then(|f| self.twin(f)).unwrap_or_else(|| Node::peer_of(target))
+    }
+
     pub(super) fn peer_of(target: Target) -> PeerId {
         match target {
             Target::Local(id) => local_peer(id),
@@ -355,7 +360,7 @@ impl Node {
         if let (Way::Wait(_), (Some(addr), true)) = (way, self.place_of(target)) {
             handle = format!("{handle}@{}", addr.ip());
         }
-        Recipient { peer: Node::peer_of(target), handle, state, reason }
+        Recipient { peer: self.peer_for(target), handle, state, reason }
     }
 
     /// What it is to one of our own users.
@@ -380,7 +385,7 @@ impl Node {
         }
     }
 
-    fn item(
+    pub(super) fn item(
         &self,
         now: Now,
         (entry, order): (EntryId, u64),
@@ -417,7 +422,11 @@ impl Node {
     fn too_long(&self, user: UserId, targets: &[Target], text: &str) -> Option<usize> {
         if targets.iter().any(|t| matches!(t, Target::Foreign(_))) {
             let said = self.as_shared(user, text);
-            if let Some(Err(limit)) = self.dialects.hello.as_ref().map(|m| m.fits(&said)) {
+            let hello =
+                self.dialects.hello.as_ref().filter(|_| {
+                    targets.iter().any(|t| self.dialect_of(Some(*t)) == Dialect::Hello)
+                });
+            if let Some(Err(limit)) = hello.map(|m| m.fits(&said)) {
                 return Some(limit);
             }
         }
@@ -441,339 +450,9 @@ impl Node {
             machine.fits(user, &to, text).err().map(|_| TEXT_LIMIT)
         })
     }
-
-    /// Its intent is durable, or will not be: it goes.
-    pub(super) fn text_leaves(&mut self, now: Now, job: TextJob, durable: &Durable) {
-        let (mut made, mut receipts) = (Vec::new(), Vec::new());
-        if let Some(id) = job.lobby {
-            let what = self.outgoing(&job, id, None);
-            self.tell(now, Some(job.from.clone()), what);
-            made.extend(self.say_in_shared_chats(now, &job, durable).into_iter().map(Made::Tag));
-        }
-        for leg in job.legs.iter().filter(|leg| !matches!(leg.target, Target::Foreign(_))) {
-            if self.deliveries.pending.len() >= MAX_PENDING {
-                // what was handed over gives room, and its receipt is made before it is forgotten
-                self.settle(now);
-                receipts.extend(made.drain(..).filter_map(|made| self.made(made)));
-            }
-            if job.lobby.is_none() {
-                let what = self.outgoing(&job, leg.entry, Some(leg.target));
-                self.tell(now, Some(job.from.clone()), what);
-            }
-            made.push(self.leg_leaves(now, &job, leg, durable));
-        }
-        self.settle(now);
-        receipts.extend(made.into_iter().filter_map(|made| self.made(made)));
-        if let Some(ticket) = job.ticket {
-            self.answer(ticket, Ok(Answer::Sent(receipts)));
-        }
-    }
-
-    /// Says what is for the lobby in the shared chats of other dialects, once each; the tags of
-    /// those who are there.
-    fn say_in_shared_chats(&mut self, now: Now, job: &TextJob, durable: &Durable) -> Vec<u64> {
-        let mut there = Vec::new();
-        for leg in &job.legs {
-            let Target::Foreign(id) = leg.target else { continue };
-            let tag = self.deliveries.add(self.pending(job, leg, durable));
-            match self.foreigners.get(id).map(|f| *f.contact.at.ip()) {
-                Some(ip) => there.push((tag, ip)),
-                None => {
-                    let why = "it is not here any more".to_owned();
-                    self.set_state(now, tag, Delivery::Failed, Some(why));
-                }
-            }
-        }
-        let said = self.as_shared(job.user, &job.text);
-        match &mut self.dialects.hello {
-            Some(machine) if machine.fits(&said).is_ok() => machine.say(now, &said, &there),
-            _ => {}
-        }
-        there.into_iter().map(|(tag, _)| tag).collect()
-    }
-
-    /// A text as it stands in a chat that knows one peer per node: others than the box's own user
-    /// are named in it.
-    fn as_shared(&self, user: UserId, text: &str) -> String {
-        match self.users.acting(None) == Ok(user) {
-            true => text.to_owned(),
-            false => format!("{}: {text}", self.local_name(user)),
-        }
-    }
-
-    fn made(&self, made: Made) -> Option<Receipt> {
-        match made {
-            Made::Tag(tag) => self.receipt(tag),
-            Made::Receipt(receipt) => Some(receipt),
-        }
-    }
-
-    pub(super) fn receipt(&self, tag: u64) -> Option<Receipt> {
-        let pending = self.deliveries.pending.get(&tag)?;
-        Some(Receipt {
-            id: pending.entry,
-            recipient: pending.recipient.clone(),
-            peer: pending.peer,
-            state: pending.state,
-            reason: pending.reason.clone(),
-        })
-    }
-
-    fn outgoing(&self, job: &TextJob, id: EntryId, to: Option<Target>) -> What {
-        let (peer, name) = match to {
-            Some(target) => (Node::peer_of(target), self.name_for(target)),
-            None => (PeerId(0), crate::command::LOBBY.into()),
-        };
-        What::Message {
-            id,
-            conversation: to.map_or_else(|| LOBBY_CONVERSATION.into(), |_| peer.to_string()),
-            from: job.from.to_string(),
-            to: name,
-            peer,
-            dialect: to.map_or(Dialect::Slcp, |to| self.dialect_of(Some(to))),
-            direction: Direction::Out,
-            text: job.text.clone(),
-            autoreply: job.autoreply,
-        }
-    }
-
-    fn pending(&self, job: &TextJob, leg: &Leg, durable: &Durable) -> Pending {
-        Pending {
-            entry: leg.entry,
-            user: job.user,
-            peer: Node::peer_of(leg.target),
-            recipient: self.name_for(leg.target),
-            state: Delivery::Queued,
-            reason: None,
-            kept: *durable == Durable::Yes,
-            note: match durable {
-                Durable::No(why) => Some(format!("it is not kept: {why}").into()),
-                Durable::Yes | Durable::NotWanted => None,
-            },
-        }
-    }
-
-    fn leg_leaves(&mut self, now: Now, job: &TextJob, leg: &Leg, durable: &Durable) -> Made {
-        let kept = *durable == Durable::Yes;
-        let pending = self.pending(job, leg, durable);
-        match (leg.target, &leg.way) {
-            (Target::Local(to), _) => {
-                let tag = self.deliveries.add(Pending { kept: false, ..pending });
-                let text = (job.text.as_str(), job.autoreply);
-                self.deliver_locally(now, job.user, to, text, leg.inner);
-                self.set_state(now, tag, Delivery::Delivered, None);
-                Made::Tag(tag)
-            }
-            (_, Way::Link(token, reason)) => {
-                self.link_goes(now, *token);
-                let fate = Fate {
-                    entry: leg.entry,
-                    user: Some(job.from.clone()),
-                    peer: pending.peer,
-                    recipient: pending.recipient,
-                    kept: false, // the entry says so already
-                };
-                let reason = match (durable, reason) {
-                    (Durable::No(why), _) => Some(format!("it is not kept: {why}")),
-                    (_, reason) => reason.clone(),
-                };
-                self.tell_fate(now, fate.clone(), Delivery::Queued, reason.clone());
-                Made::Receipt(Receipt { reason, ..waiting(fate, String::new()) })
-            }
-            (Target::Linked(_), Way::Not(reason)) => {
-                let tag = self.deliveries.add(pending);
-                self.set_state(now, tag, Delivery::Failed, Some(reason.clone()));
-                Made::Tag(tag)
-            }
-            (_, Way::Wait(reason)) => self.begins_to_wait(now, leg, pending, reason, durable),
-            // so the entry has it already
-            (_, Way::Not(reason)) => {
-                let tag = self.deliveries.add(Pending { kept: false, ..pending });
-                self.set_state(now, tag, Delivery::Failed, Some(reason.clone()));
-                Made::Tag(tag)
-            }
-            (Target::Peer(id), Way::Now) => {
-                if job.lobby.is_some() || job.autoreply {
-                    let refused = self.why_not(id);
-                    return Made::Tag(self.text_to(now, pending, id, job, refused));
-                }
-                // since it was asked for, its recipient may have gone, or others come before it
-                let reason = self.item(
-                    now,
-                    (leg.entry, leg.order),
-                    &job.from,
-                    leg.target,
-                    &job.text,
-                    NOT_HERE,
-                );
-                match (self.way(leg.target, false), reason) {
-                    (Way::Wait(reason), Some(item)) => {
-                        let item = Item { kept, ready: true, reason: reason.clone(), ..item };
-                        let (fate, key) = (Fate::of(&item), item.handle.key());
-                        let keep = self.outbox_keep();
-                        self.outbox.insert(item, keep);
-                        self.outbox.touch(&key);
-                        self.tell_fate(now, fate.clone(), Delivery::Queued, Some(reason.clone()));
-                        Made::Receipt(waiting(fate, reason))
-                    }
-                    (Way::Not(reason), _) => {
-                        let tag = self.deliveries.add(pending);
-                        self.set_state(now, tag, Delivery::Failed, Some(reason));
-                        Made::Tag(tag)
-                    }
-                    (_, item) => {
-                        let tag = self.text_to(now, pending, id, job, None);
-                        if let Some(item) = item {
-                            let item = Item { kept, ready: true, ..item };
-                            self.deliveries.may_come_back(tag, item);
-                        }
-                        Made::Tag(tag)
-                    }
-                }
-            }
-            // a foreigner's leaves with all that is said in its chat
-            (Target::Absent(_) | Target::Foreign(_) | Target::Linked(_), Way::Now) => {
-                Made::Receipt(waiting(
-                    Fate {
-                        entry: leg.entry,
-                        user: None,
-                        peer: pending.peer,
-                        recipient: pending.recipient,
-                        kept: false,
-                    },
-                    NOT_HERE.into(),
-                ))
-            }
-        }
-    }
-
-    /// What it waits for is durable, or will not be.
-    fn begins_to_wait(
-        &mut self,
-        now: Now,
-        leg: &Leg,
-        pending: Pending,
-        reason: &str,
-        durable: &Durable,
-    ) -> Made {
-        let key = key_of(&self.handle_of(leg.target));
-        let reason = match durable {
-            Durable::No(why) => format!("{reason}; it is not kept: {why}"),
-            Durable::Yes | Durable::NotWanted => reason.to_owned(),
-        };
-        let Some(item) = self.outbox.get_mut(&key, leg.order) else {
-            let tag = self.deliveries.add(Pending { kept: false, ..pending });
-            self.set_state(now, tag, Delivery::Failed, Some("it was deleted".into()));
-            return Made::Tag(tag);
-        };
-        item.kept = *durable == Durable::Yes;
-        item.ready = true;
-        let fate = Fate { recipient: pending.recipient, kept: false, ..Fate::of(item) };
-        self.outbox.touch(&key);
-        self.tell_fate(now, fate.clone(), Delivery::Queued, Some(reason.clone()));
-        Made::Receipt(waiting(fate, reason))
-    }
-
-    /// Hands a text to the machine; its name there.
-    fn text_to(
-        &mut self,
-        now: Now,
-        pending: Pending,
-        id: PeerId,
-        job: &TextJob,
-        refused: Option<String>,
-    ) -> u64 {
-        let full = self.deliveries.is_full();
-        let tag = self.deliveries.add(pending);
-        let refused = match full {
-            true => Some(format!("{MAX_PENDING} messages wait already: try again in a moment")),
-            false => refused,
-        };
-        if let Some(reason) = refused {
-            self.set_state(now, tag, Delivery::Failed, Some(reason));
-            return tag;
-        }
-        let marked = job.autoreply.then(|| crate::dialect::slcp::encode::autoreply_text(&job.text));
-        self.hand_over(now, tag, job.user, id, marked.as_deref().unwrap_or(&job.text));
-        tag
-    }
-
-    fn hand_over(&mut self, now: Now, tag: u64, user: UserId, id: PeerId, text: &str) -> bool {
-        let Some(peer) = self.roster.get(id) else { return false };
-        let to = Addressee { handle: peer.handle.clone(), addr: peer.route().addr };
-        let mut result = Ok(());
-        self.slcp_do(|m| result = m.send_text(now.mono, tag, user, &to, text));
-        if let Err(error) = result {
-            self.set_state(now, tag, Delivery::Failed, Some(error.to_string()));
-            return false;
-        }
-        true
-    }
-
-    /// Sends what waited; its name towards the machine, none where it failed at once.
-    pub(super) fn send_item(&mut self, now: Now, item: Item, to: PeerId) -> Option<u64> {
-        let user = self.users.called(item.user.as_str())?;
-        let tag = self.deliveries.add(Pending {
-            entry: item.entry,
-            user,
-            peer: item.peer,
-            recipient: item.name(),
-            state: Delivery::Queued,
-            reason: None,
-            kept: item.kept,
-            note: None,
-        });
-        if !self.hand_over(now, tag, user, to, &item.text) {
-            return None;
-        }
-        let addr = self.roster.get(to).map(|p| p.route().addr);
-        self.deliveries.may_come_back(tag, Item { addr: addr.or(item.addr), ..item });
-        Some(tag)
-    }
-
-    fn deliver_locally(
-        &mut self,
-        now: Now,
-        from: UserId,
-        to: UserId,
-        (text, auto): (&str, bool),
-        id: EntryId,
-    ) {
-        let Some(user) = self.users.get(to) else { return };
-        let (handle, reply) = (user.handle.clone(), user.answers().map(ToOwned::to_owned));
-        let what = What::Message {
-            id,
-            conversation: local_peer(from).to_string(),
-            from: self.local_name(from),
-            to: handle.to_string(),
-            peer: local_peer(from),
-            dialect: Dialect::Local,
-            direction: Direction::In,
-            text: text.to_owned(),
-            autoreply: auto,
-        };
-        self.tell(now, Some(handle), what);
-        if let Some(reply) = reply.filter(|_| !auto) {
-            // each of our users is a host of its own here: nobody can pretend to be one
-            let host = Ipv4Addr::from(from.0);
-            if self.answered.allow(now.mono, to, local_peer(from), host) {
-                self.autoreply_out(now, to, Target::Local(from), reply);
-            }
-        }
-    }
-}
-
-fn waiting(fate: Fate, reason: String) -> Receipt {
-    Receipt {
-        id: fate.entry,
-        recipient: fate.recipient,
-        peer: fate.peer,
-        state: Delivery::Queued,
-        reason: Some(reason),
-    }
 }
 
 /// The conversation that a recipient's name, with or without its address, belongs to.
-fn key_of(name: &str) -> String {
+pub(super) fn key_of(name: &str) -> String {
     name.split_once('@').map_or(name, |(handle, _)| handle).to_lowercase()
 }

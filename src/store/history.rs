@@ -24,10 +24,12 @@ pub struct History {
     /// Where it is on the disk; none: it is in memory.
     folder: Option<PathBuf>,
     conn: Option<Connection>,
+    /// The open file, as the file system names it.
+    file: Option<(u64, u64)>,
     counts: Counts,
     rules: Rules,
     age: Age,
-    /// The disk refused last time, in these words; they were said.
+    /// The disk refused last time, and why.
     refused: Option<IoError>,
     said: Vec<String>,
 }
@@ -39,6 +41,7 @@ impl History {
         let mut history = History {
             folder,
             conn: None,
+            file: None,
             counts: Counts::default(),
             rules: rules.clone(),
             age,
@@ -99,18 +102,21 @@ impl History {
         }
     }
 
+    /// Opens the folder's database; one that is open stays so where that fails.
     fn reopen(&mut self) -> Result<Remembered, Fault> {
-        self.conn = None;
         let Some(folder) = self.folder.clone() else { return Ok(Remembered::default()) };
         if let Some(line) = base::look_at_log(&folder) {
             self.say(&line);
         }
         let conn = base::open(&folder)?;
         let found = read::remembered(&conn).and_then(|r| Ok((write::counts(&conn)?, r)));
-        let (counts, remembered) = found.map_err(|e| Fault::of(&e, Some(&folder)))?;
+        let (counts, remembered) = found.map_err(|e| Fault::of(&e, Some(&conn)))?;
         // What was given out in this run stays given out, whatever a fresh file says.
         self.counts = Counts { last: counts.last.max(self.counts.last), ..counts };
+        // Counting read all of an index: its pages need not stay in memory. Best effort.
+        let _ = conn.execute_batch("PRAGMA shrink_memory");
         self.conn = Some(conn);
+        self.file = base::identity(&folder);
         Ok(remembered)
     }
 
@@ -141,44 +147,45 @@ impl History {
     }
 
     /// Runs `act` in a transaction; on a database that turns out damaged it runs again on a
-    /// fresh one. What the disk refuses is said once until it works again.
+    /// fresh one. What the disk refuses is the caller's to tell.
     fn transact<T>(
         &mut self,
         act: impl Fn(&Connection, &mut Counts) -> Result<T, Error>,
     ) -> Result<T, IoError> {
         let mut outcome = self.transact_once(&act);
-        if let (Err(Fault::Damaged(why)), Some(_)) = (&outcome, &self.folder) {
-            let why = why.clone();
-            outcome = self
-                .set_aside(&why)
-                .and_then(|()| self.reopen())
-                .and_then(|_| self.transact_once(&act));
+        let again = match &outcome {
+            Err(Fault::Damaged(why)) if self.folder.is_some() => {
+                self.set_aside(&why.clone()).is_ok()
+            }
+            // A card that was pulled and is back is another file under the same name.
+            Err(Fault::Disk(_)) if self.is_elsewhere() => true,
+            _ => false,
+        };
+        if again {
+            outcome = self.reopen().and_then(|_| self.transact_once(&act));
         }
         match outcome {
             Ok(value) => {
-                if self.refused.take().is_some() {
-                    self.say("can be written again: what is said from now on is kept");
-                }
+                self.refused = None;
                 Ok(value)
             }
             Err(fault) => {
                 let error = fault.error();
-                if self.refused.replace(error.clone()).as_ref() != Some(&error) {
-                    self.say(&format!(
-                        "{error}: what is said now is not kept; what was kept before stays"
-                    ));
-                }
+                self.refused = Some(error.clone());
                 Err(error)
             }
         }
+    }
+
+    fn is_elsewhere(&self) -> bool {
+        self.folder.as_ref().is_some_and(|folder| base::identity(folder) != self.file)
     }
 
     fn transact_once<T>(
         &mut self,
         act: &impl Fn(&Connection, &mut Counts) -> Result<T, Error>,
     ) -> Result<T, Fault> {
-        let again = self.refused.as_ref().is_some_and(|error| error.kind != Trouble::Full);
-        if self.folder.is_some() && (again || self.conn.is_none()) {
+        if self.folder.is_some() && self.conn.is_none() {
             self.reopen()?;
         }
         let Some(conn) = &self.conn else {
@@ -197,7 +204,7 @@ impl History {
                 Ok(value)
             }
             Err(error) => {
-                let fault = Fault::of(&error, self.folder.as_deref());
+                let fault = Fault::of(&error, Some(conn));
                 if !conn.is_autocommit() {
                     // Fails where SQLite has rolled back itself: then all is as it should be.
                     let _ = conn.execute_batch("ROLLBACK");
@@ -214,7 +221,7 @@ impl History {
         };
         let fault = match read::answer(conn, query) {
             Ok(found) => return Ok(found),
-            Err(error) => Fault::of(&error, self.folder.as_deref()),
+            Err(error) => Fault::of(&error, Some(conn)),
         };
         if let (Fault::Damaged(why), Some(_)) = (&fault, &self.folder) {
             self.set_aside(why).and_then(|()| self.reopen()).map_err(|fault| fault.error())?;
@@ -246,7 +253,7 @@ impl History {
         let plan = match plan {
             Ok(plan) => plan,
             Err(error) => {
-                let fault = Fault::of(&error, self.folder.as_deref());
+                let fault = Fault::of(&error, self.conn.as_ref());
                 if let (Fault::Damaged(why), Some(_)) = (&fault, &self.folder) {
                     self.set_aside(why).and_then(|()| self.reopen()).map_err(|f| f.error())?;
                 }

@@ -46,14 +46,46 @@ pub fn answer(conn: &Connection, query: &Query) -> Result<Found, Error> {
             let Some(query) = words::query(words) else {
                 return Ok(Found::Entries { entries: Vec::new(), more: false });
             };
-            let rest = format!(
-                "WHERE ord < ?1 AND {MINE} AND ord IN \
-                 (SELECT rowid FROM words WHERE words MATCH ?4) ORDER BY ord DESC"
-            );
-            let [user, since] = mine(reader);
-            entries(conn, &rest, [below(before), user, since, Value::from(query)], *limit, true)
+            search(conn, &query, below(before), mine(reader), *limit)
         }
         Query::Delete { .. } | Query::Import(_) => Ok(Found::Count(0)),
+    }
+}
+
+/// A page being filled.
+struct Page<'c> {
+    entries: Vec<Entry>,
+    bytes: usize,
+    limit: usize,
+    to: Recipients<'c>,
+    more: bool,
+}
+
+impl<'c> Page<'c> {
+    fn new(conn: &'c Connection, limit: u32) -> Result<Page<'c>, Error> {
+        let limit = limit.min(MAX_PAGE) as usize;
+        let to = Recipients::new(conn)?;
+        Ok(Page { entries: Vec::new(), bytes: 0, limit, to, more: false })
+    }
+
+    /// Takes a row in; whether there is room for more.
+    fn add(&mut self, row: &Row<'_>) -> Result<bool, Error> {
+        let Some(mut entry) = row::entry(&|i| value(row, i)) else { return Ok(true) };
+        self.to.fill(&mut entry)?;
+        self.bytes += weight(&entry);
+        let large = self.bytes > PAGE_BYTES && !self.entries.is_empty();
+        self.more = self.entries.len() >= self.limit || large;
+        if !self.more {
+            self.entries.push(entry);
+        }
+        Ok(!self.more)
+    }
+
+    fn found(mut self, newest_first: bool) -> Found {
+        if newest_first {
+            self.entries.reverse();
+        }
+        Found::Entries { entries: self.entries, more: self.more }
     }
 }
 
@@ -64,29 +96,41 @@ fn entries<const N: usize>(
     limit: u32,
     newest_first: bool,
 ) -> Result<Found, Error> {
-    let limit = limit.min(MAX_PAGE) as usize;
+    let mut page = Page::new(conn, limit)?;
     let mut statement = conn.prepare(&format!("SELECT {} FROM entries {rest}", row::ENTRY))?;
     let mut rows = statement.query(params_from_iter(args))?;
-    let mut to = Recipients::new(conn)?;
-    let (mut found, mut bytes, mut more) = (Vec::new(), 0, false);
     while let Some(row) = rows.next()? {
-        if found.len() >= limit {
-            more = true;
+        if !page.add(row)? {
             break;
         }
-        let Some(mut entry) = row::entry(&|i| value(row, i)) else { continue };
-        to.fill(&mut entry)?;
-        bytes += weight(&entry);
-        if bytes > PAGE_BYTES && !found.is_empty() {
-            more = true;
-            break;
+    }
+    Ok(page.found(newest_first))
+}
+
+/// The index gives the places one by one, the newest first; each entry is looked up by itself,
+/// so that a word that stands everywhere costs no more than a page.
+fn search(
+    conn: &Connection,
+    query: &str,
+    below: Value,
+    [user, since]: [Value; 2],
+    limit: u32,
+) -> Result<Found, Error> {
+    let sql = "SELECT rowid FROM words WHERE words MATCH ?1 AND rowid < ?2 ORDER BY rowid DESC";
+    let mut places = conn.prepare(sql)?;
+    let sql = format!("SELECT {} FROM entries WHERE ord = ?1 AND {MINE}", row::ENTRY);
+    let mut entry = conn.prepare(&sql)?;
+    let mut page = Page::new(conn, limit)?;
+    let mut places = places.query(rusqlite::params![query, below])?;
+    while let Some(place) = places.next()? {
+        let mut rows = entry.query(rusqlite::params![place.get::<_, i64>(0)?, user, since])?;
+        if let Some(row) = rows.next()? {
+            if !page.add(row)? {
+                break;
+            }
         }
-        found.push(entry);
     }
-    if newest_first {
-        found.reverse();
-    }
-    Ok(Found::Entries { entries: found, more })
+    Ok(page.found(true))
 }
 
 /// What a node is told at its start, as far as its limits go.

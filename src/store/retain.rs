@@ -18,7 +18,7 @@ pub const LOOK_MS: Millis = 60_000;
 /// Milliseconds between two looks at all entries; the others stop at the first that stays.
 const LOOK_AT_ALL_MS: Millis = 24 * 3_600_000;
 /// Free pages that are left in the file for what comes next, unless somebody deleted by hand.
-const SPARE_PAGES: i64 = 64;
+const SPARE_PAGES: i64 = 16;
 /// Pages given back in one step.
 const TIDY_PAGES: i64 = 256;
 
@@ -241,3 +241,7 @@ fn pages(conn: &Connection) -> Result<(i64, i64, i64), Error> {
         number("PRAGMA page_size")?,
     ))
 }
+
+#[cfg(test)]
+#[path = "retain_tests.rs"]
+mod tests;

@@ -445,3 +445,39 @@ fn files_are_served_in_order_between_writes_and_follow_the_folder() {
     drop(store);
     assert_eq!(std::fs::read_dir(dir.path().join("two")).unwrap().count(), 1, "half is gone");
 }
+
+#[test]
+fn a_text_to_ten_thousand_and_its_states_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, answers, _) = start(dir.path());
+    let many = |n: u64, order: u64| {
+        let mut entry = text(order, "#lobby", "to you all");
+        let to = |p| Recipient {
+            peer: PeerId(p),
+            handle: format!("p{p}"),
+            state: Delivery::Queued,
+            reason: None,
+        };
+        entry.recipients = (0..n).map(to).collect();
+        entry
+    };
+    let time = |n: u64, order: u64| {
+        let entry = many(n, order);
+        store.write(order * 2, put(&entry), true).unwrap();
+        answers.recv_blocking().unwrap();
+        let state = |p| Change::State {
+            id: entry.id,
+            peer: PeerId(p),
+            state: Delivery::Sent,
+            reason: None,
+        };
+        let begun = std::time::Instant::now();
+        store.write(order * 2 + 1, (0..n).map(state).collect(), true).unwrap();
+        answers.recv_blocking().unwrap();
+        begun.elapsed()
+    };
+    let (few, many) = (time(1_000, 1), time(10_000, 2));
+    println!("1,000 states in {few:?}, 10,000 in {many:?}");
+    let all = entries(&store, &answers, last(1)).remove(0).recipients;
+    assert!(all.len() == 10_000 && all.iter().all(|r| r.state == Delivery::Sent));
+}

@@ -34,8 +34,8 @@ pub fn fold(text: &str) -> String {
     folded
 }
 
-/// The index's query for entries that hold all these words, a word's beginning being enough;
-/// none where there is no word in it. Each word stands quoted: no operator can be smuggled in.
+/// The index's query for entries that hold all these words, a word's beginning being enough from
+/// two letters on; none where there is no word in it. Each word stands quoted: no operator can be smuggled in.
 pub fn query(words: &str) -> Option<String> {
     let mut query = String::new();
     let folded = fold(words);
@@ -52,7 +52,8 @@ pub fn query(words: &str) -> Option<String> {
                 query.push(letter);
             }
         }
-        query.push_str("\"*");
+        // One letter begins so many words that finding them all would take a board seconds.
+        query.push_str(if word.chars().count() > 1 { "\"*" } else { "\"" });
     }
     (!query.is_empty()).then_some(query)
 }
@@ -68,7 +69,7 @@ mod tests {
 
     #[test]
     fn operators_and_quotes_are_words_like_any_other() {
-        assert_eq!(query("a OR \"b").as_deref(), Some("\"a\"* \"OR\"* \"\"\"b\"*"));
+        assert_eq!(query("a OR \"b").as_deref(), Some("\"a\" \"OR\"* \"\"\"b\"*"));
         assert_eq!(query("x* -y NEAR(z)").as_deref(), Some("\"x*\"* \"-y\"* \"NEAR(z)\"*"));
         for nothing in ["", "  ", "\" - *", "\u{1b}"] {
             assert_eq!(query(nothing), None, "{nothing:?}");

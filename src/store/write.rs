@@ -1,5 +1,7 @@
 //! Changes, written. Everything here happens within a transaction of the caller's.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, Error, OptionalExtension, Statement, params};
 
 use super::row::{self, signed};
@@ -49,6 +51,28 @@ pub struct Writer<'c> {
     meet: Option<Statement<'c>>,
     link_put: Option<Statement<'c>>,
     link_delete: Option<Statement<'c>>,
+    places: Option<Places>,
+}
+
+/// Where the recipients of the entry stand whose state changed last: a text to everyone has
+/// thousands, and their states change one after the other.
+struct Places {
+    id: EntryId,
+    order: i64,
+    of_peer: HashMap<i64, i64>,
+}
+
+impl Places {
+    fn of(conn: &Connection, id: EntryId) -> Result<Option<Places>, Error> {
+        let sql = "SELECT ord FROM entries WHERE epoch = ?1 AND n = ?2";
+        let args = params![signed(id.epoch), signed(id.n)];
+        let Some(order) = conn.query_row(sql, args, |r| r.get(0)).optional()? else {
+            return Ok(None);
+        };
+        let mut statement = conn.prepare("SELECT peer, place FROM recipients WHERE ord = ?1")?;
+        let all = statement.query_map([order], |r| Ok((r.get(0)?, r.get(1)?)))?;
+        Ok(Some(Places { id, order, of_peer: all.collect::<Result<_, _>>()? }))
+    }
 }
 
 fn ready<'s, 'c>(
@@ -75,6 +99,7 @@ impl<'c> Writer<'c> {
             meet: None,
             link_put: None,
             link_delete: None,
+            places: None,
         }
     }
 
@@ -181,15 +206,14 @@ impl<'c> Writer<'c> {
         state: Delivery,
         reason: Option<&str>,
     ) -> Result<(), Error> {
-        let sql = "UPDATE recipients SET state = ?3, reason = ?4 \
-             WHERE ord = (SELECT ord FROM entries WHERE epoch = ?1 AND n = ?2) AND peer = ?5";
-        ready(&mut self.state, self.conn, sql)?.execute(params![
-            signed(id.epoch),
-            signed(id.n),
-            row::state(state),
-            reason,
-            signed(peer.0),
-        ])?;
+        if self.places.as_ref().is_none_or(|places| places.id != id) {
+            self.places = Places::of(self.conn, id)?;
+        }
+        let Some(places) = &self.places else { return Ok(()) };
+        let Some(place) = places.of_peer.get(&signed(peer.0)) else { return Ok(()) };
+        let sql = "UPDATE recipients SET state = ?3, reason = ?4 WHERE ord = ?1 AND place = ?2";
+        let args = params![places.order, place, row::state(state), reason];
+        ready(&mut self.state, self.conn, sql)?.execute(args)?;
         if self.keep != Keep::Nothing {
             return Ok(());
         }

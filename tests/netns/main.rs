@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod changes;
+mod hello;
 mod junk;
+mod keeping;
+mod keeps;
 mod lan;
 mod lone;
 mod node;

@@ -1,6 +1,6 @@
 //! A running node on a host: the real binary, its events as `monitor --json` prints them.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -177,6 +177,17 @@ impl Node {
     /// A command line to this node.
     pub fn cli(&self, line: &[&str]) -> Output {
         cli(self.home.path(), &self.instance, line).output().unwrap()
+    }
+
+    /// What a console on it prints for what is typed.
+    pub fn console(&self, typed: &str) -> String {
+        let mut command = cli(self.home.path(), &self.instance, &[]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        let out = child.wait_with_output().unwrap();
+        assert!(out.status.success(), "{typed}: {out:?}");
+        String::from_utf8(out.stdout).unwrap()
     }
 
     /// Its exit code.

@@ -171,7 +171,10 @@ fn whoever_is_killed_is_noticed_in_time() {
     let left = anna.wait_event("peer-left", secs(15), |e| e["handle"] == "bert");
     println!("kill -9 is noticed after {:?} (announce = 5): {}", begun.elapsed(), left["reason"]);
     let receipts = anna.json(&["msg", "bert", "hallo"]);
-    assert_eq!(receipts[0]["reason"], "bert is not here any more");
+    assert_eq!(
+        (&receipts[0]["state"], &receipts[0]["reason"]),
+        (&"queued".into(), &"not here".into())
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use klatsch::command::Command;
 use klatsch::config::{Kept, Settings};
+use klatsch::model::history::{Change, Query, Remembered};
 use klatsch::model::{
     Answer, Bind, Direction, Event, Handle, IoError, Link, Net, Now, Refusal, SocketId, Status,
     StreamId, Trouble, Wall, What,
@@ -74,6 +75,14 @@ pub struct Bench {
     /// What the node last had kept.
     pub kept: Option<Kept>,
     pub refuse: Vec<SocketAddrV4>,
+    /// Writes to the store that wait to be answered, while it is slow.
+    pub slow: bool,
+    pub writes: VecDeque<(u64, bool)>,
+    /// All that was written, and why nothing is kept, while it is so.
+    pub changes: Vec<Change>,
+    pub unkept: Option<IoError>,
+    /// What was asked of the store.
+    pub queries: Vec<(Ticket, Query)>,
     sent: Vec<Net>,
     events: Vec<Event>,
     pub answers: Vec<(Ticket, Result<Answer, Refusal>)>,
@@ -115,6 +124,11 @@ impl Bench {
 
     /// A node with these settings, its sockets open.
     pub fn with(settings: Settings, kept: Kept, ip: &str) -> Bench {
+        Bench::remembering(settings, kept, ip, Remembered::default())
+    }
+
+    /// The same, after an earlier run of which this is kept.
+    pub fn remembering(settings: Settings, kept: Kept, ip: &str, remembered: Remembered) -> Bench {
         let ip: Ipv4Addr = ip.parse().unwrap();
         let about = Status {
             version: "0".into(),
@@ -130,7 +144,7 @@ impl Bench {
             fallback: Handle::try_from("nobody").unwrap(),
             join: true,
             about,
-            remembered: klatsch::model::history::Remembered::default(),
+            remembered,
             identity: None,
         };
         let node = Node::new(Now { mono: 1_000_000, wall: Wall(1_795_228_536_764) }, birth);
@@ -145,6 +159,11 @@ impl Bench {
             refuse: Vec::new(),
             bind_fails: None,
             kept: None,
+            slow: false,
+            writes: VecDeque::new(),
+            changes: Vec::new(),
+            unkept: None,
+            queries: Vec::new(),
             sent: Vec::new(),
             events: Vec::new(),
             answers: Vec::new(),
@@ -258,8 +277,14 @@ impl Bench {
                     self.node.handle(now, input);
                 }
             }
-            Action::Store { n, .. } => self.node.handle(now, Input::Stored(n, Ok(()))),
-            Action::Query(..) => {}
+            Action::Store { n, changes, wanted } => {
+                self.changes.extend(changes);
+                self.writes.push_back((n, wanted));
+                if !self.slow {
+                    self.stored();
+                }
+            }
+            Action::Query(ticket, query) => self.queries.push((ticket, query)),
             Action::File(file, op) => {
                 if let Some(result) = self.store.perform(file, op) {
                     self.store.waiting.push_back((file, result));
@@ -270,6 +295,20 @@ impl Bench {
             Action::Keep(kept) => self.kept = Some(*kept),
             Action::Show { .. } => {}
         }
+    }
+
+    /// The store answers all that waits.
+    pub fn stored(&mut self) {
+        let now = self.now();
+        while let Some((n, _)) = self.writes.pop_front() {
+            let result = self.unkept.clone().map_or(Ok(()), Err);
+            self.node.handle(now, Input::Stored(n, result));
+        }
+    }
+
+    /// What was written since the last call.
+    pub fn changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
     }
 
     /// All that was asked of the network since the last call.

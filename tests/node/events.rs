@@ -58,6 +58,10 @@ fn line(event: Event) -> Option<String> {
         What::Transfer { handle, reason: Some(reason), state: TransferState::Failed, .. } => {
             writeln!(out, "an image of {handle} failed: {reason}").unwrap();
         }
+        What::Chat { number, handle, state, reason, .. } => {
+            let reason = reason.unwrap_or_default();
+            writeln!(out, "chat {number} with {handle}: {state:?} {reason}").unwrap();
+        }
         What::Error { text } => writeln!(out, "error: {text}").unwrap(),
         _ => return None,
     }

@@ -8,6 +8,8 @@ mod bench;
 mod capture;
 mod events;
 mod forms;
+mod hello;
+mod keeping;
 mod limits;
 mod streams;
 mod transfers;

@@ -10,7 +10,7 @@ use klatsch::node::io::Input;
 use crate::world::{Ev, Lan, World, io_error};
 
 /// A send to an absent host comes back after so long: ARP gives up.
-const ARP_MS: Millis = 3_000;
+const ARP_MS: Millis = 3_070;
 /// An open UDP socket.
 pub struct Udp {
     pub node: usize,

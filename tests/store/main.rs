@@ -15,7 +15,7 @@ use klatsch::model::{Delivery, Dialect, Direction, EntryId, PeerId, Wall};
 use klatsch::store::history::History;
 use klatsch::store::retain::Age;
 
-/// The file layer that is watched is one for the whole process.
+/// The file layer that is watched is one for the whole process, and so is its newest database.
 fn one_at_a_time() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)

@@ -153,7 +153,7 @@ fn talk(folder: &Path, off: bool) {
         let id = text(n).id;
         let (peer, state) = (text(n).recipients[0].peer, Delivery::Failed);
         kept.commit(&[Change::State { id, peer, state, reason: None }]).unwrap();
-        kept.forget(None, &Forget::Entry(text(1).order)).unwrap();
+        kept.forget(None, &Forget::Entry(1)).unwrap();
         while kept.tidy(true) {}
         if round == 1 {
             kept.close();

@@ -7,7 +7,7 @@ use klatsch::store::base::{FILE, PAGE};
 
 use crate::{folder, history, orders, put};
 
-const ENTRIES: u64 = 120;
+const ENTRIES: u64 = 190;
 const LOG: &str = "history.db-wal";
 
 /// A database with a part of its entries still in the log, as a killed process leaves it.
@@ -48,6 +48,7 @@ fn beginning(there: &[u64]) -> bool {
 
 #[test]
 fn a_log_cut_anywhere_keeps_what_was_written_before_the_cut() {
+    let _one = crate::one_at_a_time();
     let (db, log) = killed();
     let mut rng = fastrand::Rng::with_seed(3);
     let mut last = 0;
@@ -67,6 +68,7 @@ fn a_log_cut_anywhere_keeps_what_was_written_before_the_cut() {
 
 #[test]
 fn a_log_damaged_anywhere_is_said_and_loses_only_what_lies_behind() {
+    let _one = crate::one_at_a_time();
     let (db, log) = killed();
     let mut rng = fastrand::Rng::with_seed(4);
     let mut losses = 0;
@@ -88,6 +90,7 @@ fn a_log_damaged_anywhere_is_said_and_loses_only_what_lies_behind() {
 
 #[test]
 fn a_database_damaged_anywhere_starts_and_loses_nothing_silently() {
+    let _one = crate::one_at_a_time();
     let place = folder();
     let (mut kept, _) = history(place.path());
     kept.commit(&(1..=ENTRIES).map(put).collect::<Vec<_>>()).unwrap();

@@ -21,6 +21,14 @@ impl Session {
                 self.paint.receipts(&receipts)
             }
             (_, Answer::Verify(view)) => crate::console::render::verify(&view),
+            (_, Answer::Doctor(report)) => self.paint.doctor(&report),
+            (_, Answer::Network(interfaces)) => self.paint.network(&interfaces),
+            (_, Answer::Log(lines)) => self.paint.log(&lines),
+            (Command::Reboot {}, _) => "the machine restarts".into(),
+            (Command::PowerOff {}, _) => "the machine is switched off".into(),
+            (Command::FactoryReset {}, _) => {
+                "everything is erased while the machine restarts".into()
+            }
             (command, Answer::Page(page)) => self.paint.page(&page, &command),
             (Command::Delete { .. }, Answer::Count(n)) => match n {
                 0 => "there was nothing of that to delete".into(),
@@ -77,6 +85,11 @@ impl Session {
                     "" => "nothing is answered while you are away".into(),
                     text => format!("while you are away this is answered: {text}"),
                 }
+            }
+            (Command::Chat { handle }, _) => format!("{handle} is asked for a private chat"),
+            // what comes of it is told by its event
+            (Command::Accept { .. } | Command::Refuse { .. } | Command::Close { .. }, _) => {
+                return;
             }
             (Command::Block { handle }, _) => {
                 format!("{handle} is blocked: UNBLOCK {handle} hears them again")

@@ -33,6 +33,8 @@ pub(super) struct News {
     /// Whether there is somebody to protect from a flood.
     limited: bool,
     bell: bool,
+    /// Bytes that may wait for the terminal.
+    queue: usize,
     /// When the present second began, and the lines of it.
     second: Millis,
     lines: u32,
@@ -51,10 +53,11 @@ pub(super) struct News {
 }
 
 impl News {
-    pub fn new(limited: bool, bell: bool) -> News {
+    pub fn new(limited: bool, bell: bool, queue: usize) -> News {
         News {
             limited,
             bell,
+            queue,
             second: 0,
             lines: 0,
             rung: false,
@@ -138,21 +141,25 @@ impl Session {
 
     /// Time passed: tells of what was not shown.
     pub fn tick(&mut self, now: Millis) {
+        self.now = now;
+        self.line_tick();
         if now < self.news.second + 1_000 {
             return;
         }
         self.news.second = now;
         self.news.lines = 0;
         self.news.rung = false;
-        if self.news.hidden > 0 && self.editor.pending() < MAX_OUTPUT {
+        let shows = !self.standing.borrow().lock.hides() && self.going.is_none();
+        if self.news.hidden > 0 && shows && self.editor.pending() < self.news.queue {
             let hidden = std::mem::take(&mut self.news.hidden);
-            self.note(&format!("{hidden} messages not shown: they came too fast"));
+            self.note(&format!("{hidden} messages not shown, HISTORY shows them"));
         }
     }
 
     /// When [`Session::tick`] wants to be called.
     pub fn wake(&self) -> Option<Millis> {
-        (self.news.hidden > 0).then_some(self.news.second + 1_000)
+        let hidden = (self.news.hidden > 0).then_some(self.news.second + 1_000);
+        [hidden, self.line_wake()].into_iter().flatten().min()
     }
 
     /// No answer is awaited any more: what was held is news, or explained now.
@@ -164,19 +171,31 @@ impl Session {
 
     fn show(&mut self, event: &Event) {
         self.heed(&event.what);
-        let Some(line) = self.words(event) else { return };
-        let crowded = self.news.limited && self.news.lines >= MAX_LINES_PER_SECOND;
-        if crowded || self.editor.pending() >= MAX_OUTPUT {
+        let Some(mut line) = self.words(event) else { return };
+        let content = event.what.is_content_in();
+        let mut standing = self.standing.borrow_mut();
+        standing.unread += u64::from(content);
+        if let (What::Image { path, .. }, true) = (&event.what, content) {
+            line += &format!(": SAVE {}", standing.image(path));
+        }
+        if standing.lock.hides() {
+            return;
+        }
+        let ours = matches!(event.what, What::Delivery { .. } | What::Transfer { .. });
+        if standing.muted && !ours {
+            self.muted_away += u64::from(content);
+            return;
+        }
+        drop(standing);
+        // between the lines of a file nothing else may stand
+        let crowded =
+            self.going.is_some() || self.news.limited && self.news.lines >= MAX_LINES_PER_SECOND;
+        if crowded || self.editor.pending() >= self.news.queue {
             self.news.hidden += 1;
             return;
         }
         self.news.lines += 1;
         self.editor.above(&line);
-        let content = matches!(
-            event.what,
-            What::Message { direction: Direction::In, .. }
-                | What::Image { direction: Direction::In, .. }
-        );
         if content && self.news.bell && !std::mem::replace(&mut self.news.rung, true) {
             self.editor.signal(b"\x07");
         }

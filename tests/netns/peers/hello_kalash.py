@@ -42,8 +42,9 @@ class Kalash(Vanis):
         while True:
             time.sleep(5)
             with self.lock:
-                waiting, self.waiting = self.waiting, []
                 places = list(self.answered)
+                waiting = list(self.waiting) if places else []
+                self.waiting = self.waiting[len(waiting):]
             for place in places:
                 try:
                     self.round(place, waiting)

@@ -40,8 +40,9 @@ use streams::Streams;
 const MAX_RECENT: usize = 256;
 /// Bytes of a datagram that are compared with what an ICMP error quotes of it.
 const QUOTED: usize = 64;
-/// How long an ICMP error may take to concern a send.
-const RECENT_MS: Millis = 3_000;
+/// How long an ICMP error may take to concern a send: the kernel itself gives a neighbour up after
+/// three questions, a second apart, and some hosts are slow.
+const RECENT_MS: Millis = 10_000;
 /// After coming up, announcements are repeated so soon: one lost datagram must not hide us.
 const REPEAT_MS: [Millis; 2] = [1_000, 3_000];
 /// Whoever knows so many programs does not repeat its WHO: one answer each is enough, and what

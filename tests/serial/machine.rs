@@ -1,0 +1,174 @@
+//! The machine around the node, from the cable and from the command line.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::cable::{Chatbox, Peer};
+
+#[test]
+fn doctor_network_and_log_are_read_on_the_line_and_from_the_shell() {
+    let mut there = Chatbox::new("", "");
+    let cable = there.plug();
+    there.starts();
+    cable.at_the_prompt("kiosk>");
+    let _anna = Peer::joins("anna", &there);
+    cable.sees("anna is here");
+    cable.types("doctor\r");
+    cable.sees("the lines marked warning and wrong say what to do");
+    let rows = cable.rows().join("\n");
+    for said in [
+        format!("ok       ports      slcp on port {}: open", there.discovery),
+        "ok       ports      kiosk: port 50".into(),
+        "ok       peers      slcp: 1 here, 0 gone".into(),
+        "ok       clock      20".into(),
+        "disk       images: ".into(),
+        "wrong    addresses  the chat has no network".into(),
+    ] {
+        assert!(rows.contains(&said), "{said}: {rows}");
+    }
+    cable.types("network\r");
+    cable.sees("127.0.0.1/8");
+    cable.types("log 2\r");
+    cable.waits("two lines", |me| {
+        me.rows().iter().filter(|r| r.contains(" info ") || r.contains(" warning ")).count() >= 2
+    });
+
+    // limited to loopback: that is wrong, and the exit code says so
+    let doctor = there.klatsch().args(["doctor", "--json"]).output().unwrap();
+    assert_eq!(doctor.status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    assert_eq!(report["healthy"], false);
+    let checks: Vec<&str> = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| f["check"].as_str().unwrap())
+        .collect();
+    for check in ["addresses", "ports", "firewall", "peers", "clock", "disk"] {
+        assert!(checks.contains(&check), "{check}: {checks:?}");
+    }
+    let words = there.klatsch().arg("doctor").output().unwrap();
+    assert!(String::from_utf8_lossy(&words.stdout).contains("-> only programs of this machine"));
+}
+
+#[test]
+fn a_machine_that_is_not_an_appliance_says_so() {
+    let mut there = Chatbox::new("", "");
+    let cable = there.plug();
+    there.starts();
+    cable.at_the_prompt("kiosk>");
+    for line in ["reboot\r", "poweroff\r", "factory-reset yes\r"] {
+        cable.forgets();
+        cable.types(line);
+        cable.waits("the refusal", |me| me.all().contains("this machine is not klatsch's own"));
+    }
+    assert!(!there.folder.path().join("run/klatsch/request").exists());
+}
+
+#[test]
+fn an_operator_who_has_the_pin_owns_the_machine() {
+    let mut there = Chatbox::new("pin = \"471100\"", "appliance = true");
+    let cable = there.plug();
+    there.starts();
+    cable.at_the_prompt("kiosk>");
+    cable.types("all the chat needs none\r");
+    cable.sees("nobody is here");
+    let requests = there.folder.path().join("run/klatsch/request");
+    cable.types("reboot\r123456\r");
+    cable.sees("wrong PIN: the next one is taken in 1 s");
+    cable.types("reboot\r471100\r");
+    cable.sees("not looked at: the next PIN is taken in 1 s");
+    assert!(!requests.exists());
+    std::thread::sleep(Duration::from_millis(1_100));
+    cable.types("reboot\r");
+    cable.at_the_prompt("PIN:");
+    cable.types("471100");
+    cable.at_the_prompt("PIN: ******");
+    cable.types("\r");
+    cable.sees("the machine restarts");
+    assert!(requests.join("reboot").exists());
+    std::fs::remove_file(requests.join("reboot")).unwrap();
+    cable.types("log\r");
+    cable.sees("reboot was asked for");
+    assert!(!cable.all().contains("471100") && !there.log().contains("471100"));
+
+    // everything goes, at the next start; the lock shuts with QUIT
+    let state = there.folder.path().join("state/klatsch");
+    cable.types("config bell on\r");
+    cable.sees("bell is on");
+    assert!(state.join("state.toml").exists());
+    cable.types("quit\r");
+    cable.sees("needs the PIN again");
+    cable.types("factory-reset\r");
+    cable.sees("FACTORY-RESET needs a YES");
+    cable.types("factory-reset yes\r471100\r");
+    cable.sees("everything is erased while the machine restarts");
+    assert!(requests.join("reboot").exists());
+    assert!(there.ends());
+    there.starts();
+    there.logs("was erased, as was asked for");
+    assert!(!state.join("state.toml").exists());
+}
+
+#[test]
+fn a_line_that_is_not_the_operators_chats_only() {
+    let mut there = Chatbox::new("operator = false", "appliance = true");
+    let cable = there.plug();
+    there.starts();
+    cable.at_the_prompt("kiosk>");
+    for line in ["reboot", "config bell on", "log", "network", "img anna /etc/passwd"] {
+        cable.forgets();
+        cable.types(&format!("{line}\r"));
+        cable.waits(line, |me| me.all().contains("this console is not the operator's"));
+    }
+    cable.types("who\r");
+    cable.sees("nobody else is here yet");
+}
+
+#[test]
+fn a_line_that_is_left_to_a_login_is_asked_for_and_not_opened() {
+    let mut there = Chatbox::new("login = true", "appliance = true");
+    let cable = there.plug();
+    there.starts();
+    there.logs("left to a login prompt");
+    let requests = there.folder.path().join("run/klatsch/request");
+    let asked: Vec<_> = std::fs::read_dir(requests).unwrap().flatten().collect();
+    assert_eq!(asked.len(), 1);
+    assert!(asked[0].file_name().to_string_lossy().starts_with("login-"));
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(cable.all(), "");
+}
+
+#[test]
+fn roots_side_does_what_is_asked_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::create_dir(path("request")).unwrap();
+    std::fs::create_dir(path("bin")).unwrap();
+    let systemctl = format!("#!/bin/sh\necho \"$@\" >>{}\n", path("done").display());
+    std::fs::write(path("bin/systemctl"), systemctl).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(path("bin/systemctl"), executable).unwrap();
+    for asked in ["reboot", "halt", "login-ttyS0", "login-tty$(id)", "login-sda", "-rf"] {
+        std::fs::write(path("request").join(asked), "junk").unwrap();
+    }
+    std::os::unix::fs::symlink("/etc/passwd", path("request/link")).unwrap();
+    std::fs::create_dir(path("request/poweroff")).unwrap();
+    let start = Instant::now();
+    let status = Command::new("sh")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/klatsch-request"))
+        .arg(path("request"))
+        .arg(path("login"))
+        .env("PATH", format!("{}:{}", path("bin").display(), std::env::var("PATH").unwrap()))
+        .status()
+        .unwrap();
+    assert!(status.success() && start.elapsed() < Duration::from_secs(5));
+    let mut done: Vec<String> =
+        std::fs::read_to_string(path("done")).unwrap().lines().map(str::to_owned).collect();
+    done.sort();
+    let wanted =
+        ["--no-block poweroff", "--no-block reboot", "--no-block start serial-getty@ttyS0.service"];
+    assert_eq!(done, wanted);
+    assert!(path("login/ttyS0").exists() && std::fs::exists("/etc/passwd").unwrap());
+    assert_eq!(std::fs::read_dir(path("request")).unwrap().count(), 0);
+}

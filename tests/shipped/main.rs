@@ -1,0 +1,126 @@
+//! What is shipped beside the program agrees with it: manual page and configuration.
+//!
+//! `KLATSCH_WRITE=1 cargo test --test shipped` writes anew what of the page follows from the
+//! grammar and the command table.
+
+use std::fs;
+use std::path::Path;
+
+use clap::CommandFactory;
+use klatsch::cli::args::Line;
+use klatsch::command::table::ROWS;
+
+/// Holds the file to `wanted`, or writes it.
+fn hold(path: &str, wanted: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("KLATSCH_WRITE").is_some() {
+        fs::write(&path, wanted).expect("the checkout can be written");
+    }
+    let there = fs::read_to_string(&path).unwrap_or_default();
+    let odd = there.lines().zip(wanted.lines()).find(|(a, b)| a != b);
+    assert!(
+        there == wanted,
+        "{} is not current ({odd:?}): KLATSCH_WRITE=1 cargo test --test shipped writes it",
+        path.display()
+    );
+}
+
+#[test]
+fn the_manual_page_lists_every_verb_option_and_command() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/klatsch.1");
+    let mut page = fs::read_to_string(page).unwrap();
+    for (name, block) in [("verbs", verbs()), ("options", options()), ("commands", commands())] {
+        let (begin, end) = (format!(".\\\" begin {name}"), format!(".\\\" end {name}"));
+        let from = page.find(&begin).expect("a marker");
+        let from = from + page[from..].find('\n').expect("its line's end") + 1;
+        let to = page.find(&end).expect("a marker");
+        page.replace_range(from..to, &block);
+    }
+    hold("docs/klatsch.1", &page);
+}
+
+/// One entry of a list: `term` is markup already, `text` is not.
+fn entry(term: &str, text: &str) -> String {
+    format!(".TP\n{term}\n{}\n", plain(text))
+}
+
+/// Text that roff takes as it stands.
+fn plain(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
+}
+
+fn verbs() -> String {
+    fn one(command: &clap::Command, path: &str, out: &mut String) {
+        for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+            let path = format!("{path}{} ", verb.get_name());
+            if verb.has_subcommands() {
+                one(verb, &path, out);
+                continue;
+            }
+            let mut term = format!(".B {}", plain(path.trim_end()));
+            for argument in verb.get_arguments().filter(|a| !a.is_global_set()) {
+                if matches!(argument.get_id().as_str(), "help" | "version") {
+                    continue;
+                }
+                let shown = plain(&argument.to_string());
+                let shown = if argument.is_positional() { shown } else { format!("[{shown}]") };
+                term += &format!(" {shown}");
+            }
+            let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
+            out.push_str(&entry(&term, &about));
+        }
+    }
+    let mut out = String::new();
+    let mut line = Line::command();
+    line.build();
+    one(&line, "", &mut out);
+    out
+}
+
+fn options() -> String {
+    let mut line = Line::command();
+    line.build();
+    let options = line.get_arguments().filter(|a| a.is_global_set());
+    options
+        .map(|a| {
+            let help = a.get_help().map(ToString::to_string).unwrap_or_default();
+            entry(&format!(".B {}", plain(&a.to_string())), &help)
+        })
+        .collect()
+}
+
+fn commands() -> String {
+    ROWS.iter().map(|row| entry(&format!(".B {}", plain(row.usage)), row.summary)).collect()
+}
+
+#[test]
+fn the_shipped_settings_are_read_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (from, to) in [
+        ("systemd/klatsch.toml", "usr/lib/klatsch/klatsch.toml"),
+        ("systemd/local.toml", "etc/klatsch/klatsch.toml"),
+    ] {
+        let text = fs::read_to_string(top.join(from)).unwrap();
+        // with every line that is only shown switched on as well
+        let shown: String = text
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(rest) if !rest.starts_with(' ') && rest.contains(" = ") => rest,
+                _ => line,
+            })
+            .collect::<Vec<_>>()
+            .join("\n");
+        for text in [&text, &shown] {
+            let to = root.join(to);
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::write(&to, text).unwrap();
+            let mut sources = klatsch::config::Sources::system(root.join("images"));
+            sources.root = root.to_owned();
+            let loaded = sources.load(&klatsch::config::Kept::default());
+            assert!(loaded.notes.is_empty() && !loaded.unusable, "{from}: {:?}", loaded.notes);
+        }
+    }
+}
