@@ -6,5 +6,6 @@ mod adversary;
 mod chaos;
 mod finding;
 mod messages;
+mod recorded;
 mod trust;
 mod world;

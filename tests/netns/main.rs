@@ -8,6 +8,7 @@ mod junk;
 mod keeping;
 mod keeps;
 mod lan;
+mod link;
 mod lone;
 mod node;
 mod picture;
