@@ -32,8 +32,8 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::SetAutoreply { text: text() },
         Command::Block { handle: text() },
         Command::Unblock { handle: text() },
-        Command::AddUser { handle: text() },
-        Command::RemoveUser { handle: text() },
+        Command::AddUser { handle: text(), back: None },
+        Command::RemoveUser { handle: text(), park: None },
         Command::Config { key: None, value: None },
         Command::Config { key: Some("bell".into()), value: Some("on".into()) },
         Command::SetForm { handle: text(), form: None },
@@ -366,6 +366,7 @@ pub(crate) fn status() -> Status {
         away: false,
         autoreply: String::new(),
         guest: false,
+        since: 3,
     };
     Status {
         version: "0.1.0".into(),
@@ -394,5 +395,6 @@ pub(crate) fn status() -> Status {
         socket: "/run/klatsch/control".into(),
         state: String::new(),
         imagepath: "/var/lib/klatsch/images".into(),
+        page: "http://10.0.0.1:8484/".into(),
     }
 }

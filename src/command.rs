@@ -16,10 +16,20 @@ pub use table::{Kind, ROWS, Row};
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::Handle;
 use crate::model::history::Entry;
 
 /// The target that means everyone: each peer in turn where a dialect has no room.
 pub const LOBBY: &str = "#lobby";
+
+/// What is kept of a user who was removed and may come back: his history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// The name it waits under.
+    pub name: Handle,
+    /// The order after which it begins.
+    pub since: u64,
+}
 
 /// What the node can be asked to do. In JSON the variant's name is the Varlink method
 /// (`org.klatsch.Chat.Send`) and its fields are the method's parameters; the acting `user` stands
@@ -64,9 +74,20 @@ pub enum Command {
     /// Hear it again.
     Unblock { handle: String },
     /// One more local user. Taken handles are refused, with a free one.
-    AddUser { handle: String },
+    AddUser {
+        handle: String,
+        /// It was here before. Never from outside: who takes a handle does not read what another
+        /// said under it.
+        #[serde(skip)]
+        back: Option<Parked>,
+    },
     /// A local user less (never the first).
-    RemoveUser { handle: String },
+    RemoveUser {
+        handle: String,
+        /// Under which name, that nobody can take, what is its waits for it. Never from outside.
+        #[serde(skip)]
+        park: Option<Handle>,
+    },
     /// All settings; or one; or set one.
     Config {
         #[serde(default, skip_serializing_if = "Option::is_none")]

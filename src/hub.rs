@@ -4,6 +4,7 @@
 //! bounded queue; events are read from the ring at each reader's own pace.
 
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -12,7 +13,8 @@ use async_channel::{Receiver, Sender};
 
 use crate::command::Command;
 use crate::model::ring::Cursor;
-use crate::model::{Answer, Event, Refusal, Ring, Stamped, Wall};
+use crate::model::{Answer, Event, Handle, IoError, Refusal, Ring, Stamped, Trouble, Wall};
+use crate::node::io::{FileDone, FileId, FileOp};
 
 /// Calls that may wait for the node at once; a caller beyond waits its turn.
 pub const MAX_CALLS: usize = 64;
@@ -29,11 +31,24 @@ pub struct Call {
     pub reply: Sender<Result<Answer, Refusal>>,
 }
 
+/// What is said of calls that come too late.
+pub const STOPPING: &str = "the node is stopping";
+
+/// Marks the page's files among those of the node and of the driver.
+const PAGE_FILE: u64 = 1 << 62;
+
+type FileResult = Result<FileDone, IoError>;
+type Operation = (FileId, FileOp);
+
 /// See the module.
 pub struct Hub {
     ring: RefCell<Ring>,
     told: event_listener::Event,
     calls: Sender<Call>,
+    /// Keys of handles whose talk is nobody else's.
+    private: RefCell<BTreeSet<String>>,
+    files: (Sender<Operation>, Receiver<Operation>),
+    waiting: RefCell<HashMap<FileId, Sender<FileResult>>>,
     closed: Cell<bool>,
 }
 
@@ -42,8 +57,96 @@ impl Hub {
     pub fn new(epoch: u64) -> (Rc<Hub>, Receiver<Call>) {
         let (calls, taken) = async_channel::bounded(MAX_CALLS);
         let ring = RefCell::new(Ring::new(epoch));
-        let told = event_listener::Event::new();
-        (Rc::new(Hub { ring, told, calls, closed: Cell::new(false) }), taken)
+        let hub = Hub {
+            ring,
+            told: event_listener::Event::new(),
+            calls,
+            private: RefCell::default(),
+            // each of the page's open files has at most one operation and its end in it
+            files: async_channel::unbounded(),
+            waiting: RefCell::default(),
+            closed: Cell::new(false),
+        };
+        (Rc::new(hub), taken)
+    }
+
+    /// What this local user says and hears is nobody else's from now on, or no longer: the
+    /// guests of the page. Only the page acts for them.
+    pub fn keep_private(&self, handle: &Handle, on: bool) {
+        let mut private = self.private.borrow_mut();
+        if on {
+            private.insert(handle.key())
+        } else {
+            private.remove(&handle.key())
+        };
+    }
+
+    /// Whether it is such a user's handle.
+    pub fn is_private(&self, handle: &str) -> bool {
+        self.private.borrow().contains(&handle.to_lowercase())
+    }
+
+    /// Whether whoever operates the node may hear of an event.
+    pub fn is_open(&self, event: &Event) -> bool {
+        event.user.as_ref().is_none_or(|user| !self.is_private(user.as_str()))
+    }
+
+    /// Asks the node for whoever operates it: he cannot act as a guest of the page.
+    pub async fn ask_open(
+        &self,
+        user: Option<String>,
+        command: Command,
+        file: Option<OwnedFd>,
+    ) -> Result<Answer, Refusal> {
+        match &user {
+            Some(name) if self.is_private(name) => {
+                let what = format!("{name} is a guest of the page: nobody else acts for a guest");
+                Err(Refusal::Denied { what })
+            }
+            _ => {
+                let mut answer = self.ask(user, command, file).await;
+                if let Ok(Answer::Page(page)) = &mut answer {
+                    let open = |user: &Handle| {
+                        !self.is_private(user.as_str()) && !is_parked(user.as_str())
+                    };
+                    page.entries.retain(|entry| entry.user.as_ref().is_none_or(open));
+                }
+                answer
+            }
+        }
+    }
+
+    /// File operations that the page wants done: the loop's end.
+    pub fn file_operations(&self) -> Receiver<(FileId, FileOp)> {
+        self.files.1.clone()
+    }
+
+    /// A file operation of the page, with the `n`th of its files; waits for what becomes of it.
+    pub async fn file(&self, n: u64, op: FileOp) -> FileResult {
+        let gone = || IoError::new(Trouble::Other, STOPPING);
+        let file = FileId(PAGE_FILE | n);
+        let (told, answer) = async_channel::bounded(1);
+        self.waiting.borrow_mut().insert(file, told);
+        self.files.0.try_send((file, op)).map_err(|_| gone())?;
+        answer.recv().await.map_err(|_| gone())?
+    }
+
+    /// The last operation with one of the page's files, which has no answer.
+    pub fn file_end(&self, n: u64, op: FileOp) {
+        let file = FileId(PAGE_FILE | n);
+        self.waiting.borrow_mut().remove(&file);
+        let _ = self.files.0.try_send((file, op)); // it is closed only when all ends
+    }
+
+    /// A file operation ended: the page's finds who waits for it, any other is given back.
+    pub fn file_done(&self, file: FileId, result: FileResult) -> Option<(FileId, FileResult)> {
+        if file.0 & PAGE_FILE == 0 || file.0 & crate::model::net::ACCEPTED != 0 {
+            return Some((file, result));
+        }
+        if let Some(waits) = self.waiting.borrow_mut().remove(&file) {
+            let _ = waits.try_send(result); // who waited may be gone
+        }
+        None
     }
 
     /// Asks the node and waits for its answer.
@@ -53,7 +156,7 @@ impl Hub {
         command: Command,
         file: Option<OwnedFd>,
     ) -> Result<Answer, Refusal> {
-        let gone = || Refusal::Failed { reason: "the node is stopping".into() };
+        let gone = || Refusal::Failed { reason: STOPPING.into() };
         let (reply, answer) = async_channel::bounded(1);
         self.calls.send(Call { user, command, file, reply }).await.map_err(|_| gone())?;
         answer.recv().await.map_err(|_| gone())?
@@ -108,6 +211,17 @@ impl Hub {
     }
 }
 
+/// The name that a guest's entries wait under while it is away: nobody else can come by it, since
+/// `id` is random.
+pub fn parked(id: &str) -> Handle {
+    Handle::nearest(&format!("~{id}"))
+}
+
+fn is_parked(handle: &str) -> bool {
+    let id = handle.strip_prefix('~').unwrap_or_default();
+    id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 /// A way to a node, in this process or across its control socket: what a console needs.
 pub trait Way {
     /// Asks the node and waits for its answer. `file` is an open file for `SendFile`.
@@ -157,7 +271,7 @@ impl Way for Local {
         command: Command,
         file: Option<OwnedFd>,
     ) -> Result<Answer, Refusal> {
-        self.hub.ask(user, command, file).await
+        self.hub.ask_open(user, command, file).await
     }
 
     fn read_from(&self, since: Option<&str>) -> Result<Option<(String, u64)>, Refusal> {
@@ -174,10 +288,11 @@ impl Way for Local {
         loop {
             let told = self.hub.told.listen();
             let event = self.hub.try_next(&mut self.cursor.borrow_mut());
-            if event.is_some() || self.hub.closed.get() {
-                return event;
+            match event {
+                Some(event) if !self.hub.is_open(&event.event) => {}
+                None if !self.hub.closed.get() => told.await,
+                event => return event,
             }
-            told.await;
         }
     }
 }

@@ -4,6 +4,7 @@
 //! away and back, `show` is what people read.
 
 pub mod args;
+mod identity;
 mod monitor;
 mod past;
 mod send;
@@ -75,6 +76,7 @@ pub fn main() -> ExitCode {
         Some(Verb::Run { system }) => {
             crate::daemon::start(Start { system, ..options.start(false) })
         }
+        Some(Verb::Identity { verb }) => identity::run(&options, verb).into(),
         Some(verb) => smol::block_on(carry_out(&options, verb)).into(),
     }
 }
@@ -164,8 +166,10 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
         Verb::Trust { handle } => Command::Trust { handle },
         Verb::Status => Command::Status {},
         Verb::Doctor => Command::Doctor {},
-        Verb::User { verb: UserVerb::Add { handle } } => Command::AddUser { handle },
-        Verb::User { verb: UserVerb::Remove { handle } } => Command::RemoveUser { handle },
+        Verb::User { verb: UserVerb::Add { handle } } => Command::AddUser { handle, back: None },
+        Verb::User { verb: UserVerb::Remove { handle } } => {
+            Command::RemoveUser { handle, park: None }
+        }
         Verb::User { verb: UserVerb::List } => {
             let users = status(client, options).await?.users;
             if options.json {
@@ -175,8 +179,19 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
             }
             return Ok(Code::Done);
         }
+        Verb::Qr => {
+            let page = status(client, options).await?.page;
+            let text = if options.json {
+                format!("{}\n", serde_json::json!({"page": page}))
+            } else {
+                format!("{}\n", crate::console::code(&page))
+            };
+            print(&text)?;
+            return Ok(if page.is_empty() { Code::Refused } else { Code::Done });
+        }
         // These have ways of their own.
         Verb::Run { .. }
+        | Verb::Identity { .. }
         | Verb::Msg { .. }
         | Verb::All { .. }
         | Verb::Img { .. }

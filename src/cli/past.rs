@@ -19,6 +19,8 @@ use crate::model::{Answer, IoError, Refusal};
 
 /// Bytes of entries in one call; the rest of a frame is the call's own.
 const MAX_CALL: usize = MAX_FRAME - 4 * 1024;
+/// Bytes of a line that is read: a text to all of a full roster has not half as many.
+const MAX_LINE: usize = 4 * 1024 * 1024;
 
 /// Writes all entries, oldest first: one JSON value per line, or as `messages.txt` has them.
 pub(super) async fn export(
@@ -70,10 +72,28 @@ pub(super) async fn import(
     loop {
         let line = next_line(&mut lines).map_err(wrong)?;
         number += 1;
-        let size = match &line {
-            Some(Line::Whole(line)) => line.len() + 1,
-            _ => 0,
-        };
+        let mut read = None;
+        let mut reason = None;
+        match &line {
+            Some(Line::Whole(line)) if !line.iter().all(u8::is_ascii_whitespace) => {
+                match serde_json::from_slice(line).map(shortened) {
+                    Ok((_, size, _)) if size > MAX_CALL => {
+                        reason =
+                            Some(format!("its text does not fit the {MAX_CALL} bytes of a call"));
+                    }
+                    Ok((entry, size, None)) => read = Some((entry, size)),
+                    Ok((entry, size, Some(left))) => {
+                        read = Some((entry, size));
+                        let text = "recipients are too many for one call: taken in without them";
+                        complain(format!("{shown}, line {number}: {left} {text}"));
+                    }
+                    Err(error) => reason = Some(format!("no entry of `klatsch export` ({error})")),
+                }
+            }
+            Some(Line::TooLong) => reason = Some(format!("longer than {MAX_LINE} bytes")),
+            Some(Line::Whole(_)) | None => {}
+        }
+        let size = read.as_ref().map_or(0, |(_, size)| *size);
         let full = bytes + size > MAX_CALL || entries.len() >= MAX_PAGE as usize;
         if !entries.is_empty() && (full || line.is_none()) {
             bytes = 0;
@@ -83,27 +103,36 @@ pub(super) async fn import(
                 _ => return Err(strange()),
             }
         }
-        let reason = match line {
-            None => break,
-            Some(Line::TooLong) => format!("longer than {MAX_CALL} bytes"),
-            Some(Line::Whole(line)) if line.iter().all(u8::is_ascii_whitespace) => continue,
-            Some(Line::Whole(line)) => match serde_json::from_slice(&line) {
-                Ok(entry) => {
-                    entries.push(entry);
-                    bytes += size;
-                    continue;
-                }
-                Err(error) => format!("no entry of `klatsch export` ({error})"),
-            },
-        };
-        bad += 1;
-        complain(format!("{shown}, line {number}: {reason}: passed over"));
+        if line.is_none() {
+            break;
+        }
+        if let Some((entry, size)) = read {
+            entries.push(entry);
+            bytes += size;
+        }
+        if let Some(reason) = reason {
+            bad += 1;
+            complain(format!("{shown}, line {number}: {reason}: passed over"));
+        }
     }
     match options.json {
         true => print(&json_lines(&[serde_json::json!({"count": new})]))?,
         false => print(&format!("{new} new\n"))?,
     }
     Ok(if bad == 0 { Code::Done } else { Code::Refused })
+}
+
+/// An entry as it fits a call, its bytes there, and how many recipients it had to leave behind.
+fn shortened(mut entry: Entry) -> (Entry, usize, Option<usize>) {
+    let all = entry.recipients.len();
+    loop {
+        let size = serde_json::to_string(&entry).map_or(0, |json| json.len()) + 1;
+        let few = entry.recipients.len();
+        if size <= MAX_CALL || few == 0 {
+            return (entry, size, (few < all).then_some(all - few));
+        }
+        entry.recipients.truncate(few * 3 / 4);
+    }
 }
 
 enum Line {
@@ -114,14 +143,14 @@ enum Line {
 /// The next line; one that is too long is read past.
 fn next_line(from: &mut impl BufRead) -> std::io::Result<Option<Line>> {
     let mut line = Vec::new();
-    let most = MAX_CALL as u64 + 1;
+    let most = MAX_LINE as u64 + 1;
     if from.by_ref().take(most).read_until(b'\n', &mut line)? == 0 {
         return Ok(None);
     }
     if line.last() == Some(&b'\n') {
         line.pop();
     }
-    if line.len() <= MAX_CALL {
+    if line.len() <= MAX_LINE {
         return Ok(Some(Line::Whole(line)));
     }
     loop {
@@ -152,16 +181,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_byte_past_a_call_is_passed_over_and_what_follows_is_read() {
-        let mut text = vec![b'x'; MAX_CALL];
+    fn one_byte_past_a_line_is_passed_over_and_what_follows_is_read() {
+        let mut text = vec![b'x'; MAX_LINE];
         text.push(b'\n');
-        text.extend(vec![b'y'; MAX_CALL + 1]);
+        text.extend(vec![b'y'; MAX_LINE + 1]);
         text.extend(b"\nlast");
         let mut from = &text[..];
         let mut next = || next_line(&mut from).unwrap();
-        assert!(matches!(next(), Some(Line::Whole(line)) if line.len() == MAX_CALL));
+        assert!(matches!(next(), Some(Line::Whole(line)) if line.len() == MAX_LINE));
         assert!(matches!(next(), Some(Line::TooLong)));
         assert!(matches!(next(), Some(Line::Whole(line)) if line == b"last"));
         assert!(next().is_none());
+    }
+
+    #[test]
+    fn an_entry_for_thousands_is_taken_in_with_those_that_fit_a_call() {
+        let mut entry = crate::api::samples::entries().swap_remove(0);
+        assert!(matches!(shortened(entry.clone()), (_, _, None)));
+        entry.recipients = vec![entry.recipients[0].clone(); 10_000];
+        let (short, size, left) = shortened(entry);
+        assert!(size <= MAX_CALL && size > MAX_CALL / 2, "{size}");
+        assert_eq!(short.recipients.len() + left.unwrap(), 10_000);
     }
 }

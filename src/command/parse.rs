@@ -14,6 +14,8 @@ pub enum Typed {
     Help(Option<&'static Row>),
     /// The end of this console.
     Quit,
+    /// The page's address as a QR code.
+    Code,
     /// Speak for this local user from now on; none: list them.
     User(Option<String>),
     /// One JSON object per line from now on, or this again.
@@ -94,6 +96,10 @@ pub fn parse(line: &str) -> Result<Typed, Mistake> {
         "QUIT" => {
             nothing_more(row, rest, Command::Status {})?;
             return Ok(Typed::Quit);
+        }
+        "QR" => {
+            nothing_more(row, rest, Command::Status {})?;
+            return Ok(Typed::Code);
         }
         "WHO" if rest.eq_ignore_ascii_case("gone") => Command::Who { gone: true },
         "WHO" => nothing_more(row, rest, Command::Who { gone: false })?,
@@ -524,6 +530,7 @@ mod tests {
             assert_eq!(command(line), meant, "{line}");
         }
         assert_eq!(parse("quit"), Ok(Typed::Quit));
+        assert_eq!(parse("qr"), Ok(Typed::Code));
         assert_eq!(parse(" /EXIT"), Ok(Typed::Quit));
         assert_eq!(parse("user"), Ok(Typed::User(None)));
         assert_eq!(parse("user bob"), Ok(Typed::User(Some("bob".into()))));
@@ -554,7 +561,7 @@ mod tests {
             ("history anna", history(Some("anna"), None, None)),
             ("history anna 50", history(Some("anna"), Some(50), None)),
             ("history 007 50", history(Some("007"), Some(50), None)),
-            ("log #lobby before #17", history(Some("#lobby"), None, Some(17))),
+            ("history #lobby before #17", history(Some("#lobby"), None, Some(17))),
             ("history 5 before 17", history(None, Some(5), Some(17))),
             ("history before", history(Some("before"), None, None)),
         ] {

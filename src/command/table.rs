@@ -323,6 +323,15 @@ pub static ROWS: &[Row] = &[
         arguments: &[],
     },
     Row {
+        name: "QR",
+        aliases: &[],
+        usage: "QR",
+        summary: "the page's address, for a phone's camera",
+        help: "Whoever is on the same network opens it in a browser and is in the chat.",
+        example: "QR",
+        arguments: &[],
+    },
+    Row {
         name: "DOCTOR",
         aliases: &[],
         usage: "DOCTOR",

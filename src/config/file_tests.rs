@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Directory, Files, Hello, History, Keep, Link, Room, Slcp, WhenFull};
+use crate::config::{Directory, Files, Hello, History, Keep, Link, Room, Slcp, Web, WhenFull};
 
 const FILE: &str = "/etc/chat/config.toml";
 
@@ -258,6 +258,7 @@ fn the_shipped_file_names_every_key_with_its_default() {
         serial: Vec::new(),
         history: History { keep: Keep::Nothing, entries: 100, bytes: 1 << 20 },
         files: Files { quota: 1 << 20, when_full: WhenFull::Refuse },
+        gateway: true,
         slcp: Slcp {
             enabled: false,
             port: 1,
@@ -292,6 +293,21 @@ fn the_shipped_file_names_every_key_with_its_default() {
             loopback: true,
         },
         auto_accept: vec!["x".into()],
+        web: Web {
+            enabled: false,
+            listen: Some([127, 0, 0, 1].into()),
+            port: 1,
+            names: vec!["x".into()],
+            open: false,
+            pin: "x".into(),
+            operator_pin: "x".into(),
+            guests: 1,
+            stay: 1,
+            upload: 9_999,
+            quota: 9_999_999,
+            metrics: true,
+            captive: true,
+        },
     };
     let mut notes = Vec::new();
     apply(&active, Path::new(FILE), None, &mut settings, &mut notes).unwrap();

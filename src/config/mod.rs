@@ -9,6 +9,7 @@ pub mod kept;
 pub mod layers;
 pub mod rows;
 pub mod serial;
+pub mod web;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -23,6 +24,7 @@ pub use file::Note;
 pub use keep::{Files, History, Keep, WhenFull};
 pub use layers::{Loaded, Sources};
 pub use serial::Serial;
+pub use web::Web;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +57,8 @@ pub struct Settings {
     pub files: Files,
     /// How long a text waits for somebody who is not here, in seconds.
     pub outbox_keep: u64,
+    /// Carry what is said in one dialect's shared chat to the others.
+    pub gateway: bool,
     /// SLCP.
     pub slcp: Slcp,
     /// The hello chat.
@@ -67,6 +71,8 @@ pub struct Settings {
     pub directory: Directory,
     /// Whose requests (private chats) are accepted unasked: handles, or `*` for everyone's.
     pub auto_accept: Vec<String>,
+    /// The page.
+    pub web: Web,
 }
 
 /// One of the box's own users.
@@ -184,6 +190,7 @@ impl Default for Settings {
             history: History::default(),
             files: Files::default(),
             outbox_keep: 7 * 24 * 60 * 60,
+            gateway: false,
             slcp: Slcp {
                 enabled: true,
                 port: 4000,
@@ -218,6 +225,7 @@ impl Default for Settings {
                 loopback: false,
             },
             auto_accept: Vec::new(),
+            web: Web::default(),
         }
     }
 }

@@ -52,6 +52,13 @@ fn values_one_past_their_bounds_change_nothing() {
         ("directory.connect", "127.0.0.1", "0.0.0.0"),
         ("room.chat-port", "65472", "65473"),
         ("room.chat-port", "1024", "1023"),
+        ("web.guests", "31", "32"),
+        ("web.stay", "10080", "10081"),
+        ("web.upload", "1G", "1073741825"),
+        ("web.quota", "1M", "1048575"),
+        ("web.listen", "::1", "localhost"),
+        ("web.names", "chat.lan", "chat/lan"),
+        ("web.pin", "x", "x y"),
         ("history.keep", "60s", "59s"),
         ("history.entries", "10000000", "10000001"),
         ("history.entries", "100", "99"),
@@ -79,6 +86,10 @@ fn values_one_past_their_bounds_change_nothing() {
     let eths = |n: usize| (0..n).map(|i| format!("eth{i}")).collect::<Vec<_>>().join(",");
     set(&mut s, "interfaces", &eths(MAX_INTERFACES)).unwrap();
     assert!(set(&mut s, "interfaces", &eths(MAX_INTERFACES + 1)).is_err());
+    set(&mut s, "web.pin", &"x".repeat(web::MAX_PIN)).unwrap();
+    assert!(set(&mut s, "web.pin", &"x".repeat(web::MAX_PIN + 1)).is_err());
+    set(&mut s, "web.names", &many(web::MAX_NAMES)).unwrap();
+    assert!(set(&mut s, "web.names", &many(web::MAX_NAMES + 1)).is_err());
     set(&mut s, "slcp.broadcast", &many(MAX_BROADCAST)).unwrap();
     assert!(set(&mut s, "slcp.broadcast", &many(MAX_BROADCAST + 1)).is_err());
 }

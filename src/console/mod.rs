@@ -18,5 +18,5 @@ pub mod session;
 pub mod tty;
 
 pub use editor::{Did, Editor, Screen};
-pub use session::{Session, SessionOptions};
+pub use session::{Session, SessionOptions, code};
 pub use tty::{Ended, Eof, Options, Terminal, run};

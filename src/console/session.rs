@@ -101,6 +101,8 @@ enum Why {
     Settings,
     /// The console's own line.
     Typed,
+    /// `QR`.
+    Code,
     /// `USER`, and whom it named.
     User(Option<String>),
     /// The first start's handle.
@@ -418,6 +420,7 @@ impl Session {
             }
             Ok(Typed::Command(command)) if !self.may(line, &command) => {}
             Ok(Typed::User(whom)) => self.ask(Why::User(whom), Command::Status {}),
+            Ok(Typed::Code) => self.ask(Why::Code, Command::Status {}),
             Ok(Typed::Command(Command::SendFile { to, path, descriptor })) => {
                 let mut path = self.known.expand(&path);
                 if let Some(base) = self.base.as_ref().filter(|_| !path.starts_with('/')) {
@@ -493,6 +496,7 @@ impl Session {
                 }
             }
             (Why::User(whom), Answer::Status(status)) => self.speak_for(whom, &status),
+            (Why::Code, Answer::Status(status)) => self.editor.above(&code(&status.page)),
             (Why::FirstHandle, Answer::Handle(handle)) => {
                 self.called(handle.as_str());
                 match asked.command {
@@ -561,6 +565,15 @@ impl Session {
         } else if self.offered.is_none() {
             self.editor.set_prompt(&format!("{}{}> ", self.me, self.state));
         }
+    }
+}
+
+/// The page's address as a QR code, for a terminal.
+pub fn code(page: &str) -> String {
+    match crate::web::qr::lines(page) {
+        _ if page.is_empty() => "the page is not served: web.enabled".into(),
+        Some(lines) => format!("{}\n{page}", lines.join("\n")),
+        None => page.to_owned(),
     }
 }
 

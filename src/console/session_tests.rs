@@ -92,6 +92,7 @@ fn user(handle: &str) -> UserView {
         away: false,
         autoreply: String::new(),
         guest: handle != "anna",
+        since: 0,
     }
 }
 
@@ -121,6 +122,7 @@ fn status() -> Status {
         socket: "/run/klatsch/control".into(),
         state: "/var/lib/klatsch".into(),
         imagepath: "/i".into(),
+        page: String::new(),
     }
 }
 
@@ -657,4 +659,76 @@ fn noise_of_a_hundred_thousand_bytes_leaves_a_console() {
     }
     b.session.feed(b"\x05\x15\rWHO\r");
     assert_eq!(b.session.next_ask().map(|a| a.2), Some(Command::Who { gone: false }));
+}
+
+/// A session on a line, after its greeting.
+fn on_a_line() -> Bench {
+    let options = SessionOptions { serial: true, ..SessionOptions::default() };
+    let mut b = Bench::with(options);
+    b.terminal = vt100::Parser::new(60, 80, 0);
+    b
+}
+
+#[test]
+fn enter_greets_but_not_without_end_and_silence_greets_with_a_count() {
+    let mut b = on_a_line();
+    b.types("\r\r");
+    assert_eq!(b.session.next_ask(), None, "it has just greeted");
+    b.session.tick(BETWEEN_GREETINGS);
+    b.types("\r\r");
+    assert_eq!(b.serve(Ok(Answer::Status(Box::new(status())))), Command::Status {});
+    b.serve(Ok(Answer::Who(vec![peer(1, "bob")])));
+    assert_eq!(b.session.next_ask(), None, "once for both");
+    let rows = b.rows();
+    assert!(rows.iter().any(|r| r == "here: bob"), "{rows:#?}");
+    assert!(rows.iter().any(|r| r == "no message since you last looked"), "{rows:#?}");
+    for n in 0..3 {
+        b.event(Some("anna"), message(n, Direction::In, "bob", "anna", "hello"));
+    }
+    b.session.tick(BETWEEN_GREETINGS + SILENCE);
+    b.types("m");
+    b.serve(Ok(Answer::Status(Box::new(status()))));
+    b.serve(Ok(Answer::Who(Vec::new())));
+    let rows = b.rows();
+    let said = "3 messages since you last looked: HISTORY shows them";
+    assert!(rows.iter().any(|r| r == said), "{rows:#?}");
+    assert_eq!(rows.last().map(String::as_str), Some("anna> m"), "what was typed is kept");
+}
+
+#[test]
+fn ten_lines_that_are_no_commands_make_a_line_deaf_until_it_is_silent() {
+    let mut b = on_a_line();
+    for n in 1..=MAX_MISTAKES {
+        b.types(&format!("junk{n}\r"));
+    }
+    assert!(b.rows().iter().any(|r| r.starts_with("ten lines in a row")), "{:#?}", b.rows());
+    b.types("who\r");
+    assert_eq!(b.session.next_ask(), None);
+    b.session.tick(HEARS_AGAIN - 1);
+    b.types("who\r");
+    assert_eq!(b.session.next_ask(), None, "the silence begins anew");
+    b.session.tick(2 * HEARS_AGAIN);
+    b.types("who\r");
+    assert_eq!(b.session.next_ask().map(|a| a.2), Some(Command::Who { gone: false }));
+    let mut b = on_a_line();
+    for n in 1..MAX_MISTAKES {
+        b.types(&format!("junk{n}\r"));
+    }
+    b.types("who\r");
+    assert!(b.session.next_ask().is_some(), "one less is not enough");
+}
+
+#[test]
+fn one_byte_past_what_is_typed_ahead_is_lost_and_said() {
+    let mut b = on_a_line();
+    b.types("IMG bob -\r"); // what follows waits for the answer to who is here
+    b.session.feed(&vec![b'\r'; MAX_TYPED]);
+    assert_eq!(b.session.lost, 0);
+    b.session.feed(b"\r");
+    assert_eq!(b.session.lost, 1);
+    b.serve(Err(Refusal::Failed { reason: "x".into() }));
+    b.session.feed(b"\r");
+    b.flush();
+    let said = "1 typed bytes were lost: they came faster than answers";
+    assert!(b.rows().iter().any(|r| r == said), "{:#?}", b.rows());
 }

@@ -111,7 +111,7 @@ impl Session {
         let reply = match self.understand(&call) {
             Ok(Asked::Info(parameters)) => Reply::last(parameters),
             Ok(Asked::Node { user, command, file }) => {
-                match self.hub.ask(user, command, file).await {
+                match self.hub.ask_open(user, command, file).await {
                     Ok(answer) => Reply::last(api::answer_to_json(&answer)),
                     Err(refusal) => refused(&refusal),
                 }
@@ -212,6 +212,7 @@ impl Session {
             self.write(&Reply::one_of(object(json!({"event": event})))).await?;
         }
         let wanted = |event: &Stamped| match (&ask.user, &event.event.user) {
+            _ if !hub.is_open(&event.event) => false,
             (Some(wanted), Some(user)) => user.is(wanted),
             _ => true,
         };

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -114,18 +114,38 @@ fn clear(path: &Path) -> io::Result<()> {
 
 fn from_environment() -> Option<RawFd> {
     let env = |name| std::env::var(name).unwrap_or_default();
-    activated(std::process::id(), &env("LISTEN_PID"), &env("LISTEN_FDS"), &env("LISTEN_FDNAMES"))
+    let names = env("LISTEN_FDNAMES");
+    // those that bear the name of another way in are not ours
+    if names.split(':').all(|name| name == "web") && !names.is_empty() {
+        return None;
+    }
+    activated("control", std::process::id(), &env("LISTEN_PID"), &env("LISTEN_FDS"), &names)
+}
+
+/// The descriptor of this name that systemd opened for us, for a way in that is not this one.
+#[allow(unsafe_code)]
+pub fn inherited(name: &str) -> Option<OwnedFd> {
+    let env = |name| std::env::var(name).unwrap_or_default();
+    let names = env("LISTEN_FDNAMES");
+    if !names.split(':').any(|other| other == name) {
+        return None;
+    }
+    let fd = activated(name, std::process::id(), &env("LISTEN_PID"), &env("LISTEN_FDS"), &names)?;
+    // SAFETY: as in `adopt`; each name is asked for once.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).ok()?;
+    Some(fd)
 }
 
 /// Which descriptor systemd means for us.
-fn activated(us: u32, pid: &str, count: &str, names: &str) -> Option<RawFd> {
+fn activated(ours: &str, us: u32, pid: &str, count: &str, names: &str) -> Option<RawFd> {
     const FIRST: RawFd = 3;
     const MOST: RawFd = 64;
     let count: RawFd = count.parse().ok()?;
     if pid.parse() != Ok(us) || !(1..=MOST).contains(&count) {
         return None;
     }
-    let named = names.split(':').position(|name| name == "control");
+    let named = names.split(':').position(|name| name == ours);
     let index = named.and_then(|n| RawFd::try_from(n).ok()).filter(|n| *n < count);
     Some(FIRST + index.unwrap_or(0))
 }
@@ -188,11 +208,11 @@ mod tests {
 
     #[test]
     fn systemds_descriptors_are_found_by_name() {
-        assert_eq!(activated(7, "7", "2", "web:control"), Some(4));
-        assert_eq!(activated(7, "7", "1", ""), Some(3));
-        assert_eq!(activated(7, "7", "1", "x:control"), Some(3));
+        assert_eq!(activated("control", 7, "7", "2", "web:control"), Some(4));
+        assert_eq!(activated("control", 7, "7", "1", ""), Some(3));
+        assert_eq!(activated("control", 7, "7", "1", "x:control"), Some(3));
         for (pid, count) in [("8", "1"), ("7", "0"), ("7", "65"), ("", ""), ("7", "-1")] {
-            assert_eq!(activated(7, pid, count, "control"), None, "{pid} {count}");
+            assert_eq!(activated("control", 7, pid, count, "control"), None, "{pid} {count}");
         }
     }
 }

@@ -98,7 +98,7 @@ fn answer(hub: &Hub, call: Call) {
             }
             Err(Refusal::Failed { reason: text })
         }
-        Command::AddUser { handle } => Ok(Answer::Handle(Handle::nearest(handle))),
+        Command::AddUser { handle, .. } => Ok(Answer::Handle(Handle::nearest(handle))),
         command => Ok(samples::answer_to(command).1),
     };
     let _ = call.reply.try_send(result);

@@ -18,7 +18,8 @@ use self::judge::Facts;
 use super::ports::{self, Proto};
 use super::{clock, log, network};
 use crate::config::Settings;
-use crate::model::{IoError, PeerView, Report, Status, Wall};
+use crate::model::answer::DialectView;
+use crate::model::{Dialect, IoError, PeerView, Report, Status, Wall};
 
 /// A program that was started must end within this time.
 const PROGRAM: Duration = Duration::from_secs(3);
@@ -59,7 +60,11 @@ pub(super) fn examine(patient: &Patient) -> Report {
 
 fn wires(status: &Status) -> Vec<Wire> {
     let dialects = status.dialects.iter().filter(|d| d.on);
-    let mut wires: Vec<Wire> = dialects.map(|d| Wire { udp: true, port: d.port }).collect();
+    let mut wires: Vec<Wire> =
+        dialects.map(|d| Wire { udp: by_udp(d.name), port: d.port }).collect();
+    // hello is found over UDP, and talks over TCP at the same port
+    let hello = status.dialects.iter().filter(|d| d.on && d.name == Dialect::Hello);
+    wires.extend(hello.map(|d| Wire { udp: false, port: d.port }));
     for port in status.users.iter().filter_map(|u| u.port) {
         wires.extend([true, false].map(|udp| Wire { udp, port }));
     }
@@ -67,9 +72,17 @@ fn wires(status: &Status) -> Vec<Wire> {
 }
 
 fn holders(status: &Status) -> Vec<(String, String)> {
-    let dialects = status.dialects.iter().map(|d| d.port);
-    let named = |port| Some((format!("UDP {port}"), ports::holder(Proto::Udp, port)?));
-    dialects.filter_map(named).collect()
+    let named = |d: &DialectView| {
+        let proto = if by_udp(d.name) { Proto::Udp } else { Proto::Tcp };
+        let wire = Wire { udp: by_udp(d.name), port: d.port };
+        Some((wire.to_string(), ports::holder(proto, d.port)?))
+    };
+    status.dialects.iter().filter_map(named).collect()
+}
+
+/// Whether a dialect is met over UDP: only the room's server is met over TCP.
+fn by_udp(dialect: Dialect) -> bool {
+    dialect != Dialect::Room
 }
 
 fn broadcasts(status: &Status) -> Vec<(String, String, Result<bool, String>)> {

@@ -23,13 +23,15 @@ use crate::model::{
     Answer, Bind, IoError, Millis, Net, Now, Refusal, SocketId, StreamId, Trouble, Wall, What,
 };
 use crate::node::Node;
-use crate::node::io::{Action, FileId, FileOp, Input, Ticket};
+use crate::node::io::{Action, FileDone, FileId, FileOp, Input, Ticket};
 use crate::store::{Rules, Store, Told};
 
 /// Inputs that may wait for the loop; a driver beyond waits, and with it the network.
 const MAX_INPUTS: usize = 256;
 /// Datagrams that wait for room in the kernel's send buffer.
 const MAX_UNSENT: usize = 256;
+/// Goodbyes on open connections get this long to leave.
+const FAREWELL: Duration = Duration::from_millis(100);
 /// With a full send buffer, the next try comes after this.
 const UNSENT_PAUSE: Duration = Duration::from_millis(5);
 
@@ -79,6 +81,7 @@ enum Woken {
     Accepted(tcp::Accepted),
     Call(Call),
     Told(Told),
+    PageFile(FileId, FileOp),
     Signal(Signal),
     Time,
     Quit,
@@ -165,13 +168,18 @@ impl Driver {
                 Woken::Accepted(accepted) => self.accept(accepted),
                 Woken::Call(call) => self.call(call),
                 Woken::Told(told) => self.told(told),
+                Woken::PageFile(file, op) => self.page_file(file, op),
                 Woken::Signal(Signal::Hangup) if daemon => self.reload(&reload),
                 Woken::Signal(_) | Woken::Quit => break,
             }
         }
         self.notify.stopping();
+        let talking = !self.streams.is_empty();
         self.feed(Input::Goodbye);
         self.perform();
+        if talking {
+            Timer::after(FAREWELL).await; // so that what was said last leaves
+        }
         log::info!("stopped");
     }
 
@@ -188,6 +196,9 @@ impl Driver {
         let accepted = async { self.accepted.1.recv().await.map_or(Woken::Quit, Woken::Accepted) };
         let call = async { calls.recv().await.map_or(Woken::Quit, Woken::Call) };
         let told = async { store.recv().await.map_or(Woken::Quit, Woken::Told) };
+        let page = self.hub.file_operations();
+        let page =
+            async { page.recv().await.map_or(Woken::Quit, |(file, op)| Woken::PageFile(file, op)) };
         let signal = async { signals.recv().await.map_or(Woken::Quit, Woken::Signal) };
         let time = async {
             timer.await;
@@ -201,7 +212,7 @@ impl Driver {
             }
         };
         // the first that is ready wins: what ends us, then answers, then the network
-        or(or(or(quit, signal), or(time, call)), or(told, or(accepted, input))).await
+        or(or(or(quit, signal), or(time, call)), or(or(told, page), or(accepted, input))).await
     }
 
     fn wake_at(&self) -> Option<Millis> {
@@ -275,9 +286,22 @@ impl Driver {
         }
     }
 
+    fn file_done(&mut self, file: FileId, result: Result<FileDone, IoError>) {
+        if let Some((file, result)) = self.hub.file_done(file, result) {
+            self.feed(Input::File(file, result));
+        }
+    }
+
+    /// An operation with a file of the page.
+    fn page_file(&mut self, file: FileId, op: FileOp) {
+        if let Err(error) = self.store.file(file, op) {
+            self.hub.file_done(file, Err(error));
+        }
+    }
+
     fn told(&mut self, told: Told) {
         match told {
-            Told::File(file, result) => self.feed(Input::File(file, result)),
+            Told::File(file, result) => self.file_done(file, result),
             Told::Stored(n, result) => self.feed(Input::Stored(n, result)),
             Told::Found(ticket, result) => self.feed(Input::Found(ticket, result)),
             Told::Said(text) => self.trouble(text),

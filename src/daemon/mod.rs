@@ -22,9 +22,11 @@ mod terminal;
 mod udp;
 mod web;
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use smol::LocalExecutor;
@@ -75,6 +77,11 @@ pub fn start(start: Start) -> ExitCode {
         run(start).await
     });
     match outcome {
+        // systemd begins a service that ended anew by itself
+        Ok(_) if ANEW.load(Ordering::Relaxed) && std::env::var_os("NOTIFY_SOCKET").is_none() => {
+            complain(begin_anew());
+            ExitCode::FAILURE
+        }
         Ok(code) => code,
         Err(line) => {
             complain(line);
@@ -198,6 +205,7 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     };
     let socket =
         socket.map_err(|e| format!("{}: {}", grounds.place.socket.display(), IoError::from(e)))?;
+    let page = open_page(&mut grounds);
     let epoch = fastrand::u64(..);
     let (told, store_told) = async_channel::unbounded();
     let begin = Begin {
@@ -228,7 +236,7 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
             seed: fastrand::u64(..),
             fallback: fallback_handle(),
             join: !asks_handle,
-            about: about(&start, &grounds, &socket),
+            about: Status { page: port_of(page.as_ref()), ..about(&start, &grounds, &socket) },
             remembered,
             identity,
         },
@@ -259,6 +267,7 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
             socket.path().display()
         );
     }
+    let page = begin_page(&grounds, page, &hub, &executor);
     // A person's node in a terminal has that one console; the lines are the daemon's.
     let lines = if terminal { &[][..] } else { &grounds.settings.serial };
     let consoles = serial::Consoles::start(&executor, &hub, lines, &grounds.settings.imagepath);
@@ -268,6 +277,9 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     let driver = Driver::new(node, Rc::clone(&executor), Rc::clone(&hub), store, machine);
     let reload = driver::Reload { sources: grounds.sources.clone() };
     let quit = async_channel::bounded::<()>(1);
+    if let Some(page) = page.as_ref().filter(|_| !terminal) {
+        executor.spawn(end_when_asked(page.asked.clone(), quit.0.clone())).detach();
+    }
     let running = driver.run(calls, store_told, reload, !terminal, quit.1);
     let code = executor
         .run(async {
@@ -298,6 +310,9 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
             }
         })
         .await;
+    if let Some(page) = &page {
+        page.site.save();
+    }
     hub.close();
     let late = async {
         smol::Timer::after(LAST_WORDS).await;
@@ -317,6 +332,79 @@ fn identity(folder: Option<&Path>) -> Result<Identity, String> {
     })?;
     let seed = identity::random().map_err(|e| format!("{e}; there is no link"))?;
     Ok(Identity { secret, seed })
+}
+
+/// The page's listener, if it is wanted and can be had.
+fn open_page(grounds: &mut Grounds) -> Option<TcpListener> {
+    let set = &grounds.settings.web;
+    if !set.enabled {
+        return None;
+    }
+    match crate::web::listener(set) {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            let (port, error) = (set.port, IoError::from(error));
+            grounds
+                .notes
+                .push(format!("the page's port {port} cannot be opened ({error}): web.port"));
+            None
+        }
+    }
+}
+
+/// The page while it is served.
+struct Page {
+    site: Rc<crate::web::site::Site>,
+    /// Told when the operator wants the daemon to begin anew.
+    asked: async_channel::Receiver<()>,
+}
+
+/// The operator wants this process to begin anew when it ends.
+static ANEW: AtomicBool = AtomicBool::new(false);
+
+async fn end_when_asked(asked: async_channel::Receiver<()>, quit: async_channel::Sender<()>) {
+    if asked.recv().await.is_ok() {
+        // the answer to who asked is on its way first
+        smol::Timer::after(LAST_WORDS).await;
+        ANEW.store(true, Ordering::Relaxed);
+        let _ = quit.send(()).await;
+    }
+}
+
+/// Begins this program anew in this very process; its sockets and files are opened close-on-exec.
+/// Comes back only if that fails.
+fn begin_anew() -> Stop {
+    use std::os::unix::process::CommandExt;
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("klatsch"));
+    let error = std::process::Command::new(program).args(std::env::args_os().skip(1)).exec();
+    format!("the restart failed: {}", IoError::from(error))
+}
+
+fn port_of(listener: Option<&TcpListener>) -> String {
+    let port = listener.and_then(|listener| listener.local_addr().ok()).map(|at| at.port());
+    port.map_or(String::new(), |port| port.to_string())
+}
+
+fn begin_page(
+    grounds: &Grounds,
+    listener: Option<TcpListener>,
+    hub: &Rc<Hub>,
+    executor: &Rc<LocalExecutor<'static>>,
+) -> Option<Page> {
+    let listener = listener?;
+    let port = listener.local_addr().ok()?.port();
+    let (restart, asked) = async_channel::bounded(1);
+    let site = crate::web::site::Site::new(crate::web::site::Ground {
+        hub: Rc::clone(hub),
+        folder: grounds.state.as_ref().map(|state| state.path.clone()),
+        port,
+        settings: grounds.settings.clone(),
+        host: nix::unistd::gethostname().ok()?.into_string().unwrap_or_default(),
+        restart,
+    });
+    ::log::info!("the page is served at port {port}");
+    crate::web::serve(listener, executor, &site);
+    Some(Page { site, asked })
 }
 
 /// A handle to offer that nobody on the LAN bears, as far as can be heard in a moment.

@@ -34,6 +34,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// A console that lasts so long is one: it is told of, and the pauses begin anew.
 const STANDS: Duration = Duration::from_secs(1);
+/// How long the kernel may take to put the last words on the line.
+const LEAVES: Duration = Duration::from_millis(300);
 /// Bytes that may wait for a slow line. As many may be on their way in the driver, and each may be
 /// passed by one line and the prompt: all together stay below what a screen of 80 columns and 24
 /// rows holds, so an echo comes within one screen's time.
@@ -86,10 +88,15 @@ async fn keep(line: Serial, hub: Rc<Hub>, spool: PathBuf) {
                 };
                 let ended = or(talk(&way, &open, &options), stands).await;
                 standing.borrow_mut().lock.shut();
-                drop(open);
                 if matches!(ended, Ok(Ended::NodeGone)) {
+                    // the last words leave before the line is closed, where it takes them
+                    let until = Instant::now() + LEAVES;
+                    while ioctl::waiting(&open.0) > 0 && Instant::now() < until {
+                        Timer::after(LEAVES / 30).await;
+                    }
                     return;
                 }
+                drop(open);
                 if opened.elapsed() >= STANDS {
                     pause = FIRST_PAUSE;
                     said.clear();
@@ -208,7 +215,9 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         // close(2) would wait half a minute for what a stopped line does not take.
-        let _ = tcflush(&*self.0, FlushArg::TCOFLUSH);
+        if ioctl::waiting(&self.0) > 0 {
+            let _ = tcflush(&*self.0, FlushArg::TCOFLUSH);
+        }
         let _ = ioctl::exclusive(&self.0, false);
     }
 }
@@ -306,8 +315,20 @@ fn terminal_of(stat: &str) -> Option<u32> {
 mod ioctl {
     use super::{AsRawFd, OwnedFd, libc};
 
+    nix::ioctl_read_bad!(tiocoutq, libc::TIOCOUTQ, libc::c_int);
     nix::ioctl_none_bad!(tiocexcl, libc::TIOCEXCL);
     nix::ioctl_none_bad!(tiocnxcl, libc::TIOCNXCL);
+
+    /// Bytes that the kernel has not yet put on the line; 0 where that is not known (ioctl_tty(2)).
+    #[allow(unsafe_code)]
+    pub(super) fn waiting(fd: &OwnedFd) -> i32 {
+        let mut bytes = 0;
+        // SAFETY: TIOCOUTQ writes one int to a place that outlives the call.
+        match unsafe { tiocoutq(fd.as_raw_fd(), &mut bytes) } {
+            Ok(_) => bytes,
+            Err(_) => 0,
+        }
+    }
 
     /// Whether others may open the terminal (ioctl_tty(2)).
     #[allow(unsafe_code)]
@@ -324,6 +345,45 @@ mod tests {
     #[test]
     fn every_speed_that_can_be_set_is_one_of_the_systems() {
         assert!(crate::config::serial::SPEEDS.iter().all(|speed| baud(*speed).is_some()));
+    }
+
+    #[test]
+    fn a_line_is_set_up_as_said_and_raw() {
+        use nix::sys::termios::{LocalFlags, cfgetospeed};
+        let pty = nix::pty::openpty(None, None).unwrap();
+        let usual = Serial::on(Path::new("/dev/x"));
+        for (speed, flow, hardware, software) in [
+            (9_600, Flow::None, false, false),
+            (115_200, Flow::Hardware, true, false),
+            (1_000_000, Flow::Software, false, true),
+        ] {
+            set_up(&pty.slave, &Serial { speed, flow, ..usual.clone() }).unwrap();
+            let termios = tcgetattr(&pty.slave).unwrap();
+            assert_eq!(Some(cfgetospeed(&termios)), baud(speed));
+            assert_eq!(termios.control_flags.contains(ControlFlags::CRTSCTS), hardware);
+            assert_eq!(termios.input_flags.contains(InputFlags::IXON), software);
+            let eight = ControlFlags::CS8 | ControlFlags::CREAD | ControlFlags::CLOCAL;
+            assert!(termios.control_flags.contains(eight));
+            let other = ControlFlags::PARENB | ControlFlags::CSTOPB | ControlFlags::HUPCL;
+            assert!(!termios.control_flags.intersects(other));
+            let cooked = LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG;
+            assert!(!termios.local_flags.intersects(cooked));
+        }
+    }
+
+    #[test]
+    fn a_line_that_another_program_locked_or_that_is_none_is_not_taken() {
+        let pty = nix::pty::openpty(None, None).unwrap();
+        let name = nix::unistd::ttyname(&pty.slave).unwrap();
+        let line = Serial::on(&name);
+        let ours = Line::open(&line).unwrap();
+        assert_eq!(Line::open(&line).err().as_deref(), Some("another program has it"));
+        drop(ours);
+        assert!(Line::open(&line).is_ok(), "let go of");
+        let none = Serial::on(Path::new("/dev/null"));
+        assert_eq!(Line::open(&none).err().as_deref(), Some("is no terminal"));
+        let gone = Serial::on(Path::new("/dev/no-such-line"));
+        assert_eq!(Line::open(&gone).err().as_deref(), Some("there is no such device"));
     }
 
     #[test]

@@ -27,6 +27,13 @@ use crate::node::io::Input;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;
+/// A connection on which nothing moves is asked after this, in seconds, whether its other end is
+/// still there …
+const KEEP_IDLE: u32 = 30;
+/// … again so often …
+const KEEP_INTERVAL: u32 = 10;
+/// … and is over when so many were not answered.
+const KEEP_COUNT: u32 = 3;
 /// Out of descriptors, accepting waits this long.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -90,6 +97,16 @@ impl Listener {
         let task = executor.spawn(async move { accept(id, &listener, both, &accepted).await });
         Listener { _accepting: task }
     }
+}
+
+/// A host that vanishes without a word is noticed, by the kernel (tcp(7)).
+fn keep_alive(stream: &Async<TcpStream>) {
+    let stream = stream.get_ref();
+    // a connection that cannot have it works all the same
+    let _ = setsockopt(stream, sockopt::KeepAlive, &true)
+        .and_then(|()| setsockopt(stream, sockopt::TcpKeepIdle, &KEEP_IDLE))
+        .and_then(|()| setsockopt(stream, sockopt::TcpKeepInterval, &KEEP_INTERVAL))
+        .and_then(|()| setsockopt(stream, sockopt::TcpKeepCount, &KEEP_COUNT));
 }
 
 fn open(at: SocketAddrV4) -> nix::Result<Async<TcpListener>> {
@@ -171,6 +188,7 @@ impl Stream {
     ) -> Stream {
         let (more, wanted) = async_channel::unbounded();
         let (jobs, todo) = async_channel::unbounded();
+        keep_alive(&stream);
         let stream = Rc::new(stream);
         let writing = (Rc::clone(&stream), told.clone());
         executor.spawn(async move { write(id, &writing.0, &todo, &writing.1).await }).detach();
@@ -191,6 +209,7 @@ impl Stream {
         let reader = executor.spawn(async move {
             match within(CONNECT_MS, Async::<TcpStream>::connect(to)).await {
                 Ok(stream) => {
+                    keep_alive(&stream);
                     let stream = Rc::new(stream);
                     if told.send(Input::Connected(id)).await.is_err() {
                         return;

@@ -9,7 +9,7 @@ use super::ports::{self, Proto};
 use crate::config;
 use crate::hub::Hub;
 use crate::model::{IoError, Trouble};
-use crate::web::{self, hello::Hello};
+use crate::web::hello::{self as web, api::Hello};
 
 /// The servers that run; dropping it ends them.
 #[derive(Default)]

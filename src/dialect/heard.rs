@@ -14,7 +14,8 @@ use crate::model::{IoError, Net, UserId, Wall};
 pub struct Contact {
     /// The wire's name of him: hello's `peer_id`, room's nickname, directory's user name.
     pub name: String,
-    /// Where he is reached: his own address in hello and directory; the server's in room.
+    /// Where he is: in room with the UDP port at which he is asked for a private chat, in directory
+    /// with the one he logged in from.
     pub at: SocketAddrV4,
 }
 

@@ -143,6 +143,8 @@ pub struct UserView {
     pub autoreply: String,
     /// Whether it is a guest (added at run time) rather than the box's own.
     pub guest: bool,
+    /// Its history begins after this order: its handle may have been another's before.
+    pub since: u64,
 }
 
 /// One network interface's IPv4 address that we use.
@@ -219,6 +221,8 @@ pub struct Status {
     pub state: String,
     /// Where received images go.
     pub imagepath: String,
+    /// The page's address for others on the LAN; empty where it is not served.
+    pub page: String,
 }
 
 /// One setting.

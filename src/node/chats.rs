@@ -9,10 +9,11 @@ use super::delivery::Target;
 use super::foreign::Foreigner;
 use super::history::Draft;
 use super::io::Input;
+use super::outbox::Item;
 use super::roster;
 use crate::dialect::heard::{Chat as Heard, ChatId, Contact, To};
 use crate::dialect::{directory, room};
-use crate::model::history::{Body, Change};
+use crate::model::history::{Body, Change, Known};
 use crate::model::limits::MAX_USERS;
 use crate::model::{
     Answer, ChatState, ChatView, Delivery, Dialect, Direction, Handle, Millis, Now, PeerId,
@@ -251,11 +252,57 @@ impl Node {
         };
         self.tell(now, Some(to), what);
         let known = self.foreigners.find(dialect, from);
+        if let Some(foreigner) = known {
+            self.talked_with_foreigner(now, foreigner);
+        }
         if let (Some(reply), Some(foreigner)) = (reply, known) {
             if self.answered.allow(now.mono, user, peer, *from.at.ip()) {
                 self.autoreply_out(now, user, Target::Foreign(foreigner), reply);
             }
         }
+    }
+
+    /// Somebody of room or directory can be written to while he is not here, as those of SLCP can.
+    fn known_foreigner(&self, id: PeerId) -> Option<Known> {
+        let private = |f: &&Foreigner| {
+            let chats = matches!(f.dialect, Dialect::Room | Dialect::Directory);
+            chats && self.twin(f).is_none() && !self.is_blocked(f.handle.as_str())
+        };
+        self.foreigners.get(id).filter(private).map(|f| Known {
+            handle: f.handle.clone(),
+            peer: id,
+            dialect: f.dialect,
+            address: f.contact.at.to_string(),
+        })
+    }
+
+    /// Somebody was seen.
+    pub(super) fn seen_foreigner(&mut self, now: Now, id: PeerId) {
+        if let Some(known) = self.known_foreigner(id) {
+            if self.people.seen(now.mono, &known) {
+                self.keep_soon(now, Change::Met(known));
+            }
+        }
+    }
+
+    /// Somebody was talked with.
+    pub(super) fn talked_with_foreigner(&mut self, now: Now, id: PeerId) {
+        if let Some(known) = self.known_foreigner(id) {
+            if self.people.talked(&known) {
+                self.keep_soon(now, Change::Met(known));
+            }
+        }
+    }
+
+    /// To whom of room and directory what waits would leave, where nobody of SLCP bears the
+    /// handle: who is where he was, else the only one.
+    pub(super) fn foreign_bearer(&self, item: &Item) -> Option<PeerId> {
+        let private = |f: &&Foreigner| matches!(f.dialect, Dialect::Room | Dialect::Directory);
+        let all: Vec<&Foreigner> =
+            self.foreigners.called(item.handle.as_str()).filter(private).collect();
+        let there = |f: &&&Foreigner| Some(*f.contact.at.ip()) == item.addr.map(|at| *at.ip());
+        let one = all.iter().find(there).or(all.first().filter(|_| all.len() == 1 && !item.exact));
+        one.map(|f| f.id)
     }
 
     /// Which peer a contact is, and how its name is written here.

@@ -1,15 +1,17 @@
 //! What people and programs ask of the node: one arm per command.
 
+use std::net::Ipv4Addr;
+
 use super::Node;
-use super::delivery::Target;
+use super::delivery::{Target, local_peer};
 use super::foreign::Foreigner;
 use super::io::{Action, FileId, FileOp, Ticket};
 use super::outgoing::Outgoing;
 use super::users::User;
-use crate::command::{Command, LOBBY};
+use crate::command::{Command, LOBBY, Parked};
 use crate::config::{self};
 use crate::model::limits::{MAX_AUTOREPLY, MAX_BLOCKED};
-use crate::model::{Answer, Dialect, Handle, LinkView, Now, PeerId, Refusal, Status, UserId};
+use crate::model::{Answer, Dialect, Handle, LinkView, Now, PeerId, Refusal, Status, UserId, What};
 
 pub(super) type Answered = Result<Answer, Refusal>;
 
@@ -63,8 +65,8 @@ impl Node {
             Command::SetAutoreply { text } => self.set_autoreply(now, id, text),
             Command::Block { handle } => self.block(&handle),
             Command::Unblock { handle } => self.unblock(&handle),
-            Command::AddUser { handle } => self.add_user(now, &handle),
-            Command::RemoveUser { handle } => self.remove_user(now, &handle),
+            Command::AddUser { handle, back } => self.add_user(now, &handle, back),
+            Command::RemoveUser { handle, park } => self.remove_user(now, &handle, park),
             Command::Config { key, value } => self.config(now, key, value),
             Command::SetForm { handle, form } => self.set_form(&handle, form),
             Command::Verify { handle } => self.verify(&handle),
@@ -122,7 +124,18 @@ impl Node {
             peers: u32::try_from(here + alone).unwrap_or(u32::MAX),
             fingerprint: self.fingerprint(),
             imagepath: self.settings.imagepath.display().to_string(),
+            page: self.page_address(),
             ..self.about.clone()
+        }
+    }
+
+    /// Where others on the LAN find the page, if it is served: `about` has its port.
+    fn page_address(&self) -> String {
+        let far = self.links.iter().find(|link| !link.address.is_loopback());
+        match (self.about.page.as_str(), far.or(self.links.first())) {
+            ("", _) | (_, None) => String::new(),
+            ("80", Some(link)) => format!("http://{}/", link.address),
+            (port, Some(link)) => format!("http://{}:{port}/", link.address),
         }
     }
 
@@ -264,6 +277,14 @@ impl Node {
             self.answered.back(id);
         }
         self.changed_setting(now, id, "inactive", if away { "on" } else { "off" });
+        if let Some(user) = self.users.get(id).filter(|user| user.guest) {
+            let (peer, dialect, handle) = (local_peer(id), Dialect::Local, user.handle.to_string());
+            let what = match away {
+                true => What::PeerAway { peer, handle, dialect },
+                false => What::PeerBack { peer, handle, dialect },
+            };
+            self.tell(now, None, what);
+        }
         Ok(Answer::Done)
     }
 
@@ -277,7 +298,13 @@ impl Node {
         if let Some(user) = self.users.get_mut(id) {
             let old = std::mem::replace(&mut user.handle, handle.clone());
             user.chosen = false;
-            self.renamed_user(now, old, &handle);
+            let guest = user.guest && old != handle;
+            self.renamed_user(now, old.clone(), &handle);
+            if guest {
+                let (peer, dialect) = (local_peer(id), Dialect::Local);
+                let (handle, old) = (handle.to_string(), old.to_string());
+                self.tell(now, None, What::PeerRenamed { peer, handle, old, dialect });
+            }
         }
         self.tell_slcp_of(now, id);
         self.changed_setting(now, id, "handle", handle.as_str());
@@ -324,7 +351,7 @@ impl Node {
         Ok(Answer::Done)
     }
 
-    fn add_user(&mut self, now: Now, wanted: &str) -> Answered {
+    fn add_user(&mut self, now: Now, wanted: &str, back: Option<Parked>) -> Answered {
         let handle = parse_handle(wanted)?;
         if self.is_taken(&handle, None) {
             let free = self.free_handle(&handle);
@@ -333,13 +360,30 @@ impl Node {
         let settings = config::User::default();
         let mut user = User::from_settings(&settings, handle.clone());
         (user.joined, user.guest, user.chosen) = (true, true, false);
-        user.since = self.keeping.last_order();
+        user.since = back.as_ref().map_or_else(|| self.keeping.last_order(), |b| b.since);
         let id = self.users.add(user)?;
+        if let Some(back) = back {
+            self.renamed_user(now, back.name, &handle);
+        }
         self.tell_slcp_of(now, id);
+        self.guest_joined(now, id);
         Ok(Answer::Handle(handle))
     }
 
-    fn remove_user(&mut self, now: Now, handle: &str) -> Answered {
+    /// A guest is one of those whom everyone here can write to: they are told, like of a peer.
+    fn guest_joined(&mut self, now: Now, id: UserId) {
+        let Some(user) = self.users.get(id) else { return };
+        let what = What::PeerJoined {
+            peer: local_peer(id),
+            handle: user.handle.to_string(),
+            dialect: Dialect::Local,
+            address: Ipv4Addr::LOCALHOST.to_string(),
+            port: user.port.unwrap_or_default(),
+        };
+        self.tell(now, None, what);
+    }
+
+    fn remove_user(&mut self, now: Now, handle: &str, park: Option<Handle>) -> Answered {
         let id = self.users.acting(Some(handle))?;
         if self.users.acting(None) == Ok(id) {
             let what = "the box's own user stays: LEAVE takes it out of the chat";
@@ -351,9 +395,17 @@ impl Node {
         self.cancel_waiting(now, why, |item| Some(&item.user) == gone.as_ref());
         self.user_removed(now, id);
         self.slcp_do(|m| m.remove_user(id, &known));
-        self.users.remove(id);
+        let removed = self.users.remove(id);
         self.tell_dialects_of_us(now);
         self.answered.back(id);
+        if let (Some(user), Some(park)) = (&removed, park) {
+            self.renamed_user(now, user.handle.clone(), &park);
+        }
+        if let Some(user) = removed.filter(|user| user.guest) {
+            let handle = user.handle.to_string();
+            let (peer, dialect, reason) = (local_peer(id), Dialect::Local, "left".to_owned());
+            self.tell(now, None, What::PeerLeft { peer, handle, dialect, reason });
+        }
         Ok(Answer::Done)
     }
 }

@@ -127,6 +127,9 @@ impl Node {
     /// A text came in.
     pub(super) fn text_in(&mut self, now: Now, heard: TextHeard) {
         let from = self.sender(now, heard.from.as_ref(), heard.source, heard.chat_port);
+        if !self.carried_is_news(now, Dialect::Slcp, &heard.text) {
+            return;
+        }
         let Some(peer) = self.roster.get(from) else { return };
         let addr = peer.route().addr;
         if self.is_blocked(peer.handle.as_str()) {

@@ -210,13 +210,16 @@ impl Node {
                 }
             }
             (false, true) => {
-                self.dialects.goodbye(now);
+                if let Some(machine) = &mut self.dialects.hello {
+                    machine.goodbye(now);
+                }
                 self.settle_dialects(now);
                 self.dialects.hello = None;
                 self.dialects.troubles.remove(&Dialect::Hello);
             }
-            _ => self.tell_dialects_of_us(now),
+            _ => {}
         }
+        self.tell_dialects_of_us(now);
     }
 
     /// What the link asks of the network.
@@ -260,6 +263,7 @@ impl Node {
         let shared = |entry: &Entry| -> Option<SharedMessage> {
             let Body::Text { text } = &entry.body else { return None };
             let (peer_id, text) = match entry.direction {
+                Direction::In if entry.dialect != Dialect::Hello => return None,
                 Direction::In => {
                     (Handle::try_from(entry.from.as_str()).ok()?.unescaped(), text.clone())
                 }

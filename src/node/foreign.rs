@@ -14,8 +14,8 @@ use super::roster::{self, Peer};
 use crate::dialect::heard::{Contact, Heard};
 use crate::model::history::{Body, Change};
 use crate::model::{
-    Delivery, Dialect, Direction, Handle, Now, PeerId, PeerView, Presence, RouteView, Trust, Wall,
-    What,
+    Delivery, Dialect, Direction, Handle, Millis, Now, PeerId, PeerView, Presence, RouteView,
+    Trust, Wall, What,
 };
 
 /// Names that were said to be written in another way; beyond, it is said again.
@@ -29,6 +29,8 @@ pub(super) struct Foreigner {
     pub(super) dialect: Dialect,
     pub(super) contact: Contact,
     heard: Wall,
+    /// Since when it is here.
+    pub(super) since: Millis,
     /// A session with it stands.
     pub(super) session: bool,
     /// It was told of as somebody of its own.
@@ -123,10 +125,12 @@ impl Node {
         }
         // whoever is in the room hears all that is said there
         let session = dialect == Dialect::Room;
-        let (told, heard) = (false, now.wall);
-        let foreigner = Foreigner { id, handle, dialect, contact, heard, session, told };
+        let (told, heard, since) = (false, now.wall, now.mono);
+        let foreigner = Foreigner { id, handle, dialect, contact, heard, since, session, told };
         self.offer_room(now, *foreigner.contact.at.ip());
+        self.outbox.touch(&foreigner.handle.key());
         self.foreigners.by_id.insert(id, foreigner);
+        self.seen_foreigner(now, id);
         self.tell_foreigners(now);
     }
 
@@ -167,8 +171,11 @@ impl Node {
     ) {
         let known = self.foreigners.find(dialect, from);
         let handle = Handle::escaped(&from.name);
-        if self.is_blocked(handle.as_str()) {
+        if self.is_blocked(handle.as_str()) || !self.carried_is_news(now, dialect, &text) {
             return;
+        }
+        if said.is_none() {
+            self.carry(now, dialect, &handle, *from.at.ip(), &text);
         }
         let peer = match known.and_then(|id| self.foreigners.by_id.get_mut(&id)) {
             Some(foreigner) => {

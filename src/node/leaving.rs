@@ -141,7 +141,7 @@ impl Node {
             (Target::Local(to), _) => {
                 let tag = self.deliveries.add(Pending { kept: false, ..pending });
                 let text = (job.text.as_str(), job.autoreply);
-                self.deliver_locally(now, job.user, to, text, leg.inner);
+                self.deliver_locally(now, job.user, to, text, (leg.inner, job.lobby.is_some()));
                 self.set_state(now, tag, Delivery::Delivered, None);
                 Made::Tag(tag)
             }
@@ -179,15 +179,10 @@ impl Node {
                     return Made::Tag(self.text_to(now, pending, id, job, refused));
                 }
                 // since it was asked for, its recipient may have gone, or others come before it
-                let reason = self.item(
-                    now,
-                    (leg.entry, leg.order),
-                    &job.from,
-                    leg.target,
-                    &job.text,
-                    NOT_HERE,
-                );
-                match (self.way(leg.target, false), reason) {
+                let user = self.users.get(job.user).map_or(&job.from, |u| &u.handle);
+                let item =
+                    self.item(now, (leg.entry, leg.order), user, leg.target, &job.text, NOT_HERE);
+                match (self.way(leg.target, false), item) {
                     (Way::Wait(reason), Some(item)) => {
                         let item = Item { kept, ready: true, reason: reason.clone(), ..item };
                         let (fate, key) = (Fate::of(&item), item.handle.key());
@@ -283,6 +278,10 @@ impl Node {
     }
 
     fn hand_over(&mut self, now: Now, tag: u64, user: UserId, id: PeerId, text: &str) -> bool {
+        if self.roster.get(id).is_none() && self.foreigners.get(id).is_some() {
+            self.send_foreign(now, tag, user, id, text);
+            return true;
+        }
         let Some(peer) = self.roster.get(id) else { return false };
         let to = Addressee { handle: peer.handle.clone(), addr: peer.route().addr };
         let mut result = Ok(());
@@ -321,13 +320,14 @@ impl Node {
         from: UserId,
         to: UserId,
         (text, auto): (&str, bool),
-        id: EntryId,
+        (id, lobby): (EntryId, bool),
     ) {
         let Some(user) = self.users.get(to) else { return };
         let (handle, reply) = (user.handle.clone(), user.answers().map(ToOwned::to_owned));
+        let peer = local_peer(from).to_string();
         let what = What::Message {
             id,
-            conversation: local_peer(from).to_string(),
+            conversation: if lobby { LOBBY_CONVERSATION.into() } else { peer },
             from: self.local_name(from),
             to: handle.to_string(),
             peer: local_peer(from),
@@ -337,12 +337,23 @@ impl Node {
             autoreply: auto,
         };
         self.tell(now, Some(handle), what);
-        if let Some(reply) = reply.filter(|_| !auto) {
-            // each of our users is a host of its own here: nobody can pretend to be one
-            let host = Ipv4Addr::from(from.0);
-            if self.answered.allow(now.mono, to, local_peer(from), host) {
-                self.autoreply_out(now, to, Target::Local(from), reply);
-            }
+        if !auto {
+            self.autoreply_locally(now, to, from, reply);
+        }
+    }
+
+    /// Answers one of our own users for another who is away.
+    pub(super) fn autoreply_locally(
+        &mut self,
+        now: Now,
+        away: UserId,
+        to: UserId,
+        reply: Option<String>,
+    ) {
+        // each of our users is a host of its own here: nobody can pretend to be one
+        let (peer, host) = (local_peer(to), Ipv4Addr::from(to.0));
+        if let Some(reply) = reply.filter(|_| self.answered.allow(now.mono, away, peer, host)) {
+            self.autoreply_out(now, away, Target::Local(to), reply);
         }
     }
 }

@@ -232,8 +232,8 @@ impl Node {
             }
             Heard::Twin(at) => {
                 let text = format!(
-                    "another node at {} has this box's own key: give one of them a key of its \
-                     own (klatsch identity new)",
+                    "another node at {} has this box's own key: end one of them and remove its \
+                     link.key, so that it makes one of its own",
                     at.ip()
                 );
                 self.trouble(now, text);

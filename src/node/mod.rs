@@ -5,9 +5,10 @@
 //! (who was), `people` (whom a name means), `users` (our own), `contest` (handles that the node
 //! chose and others bear too), `delivery` (texts in, and what becomes of what went out),
 //! `outgoing` and `leaving` (texts out), `outbox` (texts that wait), `transfer` (images),
-//! `dialects` (the machines of hello, room and directory), `foreign` (who is met by them), `chats`
-//! (private chats in room and directory), `history` (what is kept), `recall` (what is asked of it), `commands` and `settings` (what people ask
-//! for), `io` (the contract).
+//! `dialects` (the machines of hello, room and directory), `foreign` (who is met by them), `gateway`
+//! (texts carried between them), `chats` (private chats in room and directory), `history` (what is
+//! kept), `recall` (what is asked of it), `commands` and `settings` (what people ask for), `io` (the
+//! contract).
 
 mod chats;
 mod commands;
@@ -15,6 +16,7 @@ mod contest;
 mod delivery;
 mod dialects;
 mod foreign;
+mod gateway;
 pub mod history;
 pub mod io;
 pub mod known;
@@ -46,6 +48,7 @@ use contest::Contests;
 use delivery::Deliveries;
 use dialects::Dialects;
 use foreign::Foreigners;
+use gateway::Gateway;
 use history::Keeping;
 use io::{Action, Input, Ticket};
 use known::People;
@@ -80,6 +83,7 @@ pub struct Birth {
     /// Join by itself; else wait for `Join` (a console asks for the handle first).
     pub join: bool,
     /// What only the driver knows of `Status`: version, instance, mode, pid, socket, state.
+    /// Its `page` is the port that the page is served at, or empty.
     pub about: Status,
     /// What was kept of earlier conversations.
     pub remembered: Remembered,
@@ -106,6 +110,7 @@ pub struct Node {
     slcp_trouble: Option<String>,
     dialects: Dialects,
     foreigners: Foreigners,
+    gateway: Gateway,
     chats: Chats,
     linked: LinkedPeers,
     /// Of the roster: who is linked too, and so is not told of.
@@ -168,6 +173,7 @@ impl Node {
             slcp_trouble: None,
             dialects: Dialects::default(),
             foreigners: Foreigners::default(),
+            gateway: Gateway::default(),
             chats: Chats::default(),
             linked: LinkedPeers::default(),
             hidden: BTreeSet::new(),
@@ -273,7 +279,7 @@ impl Node {
     pub fn wake_at(&self) -> Option<Millis> {
         let slcp = self.slcp.as_ref().and_then(Machine::wake_at);
         let node = [self.roster.wake_at(), self.claim_until, self.contests.wake_at()];
-        let more = [slcp, self.outbox.wake_at(), self.dialects.wake_at()];
+        let more = [slcp, self.outbox.wake_at(), self.dialects.wake_at(), self.gateway.wake_at()];
         node.into_iter().chain(more).flatten().min()
     }
 
@@ -350,6 +356,7 @@ impl Node {
             machine.tick(now.mono, || self.roster.here().count());
         }
         self.dialects.tick(now);
+        self.tick_gateway(now);
         self.roster.sweep(now.mono);
         self.tick_outbox(now);
     }

@@ -256,7 +256,7 @@ impl Node {
                 at.iter().find(port).map(|p| p.id).ok_or_else(|| NOT_HERE.into())
             }
             ([], [one]) if !item.exact => Ok(one.id),
-            ([], []) => Err(NOT_HERE.into()),
+            ([], []) => self.foreign_bearer(item).ok_or_else(|| NOT_HERE.into()),
             ([], _) if item.exact => Err(NOT_HERE.into()),
             (_, several) => {
                 let n = several.len();
@@ -309,6 +309,7 @@ impl Node {
                 Err(reason) => self.waits(now, key, order, reason),
                 Ok(peer) if held.insert(peer) => {
                     let heard = self.roster.get(peer).and_then(|p| p.heard).map(|(at, _)| at);
+                    let heard = heard.or_else(|| self.foreigners.get(peer).map(|f| f.since));
                     if !item.ready || heard.is_none_or(|at| at <= item.heard_after) {
                         continue;
                     }

@@ -164,8 +164,10 @@ impl Node {
                         self.outbox.insert(item, keep);
                     }
                 }
-                if let Target::Peer(id) = target {
-                    self.talked_with(now, *id);
+                match target {
+                    Target::Peer(id) => self.talked_with(now, *id),
+                    Target::Foreign(id) => self.talked_with_foreigner(now, *id),
+                    Target::Local(_) | Target::Absent(_) | Target::Linked(_) => {}
                 }
                 let peer = recipient_peer;
                 legs.push(Leg { entry: id, order, target: *target, peer, way, inner });

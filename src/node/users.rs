@@ -68,6 +68,7 @@ impl User {
             away: self.away,
             autoreply: self.autoreply.clone(),
             guest: self.guest,
+            since: self.since,
         }
     }
 }

@@ -188,6 +188,29 @@ fn damage_met_while_it_runs_is_set_aside_and_what_is_said_then_is_kept() {
 }
 
 #[test]
+fn a_file_that_is_removed_while_it_is_open_is_not_written_to_any_more() {
+    let dir = filled(3);
+    let (mut history, _) = history(dir.path());
+    put(&mut history, 4).unwrap();
+    let away = dir.path().join("away");
+    std::fs::create_dir(&away).unwrap();
+    let both = [FILE, "history.db-wal"];
+    both.iter().for_each(|f| std::fs::rename(dir.path().join(f), away.join(f)).unwrap());
+    put(&mut history, 5).unwrap();
+    assert!(history.said()[0].contains("was removed or replaced while it was open"));
+    assert_eq!(orders(&mut history), [5]);
+    std::fs::remove_file(dir.path().join(FILE)).unwrap();
+    std::fs::remove_dir_all(&away).unwrap();
+    let gone = dir.path().with_extension("gone");
+    std::fs::rename(dir.path(), &gone).unwrap();
+    assert_eq!(put(&mut history, 6).unwrap_err().kind, Trouble::Missing);
+    assert_eq!(orders(&mut history), [5], "what is open is still read");
+    std::fs::rename(&gone, dir.path()).unwrap();
+    put(&mut history, 7).unwrap();
+    assert_eq!(orders(&mut history), [7]);
+}
+
+#[test]
 fn another_program_that_has_it_is_said() {
     let dir = filled(2);
     let other = Connection::open(dir.path().join(FILE)).unwrap();

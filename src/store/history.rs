@@ -122,6 +122,7 @@ impl History {
 
     fn set_aside(&mut self, why: &str) -> Result<(), Fault> {
         self.conn = None;
+        self.file = None;
         let Some(folder) = &self.folder else { return Ok(()) };
         let name = base::set_aside(folder).map_err(Fault::Disk)?;
         self.say(&format!(
@@ -153,16 +154,12 @@ impl History {
         act: impl Fn(&Connection, &mut Counts) -> Result<T, Error>,
     ) -> Result<T, IoError> {
         let mut outcome = self.transact_once(&act);
-        let again = match &outcome {
-            Err(Fault::Damaged(why)) if self.folder.is_some() => {
-                self.set_aside(&why.clone()).is_ok()
-            }
-            // A card that was pulled and is back is another file under the same name.
-            Err(Fault::Disk(_)) if self.is_elsewhere() => true,
-            _ => false,
-        };
-        if again {
-            outcome = self.reopen().and_then(|_| self.transact_once(&act));
+        if let (Err(Fault::Damaged(why)), Some(_)) = (&outcome, &self.folder) {
+            let why = why.clone();
+            outcome = self
+                .set_aside(&why)
+                .and_then(|()| self.reopen())
+                .and_then(|_| self.transact_once(&act));
         }
         match outcome {
             Ok(value) => {
@@ -177,6 +174,8 @@ impl History {
         }
     }
 
+    /// Whether the open file is not the one of that name any more: a card was pulled and is back,
+    /// or somebody removed it. What is written to it would be lost.
     fn is_elsewhere(&self) -> bool {
         self.folder.as_ref().is_some_and(|folder| base::identity(folder) != self.file)
     }
@@ -185,8 +184,9 @@ impl History {
         &mut self,
         act: &impl Fn(&Connection, &mut Counts) -> Result<T, Error>,
     ) -> Result<T, Fault> {
-        if self.folder.is_some() && self.conn.is_none() {
+        if self.folder.is_some() && (self.conn.is_none() || self.is_elsewhere()) {
             self.reopen()?;
+            self.say("was removed or replaced while it was open: the file there now is used");
         }
         let Some(conn) = &self.conn else {
             return Err(Fault::Disk(IoError::new(Trouble::Other, "there is no database")));

@@ -239,6 +239,55 @@ fn pages_follow_each_other_without_a_gap() {
 }
 
 #[test]
+fn a_page_ends_at_its_bytes_and_holds_one_entry_at_least() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, answers, _) = start(dir.path());
+    let long = "long ".repeat(read::PAGE_BYTES / 20);
+    for n in 1..=5 {
+        store.write(n, put(&text(n, "x", &long)), false).unwrap();
+    }
+    store.write(6, put(&text(6, "x", &long.repeat(5))), false).unwrap();
+    let page = |before, limit| {
+        let query = Query::Last { reader: reader("box"), conversation: None, before, limit };
+        match found(&store, &answers, query).unwrap() {
+            Found::Entries { entries, more } => {
+                (entries.iter().map(|e| e.order).collect::<Vec<_>>(), more)
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(page(None, 200), (vec![6], true));
+    assert_eq!(page(Some(6), 200), (vec![3, 4, 5], true));
+    assert_eq!(page(Some(3), 200), (vec![1, 2], false));
+    for n in 7..=400 {
+        store.write(n, put(&text(n, "x", "y")), false).unwrap();
+    }
+    let (orders, more) = page(None, u32::MAX);
+    assert_eq!((orders.len(), more), (crate::model::limits::MAX_PAGE as usize, true));
+}
+
+#[test]
+fn what_a_killed_run_had_deleted_is_out_of_the_log_after_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let (store, answers, _) = start(dir.path());
+    store.write(1, put(&text(1, "x", "zanzibar")), true).unwrap();
+    store.write(2, put(&text(2, "x", "wednesday")), true).unwrap();
+    found(&store, &answers, last(1)).unwrap();
+    for name in ["history.db", "history.db-wal"] {
+        std::fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
+    }
+    drop(store);
+    let (_store, _answers, _) = start(copy.path());
+    let log = copy.path().join("history.db-wal");
+    let begun = std::time::Instant::now();
+    while std::fs::metadata(&log).map_or(0, |m| m.len()) > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the log is not emptied");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
 fn deleting_takes_it_from_the_index_and_from_every_byte_of_the_files() {
     let dir = tempfile::tempdir().unwrap();
     let (store, answers, _) = start(dir.path());

@@ -40,7 +40,8 @@ pub(super) fn run(
         due: None,
         chore: None,
         sweep_at: Some(now().mono),
-        untidy: Untidy::Not,
+        // a run that was killed may have left deleted things in the log
+        untidy: Untidy::Some,
     };
     worker.desk.begin();
     worker.note_removed();

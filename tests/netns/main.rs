@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod changes;
+mod directory;
 mod hello;
 mod junk;
 mod keeping;
@@ -12,6 +13,7 @@ mod link;
 mod lone;
 mod node;
 mod picture;
+mod rooms;
 mod script;
 mod students;
 mod together;

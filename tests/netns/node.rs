@@ -249,6 +249,19 @@ impl Node {
         assert_eq!(out.status.code(), Some(0), "{} to {to}: {out:?}", self.handle);
     }
 
+    /// Sends a text that may wait until its chat is open.
+    pub fn msg_waits(&self, to: &str, text: &str) {
+        let out = self.cli(&["msg", to, "--json", "--", text]);
+        assert!(matches!(out.status.code(), Some(0 | 3)), "{} to {to}: {out:?}", self.handle);
+    }
+
+    /// Its resident memory in KiB.
+    pub fn memory(&self) -> usize {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// From here on [`Node::wait_event`] looks.
     pub fn mark(&mut self) {
         self.from = self.events.all().len();

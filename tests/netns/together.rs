@@ -78,7 +78,7 @@ fn exit_codes_tell_a_script_what_became_of_it() {
     bert.ends();
     let dead = format!("bert@{}", lan.host(1).address(0));
     let receipts = anna.json(&["msg", &dead, "hallo?"]);
-    assert_eq!(receipts[0]["state"], "failed", "{receipts:?}");
+    assert_eq!(receipts[0]["state"], "queued", "{receipts:?}");
     assert!(receipts[0]["reason"].as_str().is_some_and(|r| !r.is_empty()), "{receipts:?}");
     // and then it is nobody
     assert_eq!(bert.code(&["status"]), 69);
@@ -86,17 +86,20 @@ fn exit_codes_tell_a_script_what_became_of_it() {
 }
 
 #[test]
-fn a_failed_message_exits_with_4() {
+fn a_text_that_waits_exits_with_3_and_an_image_that_failed_with_4() {
     let Some(lan) = Lan::new(2) else { return };
     let anna = lan.host(0).node("anna", "");
     let mut bert = lan.host(1).node("bert", "");
     anna.sees(&["bert"]);
     bert.signal("KILL");
     bert.ends();
+    let (path, _) = png(anna.home().path(), 4, 4);
     let begun = Instant::now();
-    assert_eq!(anna.code(&["msg", "bert", "hallo?"]), 4);
-    assert!(begun.elapsed() < secs(6));
+    assert_eq!(anna.code(&["img", "bert", path.to_str().unwrap()]), 4);
     anna.wait_event("delivery", secs(1), |e| e["state"] == "failed");
+    assert_eq!(anna.code(&["msg", "bert", "hallo?"]), 3);
+    assert!(begun.elapsed() < secs(6));
+    anna.wait_event("delivery", secs(1), |e| e["state"] == "queued");
     anna.wait_event("peer-left", SOON, |e| e["handle"] == "bert");
 }
 

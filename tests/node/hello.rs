@@ -157,7 +157,7 @@ fn another_users_text_bears_his_name_there() {
     let mut bench = node();
     hello_from(&mut bench, BOB, "bob");
     let stream = session(&mut bench, BOB);
-    bench.ask(Command::AddUser { handle: "gast".into() }).unwrap();
+    bench.ask(Command::AddUser { handle: "gast".into(), back: None }).unwrap();
     let to_all = || Command::Send { to: vec!["#lobby".into()], text: "hallo".into() };
     bench.begin_as(Some("gast"), to_all());
     assert!(out(&bench, stream).contains("\"message\":\"gast: hallo\""));
@@ -226,6 +226,22 @@ fn switched_off_it_closes_everything_and_on_again_it_opens_it() {
     bench.ask(set("on")).unwrap();
     hello_from(&mut bench, BOB, "bob");
     assert_eq!(who(&mut bench).len(), 1);
+}
+
+/// Found in the simulation of gateways: it ended the room as well, and began without telling it.
+#[test]
+fn switching_it_leaves_the_room_alone() {
+    let mut settings = settings("anna", None);
+    (settings.hello.enabled, settings.room.enabled, settings.room.server) = (true, true, true);
+    let mut bench = Bench::with(settings, Kept::default(), OURS);
+    bench.advance(5_000);
+    let room = |bench: &Bench| bench.sockets.values().any(|b| *b == Bind::Tcp(9000));
+    assert!(room(&bench));
+    for value in ["off", "on", "off"] {
+        let key = Some("hello.enabled".into());
+        bench.ask(Command::Config { key, value: Some(value.into()) }).unwrap();
+        assert!(room(&bench), "{value}");
+    }
 }
 
 #[test]

@@ -468,7 +468,7 @@ fn a_text_to_all_is_one_entry_and_waits_for_nobody() {
 #[test]
 fn between_our_own_users_both_have_it() {
     let mut bench = Bench::new("Ben", BEN);
-    bench.ask(Command::AddUser { handle: "guest".into() }).unwrap();
+    bench.ask(Command::AddUser { handle: "guest".into(), back: None }).unwrap();
     bench.changes();
     bench.say("guest", "hello").unwrap();
     let (entries, states) = written(&mut bench);
@@ -559,7 +559,7 @@ fn at_the_end_what_waits_for_the_disk_leaves() {
 fn everyone_reads_what_is_his_and_only_the_box_exports() {
     let mut bench = with_nora();
     bench.say("Nora", "hi").unwrap();
-    bench.ask(Command::AddUser { handle: "guest".into() }).unwrap();
+    bench.ask(Command::AddUser { handle: "guest".into(), back: None }).unwrap();
     let read = |with: Option<&str>| Command::History {
         with: with.map(Into::into),
         before: None,

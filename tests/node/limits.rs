@@ -287,7 +287,7 @@ fn max_routes() {
 fn max_users() {
     let mut bench = bench();
     for n in 1..=MAX_USERS {
-        let answer = bench.ask(Command::AddUser { handle: format!("guest{n}") });
+        let answer = bench.ask(Command::AddUser { handle: format!("guest{n}"), back: None });
         assert_eq!(too_many(&answer), n == MAX_USERS, "{n}: {answer:?}");
     }
 }

@@ -8,6 +8,7 @@ mod bench;
 mod capture;
 mod events;
 mod forms;
+mod guests;
 mod hello;
 mod keeping;
 mod limits;

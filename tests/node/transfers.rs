@@ -111,7 +111,7 @@ fn a_file_that_is_no_image_too_large_empty_or_missing_is_refused_once() {
 #[test]
 fn a_removed_user_leaves_no_transfer_behind() {
     let mut bench = with_peers();
-    bench.ask(Command::AddUser { handle: "guest".into() }).unwrap();
+    bench.ask(Command::AddUser { handle: "guest".into(), back: None }).unwrap();
     let file = Command::SendFile {
         to: vec!["Nora".into(), "Eva".into()],
         path: "/a".into(),
@@ -125,7 +125,7 @@ fn a_removed_user_leaves_no_transfer_behind() {
     let stream = bench.stream("192.168.178.11:40000", To::TcpPort(5012));
     assert!(bench.bytes(stream, [&b"IMG Nora 90\n"[..], &image(50)].concat()));
     let other = bench.stream("192.168.178.11:40001", To::TcpPort(5012));
-    bench.ask(Command::RemoveUser { handle: "guest".into() }).unwrap();
+    bench.ask(Command::RemoveUser { handle: "guest".into(), park: None }).unwrap();
     bench.store.hold = false;
     bench.run();
     assert!(bench.bytes(other, "MSG Nora are you there?\n"));
@@ -206,7 +206,7 @@ proptest! {
         fail in prop::option::of(1_u32..20),
     ) {
         let mut bench = with_peers();
-        bench.ask(Command::AddUser { handle: "guest".into() }).unwrap();
+        bench.ask(Command::AddUser { handle: "guest".into(), back: None }).unwrap();
         bench.refuse.clear();
         bench.store.fail = fail;
         bench.store.hold = true;
@@ -259,7 +259,7 @@ proptest! {
                     let _ = bench.ask(Command::SetForm { handle, form });
                 }
                 Step::Remove => {
-                    let _ = bench.ask(Command::RemoveUser { handle: "guest".into() });
+                    let _ = bench.ask(Command::RemoveUser { handle: "guest".into(), park: None });
                 }
                 Step::Time(ms) => bench.advance(ms),
             }

@@ -85,7 +85,7 @@ fn an_operator_who_has_the_pin_owns_the_machine() {
     cable.types("471100");
     cable.at_the_prompt("PIN: ******");
     cable.types("\r");
-    cable.sees("the machine restarts");
+    cable.sees("the machine is asked to restart");
     assert!(requests.join("reboot").exists());
     std::fs::remove_file(requests.join("reboot")).unwrap();
     cable.types("log\r");
@@ -102,7 +102,7 @@ fn an_operator_who_has_the_pin_owns_the_machine() {
     cable.types("factory-reset\r");
     cable.sees("FACTORY-RESET needs a YES");
     cable.types("factory-reset yes\r471100\r");
-    cable.sees("everything is erased while the machine restarts");
+    cable.sees("everything is erased then");
     assert!(requests.join("reboot").exists());
     assert!(there.ends());
     there.starts();
@@ -171,4 +171,36 @@ fn roots_side_does_what_is_asked_and_nothing_else() {
     assert_eq!(done, wanted);
     assert!(path("login/ttyS0").exists() && std::fs::exists("/etc/passwd").unwrap());
     assert_eq!(std::fs::read_dir(path("request")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_line_with_a_login_prompt_is_left_alone_until_it_is_free() {
+    let mut there = Chatbox::new("", "");
+    let cable = there.plug();
+    let line =
+        std::fs::File::options().read(true).write(true).open(there.folder.path().join("tty"));
+    // what agetty does: a session of its own with that terminal
+    let mut login = Command::new("setsid")
+        .args(["--wait", "--ctty", "sleep", "3"])
+        .stdin(line.unwrap())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    there.starts();
+    there.logs(") has it: stop that, or say on = false or login = true");
+    assert_eq!(cable.all(), "");
+    login.wait().unwrap();
+    cable.sees("you are kiosk");
+}
+
+#[test]
+fn a_request_that_nobody_takes_is_withdrawn_and_said() {
+    let mut there = Chatbox::new("", "appliance = true");
+    let cable = there.plug();
+    there.starts();
+    cable.at_the_prompt("kiosk>");
+    cable.types("poweroff\r");
+    cable.sees("the machine is asked to switch off");
+    cable.sees("poweroff: nobody did it: is klatsch-request.path started?");
+    assert!(!there.folder.path().join("run/klatsch/request/poweroff").exists());
 }

@@ -7,7 +7,7 @@ use crate::seeds;
 use crate::world::{Lan, World, settings};
 
 fn add(world: &mut World, n: usize, handle: &str) {
-    world.ask(n, None, Command::AddUser { handle: handle.into() }).unwrap();
+    world.ask(n, None, Command::AddUser { handle: handle.into(), back: None }).unwrap();
 }
 
 /// Two nodes on one host, two elsewhere, each with three users.

@@ -9,6 +9,7 @@ mod ask;
 mod chat;
 mod disk;
 mod finding;
+mod gateway;
 mod handles;
 mod images;
 mod keeping;

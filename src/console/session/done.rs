@@ -24,10 +24,10 @@ impl Session {
             (_, Answer::Doctor(report)) => self.paint.doctor(&report),
             (_, Answer::Network(interfaces)) => self.paint.network(&interfaces),
             (_, Answer::Log(lines)) => self.paint.log(&lines),
-            (Command::Reboot {}, _) => "the machine restarts".into(),
-            (Command::PowerOff {}, _) => "the machine is switched off".into(),
+            (Command::Reboot {}, _) => "the machine is asked to restart".into(),
+            (Command::PowerOff {}, _) => "the machine is asked to switch off".into(),
             (Command::FactoryReset {}, _) => {
-                "everything is erased while the machine restarts".into()
+                "the machine is asked to restart; everything is erased then".into()
             }
             (command, Answer::Page(page)) => self.paint.page(&page, &command),
             (Command::Delete { .. }, Answer::Count(n)) => match n {

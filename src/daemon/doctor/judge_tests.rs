@@ -26,6 +26,7 @@ fn sound() -> Facts {
         away: false,
         autoreply: String::new(),
         guest: false,
+        since: 0,
     };
     let slcp = DialectView { name: Dialect::Slcp, on: true, port: 4000, reason: None };
     Facts {

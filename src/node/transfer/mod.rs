@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::Ipv4Addr;
 
 mod incoming;
+mod local;
 mod outgoing;
 
 use super::Node;
@@ -55,7 +56,15 @@ struct Leg {
     tag: u64,
     entry: EntryId,
     user: UserId,
-    peer: PeerId,
+    target: Target,
+    /// For everyone.
+    lobby: bool,
+}
+
+/// A file on its way to another user of this node: it gets a copy of his own.
+struct Copy {
+    source: FileId,
+    tag: u64,
 }
 
 /// A file that is to go out, once that is durable.
@@ -67,6 +76,7 @@ pub(super) struct ImageJob {
     size: u64,
     picture: Picture,
     legs: Vec<ImageLeg>,
+    lobby: bool,
 }
 
 /// It to one of them, or why not.
@@ -92,6 +102,8 @@ pub(super) struct Transfers {
     incoming: BTreeMap<ImageKey, Incoming>,
     by_file: HashMap<FileId, ImageKey>,
     outgoing: BTreeMap<FileId, Outgoing>,
+    /// By the file that is being written.
+    copying: BTreeMap<FileId, Copy>,
     opening: HashMap<FileId, Opening>,
     /// Jobs that wait to be durable.
     waiting: usize,
@@ -105,6 +117,11 @@ impl Transfers {
     fn new_file(&mut self) -> FileId {
         self.next += 1;
         FileId(self.next)
+    }
+
+    /// The file that a copy for this tag is written to.
+    fn copy_of(&self, tag: u64) -> Option<FileId> {
+        self.copying.iter().find(|(_, copy)| copy.tag == tag).map(|(file, _)| *file)
     }
 
     fn sending(&mut self, tag: u64) -> Option<(FileId, &mut Outgoing)> {
@@ -124,6 +141,9 @@ impl Node {
     pub(super) fn file_done(&mut self, now: Now, file: FileId, result: Result<FileDone, IoError>) {
         if let Some(key) = self.transfers.by_file.get(&file).copied() {
             return self.incoming_done(now, key, result);
+        }
+        if self.transfers.copying.contains_key(&file) {
+            return self.copied(now, file, result);
         }
         if let Some(opening) = self.transfers.opening.remove(&file) {
             if let Err(refusal) = self.opened(now, file, &opening, result) {
@@ -153,7 +173,10 @@ impl Node {
                     out.told = out.offset;
                     self.tell_outgoing(now, file, TransferState::Running, None);
                 }
-                self.slcp_do(|m| m.image_bytes(now.mono, tag, bytes));
+                match self.transfers.copy_of(tag) {
+                    Some(copy) => self.file(copy, FileOp::Append(bytes)),
+                    None => self.slcp_do(|m| m.image_bytes(now.mono, tag, bytes)),
+                }
             }
             Ok(_) => {}
             Err(error) => {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::super::Node;
-use super::super::delivery::{Pending, Target};
+use super::super::delivery::{LOBBY_CONVERSATION, Pending, Target};
 use super::super::history::{Draft, Durable, Job, LOBBY_KEY, MAY_BE_LOST};
 use super::super::io::{FileDone, FileId, FileOp, Ticket};
 use super::{ImageJob, ImageLeg, Leg, Opening, Outgoing};
@@ -12,7 +12,7 @@ use crate::dialect::slcp::machine::Addressee;
 use crate::model::history::{Body, Change, Recipient};
 use crate::model::limits::{MAX_PENDING, MAX_TRANSFERS};
 use crate::model::{
-    Answer, Delivery, Dialect, Direction, IoError, Now, Refusal, TransferState, UserId, What,
+    Answer, Delivery, Direction, IoError, Now, Refusal, TransferState, UserId, What,
 };
 
 impl Node {
@@ -61,7 +61,8 @@ impl Node {
         if size > most {
             return Err(refuse(format!("it has {size} bytes, max-image allows {most}")));
         }
-        if picture.format == "unknown" {
+        let local = |target: &Target| matches!(target, Target::Local(_));
+        if picture.format == "unknown" && !opening.targets.iter().any(local) {
             return Err(refuse("it is no image that is known: SLCP carries images only".into()));
         }
         if self.deliveries.room() < opening.targets.len() {
@@ -81,7 +82,10 @@ impl Node {
             gone: false,
         };
         let refused = |target: &Target| match target {
-            Target::Local(_) => Some("it is a user of this very node: tell it the path".into()),
+            Target::Local(_) => None,
+            Target::Peer(_) if picture.format == "unknown" => {
+                Some("SLCP carries images only".into())
+            }
             Target::Peer(id) => self.why_not(*id),
             Target::Absent(_) => Some("it is not here: an image does not wait".into()),
             Target::Linked(_) => {
@@ -134,6 +138,7 @@ impl Node {
             size,
             picture,
             legs,
+            lobby: opening.lobby,
         };
         self.keep_first(now, changes, Job::Image(Box::new(job)));
         Ok(())
@@ -142,7 +147,7 @@ impl Node {
     /// Its intent is durable, or will not be: it goes.
     pub(in crate::node) fn image_leaves(&mut self, now: Now, job: ImageJob, durable: &Durable) {
         self.transfers.waiting -= 1;
-        let ImageJob { ticket, user, file, path, size, picture, legs } = job;
+        let ImageJob { ticket, user, file, path, size, picture, legs, lobby } = job;
         let note: Option<Rc<str>> = match durable {
             Durable::No(why) => Some(format!("it is not kept: {why}").into()),
             Durable::Yes | Durable::NotWanted => None,
@@ -174,7 +179,7 @@ impl Node {
             tags.push(tag);
             match refused {
                 Some(reason) => self.set_state(now, tag, Delivery::Failed, Some(reason)),
-                None => out.to.push_back(Leg { tag, entry, user, peer }),
+                None => out.to.push_back(Leg { tag, entry, user, target, lobby }),
             }
         }
         let receipts = tags.into_iter().filter_map(|tag| self.receipt(tag)).collect();
@@ -193,9 +198,12 @@ impl Node {
                 self.transfers.outgoing.remove(&file);
                 return self.file(file, FileOp::Close);
             };
-            let (tag, user, peer) = (leg.tag, leg.user, leg.peer);
+            let (tag, user, target) = (leg.tag, leg.user, leg.target);
             self.tell_outgoing(now, file, TransferState::Running, None);
-            if let Some(peer) = self.roster.get(peer) {
+            if let Target::Local(_) = target {
+                return self.copy_begins(now, file, tag);
+            }
+            if let Some(peer) = self.roster.get(Node::peer_of(target)) {
                 let to = Addressee { handle: peer.handle.clone(), addr: peer.route().addr };
                 return self.slcp_do(|m| m.send_image(now.mono, tag, user, &to, size, format));
             }
@@ -230,13 +238,14 @@ impl Node {
             return;
         };
         let from = self.users.get(leg.user).map(|u| u.handle.clone());
+        let peer = Node::peer_of(leg.target);
         let what = What::Image {
             id: leg.entry,
-            conversation: leg.peer.to_string(),
+            conversation: if leg.lobby { LOBBY_CONVERSATION.into() } else { peer.to_string() },
             from: from.as_ref().map(ToString::to_string).unwrap_or_default(),
-            to: self.name_of(leg.peer),
-            peer: leg.peer,
-            dialect: Dialect::Slcp,
+            to: self.name_for(leg.target),
+            peer,
+            dialect: self.dialect_of(Some(leg.target)),
             direction: Direction::Out,
             path,
             size,
@@ -253,6 +262,10 @@ impl Node {
         self.tell_outgoing(now, file, TransferState::Failed, Some(error.text.clone()));
         if let Some(out) = self.transfers.outgoing.get_mut(&file) {
             out.to.pop_front();
+        }
+        if let Some(copy) = self.transfers.copy_of(tag) {
+            self.transfers.copying.remove(&copy);
+            self.file(copy, FileOp::Discard);
         }
         self.next_leg(now, file);
     }
@@ -271,8 +284,8 @@ impl Node {
         let what = What::Transfer {
             id: leg.entry,
             direction: Direction::Out,
-            peer: leg.peer,
-            handle: self.name_of(leg.peer),
+            peer: Node::peer_of(leg.target),
+            handle: self.name_for(leg.target),
             name,
             done: out.offset,
             size: Some(out.size),

@@ -32,6 +32,8 @@ use sessions::Sources;
 pub const GRACE_MS: Millis = 20_000;
 /// What this version can beside messages.
 pub const CAPABILITIES: u32 = 0;
+/// The ports just above are our users'; the first one that is not.
+const BEYOND_USERS: u16 = 64;
 /// Ports tried for sessions where the first is taken.
 const PORTS: u16 = 32;
 /// A port that could not be had is tried again after this.
@@ -247,9 +249,13 @@ impl Machine {
         if socket.0 != self.setup.sockets + 2 {
             return; // a host without one of the families
         }
-        if self.port_tried < self.setup.port.saturating_add(PORTS) {
-            self.port_tried += 1;
-            // the even ports are our users'
+        let first = self.setup.port;
+        let next = match self.port_tried == first {
+            true => first.saturating_add(BEYOND_USERS),
+            false => self.port_tried.saturating_add(1),
+        };
+        if next < first.saturating_add(BEYOND_USERS + PORTS) {
+            self.port_tried = next;
             return self.listen();
         }
         let text = format!("no port for the link from {} on: {error}", self.setup.port);

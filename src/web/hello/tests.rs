@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use futures_lite::{AsyncReadExt, FutureExt, StreamExt};
 
-use super::hello::Hello;
+use super::api::Hello;
 use super::*;
 use crate::command::Command;
 use crate::hub::Hub;

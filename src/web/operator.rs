@@ -1,0 +1,169 @@
+//! What only the operator may: to see the guests, to mute, remove and ban them, to begin anew.
+//! Everything else of his are the control interface's own methods (`calls`).
+
+use std::rc::Rc;
+
+use hyper::body::Incoming;
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::door;
+use super::reply::{self, Reply};
+use super::site::{Head, MAX_OPERATORS, OPERATOR_MS, Site};
+use crate::model::Wall;
+
+/// What of the operator's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What<'a> {
+    /// Signing in and out.
+    Door,
+    /// The guests.
+    Guests,
+    /// One of them.
+    Guest(&'a str),
+    /// A banned address.
+    Ban(&'a str),
+    /// The daemon's restart.
+    Restart,
+}
+
+impl What<'_> {
+    /// The HTTP methods it takes.
+    pub fn methods(&self) -> &'static [&'static str] {
+        match self {
+            What::Door => &["GET", "POST", "DELETE"],
+            What::Guests => &["GET"],
+            What::Guest(_) | What::Restart => &["POST"],
+            What::Ban(_) => &["DELETE"],
+        }
+    }
+}
+
+/// `/api/v1/operator`, `/guests`, `/bans`, `/restart`.
+pub async fn answer(site: &Rc<Site>, head: &Head, what: What<'_>, body: Incoming) -> Reply {
+    if what == What::Door {
+        return door(site, head, body).await;
+    }
+    if !head.operator {
+        return reply::wrong(StatusCode::UNAUTHORIZED, "that is for the operator of this node");
+    }
+    match what {
+        What::Door => reply::good(&json!({})),
+        What::Guests => guests(site),
+        What::Guest(id) => match site.json(head, body).await {
+            Ok(object) => guest(site, id, object.get("act").and_then(Value::as_str)).await,
+            Err(reply) => reply,
+        },
+        What::Ban(ip) => {
+            let ip = ip.parse().ok();
+            let mut guests = site.guests.borrow_mut();
+            let before = guests.banned.len();
+            guests.banned.retain(|banned| Some(*banned) != ip);
+            let lifted = guests.banned.len() < before;
+            drop(guests);
+            site.touch();
+            match lifted {
+                true => reply::good(&json!({})),
+                false => reply::wrong(StatusCode::NOT_FOUND, "that address is not banned"),
+            }
+        }
+        What::Restart => {
+            log::info!("web: the operator restarts the daemon");
+            site.save();
+            match site.restart.try_send(()) {
+                Ok(()) => reply::json(StatusCode::ACCEPTED, &json!({})),
+                Err(_) => {
+                    reply::wrong(StatusCode::CONFLICT, "it restarts already, or runs in a terminal")
+                }
+            }
+        }
+    }
+}
+
+async fn door(site: &Rc<Site>, head: &Head, body: Incoming) -> Reply {
+    let cookie = site.cookie_name("operator");
+    let secret = site.set().operator_pin;
+    match head.method {
+        Method::POST => {
+            let object = match site.json(head, body).await {
+                Ok(object) => object,
+                Err(reply) => return reply,
+            };
+            if secret.is_empty() {
+                let text = "no operator PIN is set: CONFIG web.operator-pin sets it";
+                return reply::wrong(StatusCode::FORBIDDEN, text);
+            }
+            let given = object.get("pin").and_then(Value::as_str).unwrap_or_default();
+            if let Err(reply) = door::check_pin(site, head, given, &secret) {
+                return reply;
+            }
+            let token = match super::guests::random() {
+                Ok(token) => token,
+                Err(error) => {
+                    return reply::wrong(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string());
+                }
+            };
+            let mut operators = site.operators.borrow_mut();
+            if operators.len() >= MAX_OPERATORS {
+                let oldest = operators.iter().min_by_key(|(_, seen)| **seen);
+                if let Some(token) = oldest.map(|(token, _)| token.clone()) {
+                    operators.remove(&token);
+                }
+            }
+            operators.insert(token.clone(), site.now());
+            log::info!("web: an operator signed in from {}", head.from);
+            let mut reply = reply::good(&json!({"operator": true}));
+            reply::cookie(&mut reply, &cookie, &token, OPERATOR_MS / 1_000 * 16);
+            reply
+        }
+        Method::DELETE => {
+            if let Some(token) = super::http::cookie(&head.headers, &cookie) {
+                site.operators.borrow_mut().remove(token);
+            }
+            let mut reply = reply::good(&json!({}));
+            reply::cookie(&mut reply, &cookie, "", 0);
+            reply
+        }
+        _ => reply::good(&json!({"operator": head.operator, "set": !secret.is_empty()})),
+    }
+}
+
+fn guests(site: &Site) -> Reply {
+    let guests = site.guests.borrow();
+    let all = guests.all.iter().map(|guest| {
+        json!({"id": guest.id, "handle": guest.handle, "address": guest.address.to_string(),
+            "here": guest.here, "windows": guest.streams, "muted": guest.muted,
+            "away": guest.away || guest.resting, "seen": Wall(guest.seen)})
+    });
+    let banned: Vec<String> = guests.banned.iter().map(ToString::to_string).collect();
+    let uploads = site.uploads.borrow().len();
+    let shelf = site.shelf.borrow();
+    reply::good(&json!({"guests": all.collect::<Vec<_>>(), "banned": banned,
+        "uploads": {"running": uploads, "bytes": shelf.bytes(), "quota": site.set().quota}}))
+}
+
+async fn guest(site: &Rc<Site>, id: &str, act: Option<&str>) -> Reply {
+    let known = site.guests.borrow_mut().by_id(id).map(|g| (g.address, g.handle.clone()));
+    let Some((address, handle)) = known else {
+        return reply::wrong(StatusCode::NOT_FOUND, "there is no such guest");
+    };
+    match act {
+        Some("mute" | "unmute") => {
+            if let Some(guest) = site.guests.borrow_mut().by_id(id) {
+                guest.muted = act == Some("mute");
+            }
+        }
+        Some("kick" | "ban") => {
+            door::remove(site, id).await;
+            let mut guests = site.guests.borrow_mut();
+            guests.all.retain(|guest| guest.id != id);
+            if act == Some("ban") {
+                guests.ban(address);
+            }
+        }
+        _ => return super::calls::bad_parameter("act"),
+    }
+    log::info!("web: operator: {} {handle}", act.unwrap_or_default());
+    site.touch();
+    reply::good(&json!({}))
+}

@@ -1,0 +1,307 @@
+//! The page without scripts: forms and links only, for the windows that phones open for a
+//! captive portal, for old browsers, and for who switches scripts off. The conversation stands in
+//! a frame that refreshes by itself, so that what is half typed below stays.
+
+use std::fmt::Write;
+use std::rc::Rc;
+
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use super::http::{encoded, escaped, fields};
+use super::reply::{self, Reply};
+use super::site::{Head, MAX_FORM, Site, Who, bad_body};
+use super::{calls, door, guests, server};
+use crate::api::{self, Request};
+use crate::command::{Command, LOBBY};
+use crate::model::{Answer, PeerView, Presence};
+
+/// Seconds between two refreshes of the conversation.
+const REFRESH: u32 = 7;
+/// Entries shown.
+const SHOWN: u32 = 60;
+/// People listed.
+const LISTED: usize = 200;
+
+/// What of the plain page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The page.
+    Page,
+    /// The conversation in its frame.
+    Log,
+    /// A newcomer's form.
+    Enter,
+    /// A message's form.
+    Send,
+    /// Leaving.
+    Leave,
+}
+
+impl What {
+    /// The one of a path.
+    pub fn of(path: &str) -> Option<What> {
+        Some(match path {
+            "/plain" => What::Page,
+            "/plain/log" => What::Log,
+            "/plain/enter" => What::Enter,
+            "/plain/send" => What::Send,
+            "/plain/leave" => What::Leave,
+            _ => return None,
+        })
+    }
+
+    /// The HTTP methods it takes.
+    pub fn methods(self) -> &'static [&'static str] {
+        match self {
+            What::Page | What::Log => &["GET"],
+            What::Enter | What::Send | What::Leave => &["POST"],
+        }
+    }
+}
+
+/// `/plain` and what is below it.
+pub async fn answer(site: &Rc<Site>, head: &Head, what: What, body: Incoming) -> Reply {
+    let with = head.field("with").unwrap_or(LOBBY).to_owned();
+    match (what, &head.who) {
+        (What::Page, Who::Guest(id)) => page(site, head, id, &with, "").await,
+        (What::Page, Who::Stranger) => reply::page(StatusCode::OK, front(site, "", "")),
+        (What::Log, Who::Guest(id)) => log(site, id, &with).await,
+        (What::Enter, _) => match form(body).await {
+            Err(reply) => reply,
+            Ok(form) => {
+                let (name, pin) = (field(&form, "handle"), field(&form, "pin"));
+                match door::enter(site, head, name.trim(), pin).await {
+                    Ok(id) => {
+                        let mut reply = reply::see_other("/plain");
+                        door::cookie(site, &id, &mut reply);
+                        reply
+                    }
+                    Err(refused) if refused.status() == StatusCode::CONFLICT => {
+                        let free = parameter(&refused, "free");
+                        let text = format!("That name is taken. Free is: {free}");
+                        reply::page(StatusCode::CONFLICT, front(site, &text, &free))
+                    }
+                    Err(refused) => {
+                        let status = refused.status();
+                        reply::page(status, front(site, &message(&refused), name))
+                    }
+                }
+            }
+        },
+        (What::Send, Who::Guest(id)) => match form(body).await {
+            Err(reply) => reply,
+            Ok(form) => {
+                let (to, text) = (field(&form, "to").to_owned(), field(&form, "text").to_owned());
+                let key = Some(field(&form, "key")).filter(|key| guests::is_key(key));
+                if text.trim().is_empty() {
+                    return reply::see_other(&here(&to));
+                }
+                match calls::say(site, id, to.clone(), text, key).await {
+                    Ok(()) => reply::see_other(&here(&to)),
+                    Err(refused) => page(site, head, id, &to, &message(&refused)).await,
+                }
+            }
+        },
+        (What::Leave, Who::Guest(id)) => {
+            door::remove(site, id).await;
+            site.guests.borrow_mut().all.retain(|guest| guest.id != *id);
+            site.touch();
+            let mut reply = reply::see_other("/plain");
+            reply::cookie(&mut reply, &site.cookie_name("guest"), "", 0);
+            reply
+        }
+        _ => reply::see_other("/plain"),
+    }
+}
+
+fn here(with: &str) -> String {
+    if with == LOBBY { "/plain".into() } else { format!("/plain?with={}", encoded(with)) }
+}
+
+async fn form(body: Incoming) -> Result<Vec<(String, String)>, Reply> {
+    let bytes = server::body(body, MAX_FORM).await.map_err(bad_body)?;
+    Ok(fields(&String::from_utf8_lossy(&bytes)))
+}
+
+fn field<'a>(form: &'a [(String, String)], name: &str) -> &'a str {
+    form.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str())
+}
+
+fn told(reply: &Reply) -> Value {
+    let bytes = reply.body().peek();
+    bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default()
+}
+
+fn message(reply: &Reply) -> String {
+    told(reply)["message"].as_str().unwrap_or("that did not work").to_owned()
+}
+
+fn parameter(reply: &Reply, name: &str) -> String {
+    told(reply)["parameters"][name].as_str().unwrap_or_default().to_owned()
+}
+
+const HEAD: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+    <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+    <meta name=\"color-scheme\" content=\"light dark\">\
+    <link rel=\"stylesheet\" href=\"/operator.css\"><link rel=\"icon\" href=\"/icon.svg\">";
+
+fn front(site: &Site, note: &str, name: &str) -> String {
+    let pin = if site.set().pin.is_empty() {
+        ""
+    } else {
+        "<label for=\"pin\">House PIN</label><input id=\"pin\" name=\"pin\" type=\"password\" \
+         inputmode=\"numeric\" maxlength=\"64\">"
+    };
+    format!(
+        "{HEAD}<title>klatsch</title></head><body class=\"plain\"><main class=\"panel\">\
+         <h1>Join the chat</h1><p>Everyone on this network can chat here. Choose the name that \
+         the others see.</p><p class=\"note\" role=\"alert\">{}</p>\
+         <form method=\"post\" action=\"/plain/enter\">\
+         <label for=\"handle\">Your name</label><input id=\"handle\" name=\"handle\" \
+         maxlength=\"64\" required value=\"{}\">{pin}<button>Enter</button></form>\
+         <p class=\"fine\">This page is not encrypted: whoever runs this network could read \
+         along.</p></main></body></html>",
+        escaped(note),
+        escaped(name),
+    )
+}
+
+async fn page(site: &Rc<Site>, head: &Head, id: &str, with: &str, note: &str) -> Reply {
+    let who = match door::act(site, id, Command::Who { gone: false }).await {
+        Ok(Answer::Who(peers)) => peers,
+        Ok(_) => Vec::new(),
+        Err(refusal) => {
+            return reply::page(StatusCode::CONFLICT, front(site, &refusal.to_string(), ""));
+        }
+    };
+    let me = site.guests.borrow_mut().by_id(id).map(|guest| guest.handle.to_string());
+    let key = guests::random().unwrap_or_default();
+    let title = if with == LOBBY { "Everyone" } else { with };
+    let status = if note.is_empty() { StatusCode::OK } else { StatusCode::CONFLICT };
+    let _ = head;
+    let text = format!(
+        "{HEAD}<title>{title} · klatsch</title></head><body class=\"plain\"><main class=\"panel\">\
+         <h1>{title}</h1><p class=\"fine\">You are {me}. <a href=\"{here}\">Refresh</a></p>\
+         <iframe title=\"Messages\" src=\"/plain/log?with={with}\"></iframe>\
+         <p class=\"note\" role=\"alert\">{note}</p>\
+         <form method=\"post\" action=\"/plain/send\"><input type=\"hidden\" name=\"key\" value=\"{key}\">\
+         <input type=\"hidden\" name=\"to\" value=\"{to}\">\
+         <label for=\"text\">Message</label><input id=\"text\" name=\"text\" maxlength=\"3000\" \
+         autocomplete=\"off\" autofocus><button>Send</button></form>\
+         <nav aria-label=\"Conversations\"><h2>People</h2><ul>{people}</ul></nav>\
+         <form method=\"post\" action=\"/plain/leave\"><button class=\"quiet\">Leave the chat</button></form>\
+         </main></body></html>",
+        title = escaped(title),
+        me = escaped(&me.unwrap_or_default()),
+        here = escaped(&here(with)),
+        with = encoded(with),
+        note = escaped(note),
+        to = escaped(with),
+        people = people(&who, with),
+    );
+    reply::page(status, text)
+}
+
+fn people(who: &[PeerView], with: &str) -> String {
+    let mut out = String::new();
+    let current = |name: &str| if name == with { " aria-current=\"true\"" } else { "" };
+    let _ = write!(out, "<li><a href=\"/plain\"{}>Everyone</a></li>", current(LOBBY));
+    for peer in who.iter().filter(|peer| !peer.blocked).take(LISTED) {
+        let away = if peer.presence == Presence::Away { " (away)" } else { "" };
+        let _ = write!(
+            out,
+            "<li><a href=\"{}\"{}>{}</a>{away}</li>",
+            escaped(&here(&peer.name)),
+            current(&peer.name),
+            escaped(&peer.name)
+        );
+    }
+    out
+}
+
+async fn log(site: &Rc<Site>, id: &str, with: &str) -> Reply {
+    let mut parameters = api::Object::new();
+    parameters.insert("with".into(), with.into());
+    parameters.insert("limit".into(), SHOWN.into());
+    let answer = match Request::from_json("History", parameters) {
+        Ok(Request::Act { command, .. }) => door::act(site, id, command).await,
+        _ => Ok(Answer::Done),
+    };
+    let value = match answer {
+        Ok(answer) => Value::Object(api::answer_to_json(&answer)),
+        Err(refusal) => json!({"entries": [], "note": refusal.to_string()}),
+    };
+    let mut lines = String::new();
+    for entry in value["entries"].as_array().into_iter().flatten().rev() {
+        lines.push_str(&line(site, id, entry));
+    }
+    if lines.is_empty() {
+        lines = "<p class=\"fine\">Nothing said yet.</p>".into();
+    }
+    reply::page(
+        StatusCode::OK,
+        format!(
+            "{HEAD}<meta http-equiv=\"refresh\" content=\"{REFRESH}\"><title>Messages</title></head>\
+             <body class=\"log\"><div role=\"log\" aria-label=\"Messages, the newest first\">{lines}</div></body></html>"
+        ),
+    )
+}
+
+fn line(site: &Site, id: &str, entry: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (from, at) = (text(&entry["from"]), text(&entry["at"]));
+    let time = at.get(11..16).unwrap_or_default();
+    let mine = if entry["direction"] == "out" { " class=\"mine\"" } else { "" };
+    let body = &entry["body"];
+    let said = if body["kind"] == "file" {
+        let mut body = body.clone();
+        let (name, path) = (text(&entry["id"]), text(&body["path"]));
+        let format = text(&body["format"]);
+        super::events::dress(site, id, &name, &path, &format, &mut body);
+        format!(
+            "<a href=\"{}\" target=\"_blank\">{}</a>",
+            escaped(&text(&body["url"])),
+            escaped(&text(&body["name"]))
+        )
+    } else {
+        escaped(&text(&body["text"]))
+    };
+    let failed = entry["recipients"].as_array().into_iter().flatten();
+    let failed = failed.filter(|r| r["state"] == "failed" || r["state"] == "queued");
+    let failed: Vec<String> = failed
+        .map(|r| format!("{}: {}", escaped(&text(&r["handle"])), escaped(&text(&r["state"]))))
+        .collect();
+    let fate =
+        if failed.is_empty() { String::new() } else { format!(" <em>{}</em>", failed.join(", ")) };
+    format!("<p{mine}><b>{}</b> <small>{}</small> {said}{fate}</p>", escaped(&from), escaped(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_say_and_are_called_stays_text() {
+        let evil = "<script>alert(1)</script>\"'";
+        let peer = PeerView {
+            id: crate::model::PeerId(1),
+            handle: evil.into(),
+            name: evil.into(),
+            dialect: vec![],
+            address: String::new(),
+            port: 1,
+            routes: vec![],
+            presence: Presence::Away,
+            trust: crate::model::Trust::Plain,
+            last_heard: None,
+            blocked: false,
+        };
+        let out = people(&[peer], LOBBY);
+        assert!(!out.contains("<script"), "{out}");
+        assert!(!out.contains("\"'"), "{out}");
+        assert!(out.contains("with=%3Cscript%3E"));
+        assert_eq!(here("a&b\""), "/plain?with=a%26b%22");
+    }
+}

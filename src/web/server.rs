@@ -1,0 +1,399 @@
+//! The HTTP/1.1 server: who is connected, and what bounds hold before anything is understood.
+//!
+//! Every bound is per connection or in all, so that the slow and the many hold up only themselves.
+//! What a request means is the tenant's business (`site`).
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_lite::{FutureExt, Stream};
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use nix::errno::Errno;
+use nix::sys::socket::{setsockopt, sockopt};
+use smol::{Async, LocalExecutor, Task, Timer};
+use smol_hyper::rt::{FuturesIo, SmolTimer};
+
+/// Connections at once. When one more comes, the one that was idle longest is closed; if all are
+/// at work, the newcomer is.
+pub const MAX_CONNECTIONS: usize = 256;
+/// Connections at once from one address: a browser opens six, some phones share an address.
+pub const MAX_PER_ADDRESS: usize = 24;
+/// A request's head, in bytes; also what is buffered of a connection each way.
+pub const MAX_HEAD: usize = 16 * 1024;
+/// Lines of a request's head.
+pub const MAX_HEADERS: usize = 64;
+/// A head must be whole within this time; an idle connection is closed after it, in milliseconds.
+pub const HEAD_MS: u64 = 15_000;
+/// A body must bring its next bytes within this time, in milliseconds.
+pub const BODY_MS: u64 = 15_000;
+/// What we send must be taken within this time, in milliseconds.
+pub const WRITE_MS: u32 = 30_000;
+
+/// While descriptors or memory are used up, accepting pauses so long.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// A piece after another of an answer whose end is not there yet.
+pub type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>>>>;
+
+/// An answer's body.
+pub struct Payload {
+    kind: Kind,
+    /// While it is being sent, its connection is at work.
+    _work: Option<Work>,
+}
+
+enum Kind {
+    Whole(Option<Bytes>),
+    Pieces(Pieces),
+}
+
+impl Payload {
+    /// All of it.
+    pub fn whole(bytes: impl Into<Bytes>) -> Payload {
+        Payload { kind: Kind::Whole(Some(bytes.into())), _work: None }
+    }
+
+    /// As it comes.
+    pub fn pieces(pieces: Pieces) -> Payload {
+        Payload { kind: Kind::Pieces(pieces), _work: None }
+    }
+
+    /// Its bytes, if they are all there.
+    pub fn peek(&self) -> Option<&Bytes> {
+        match &self.kind {
+            Kind::Whole(bytes) => bytes.as_ref(),
+            Kind::Pieces(_) => None,
+        }
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match &mut self.kind {
+            Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+            Kind::Pieces(pieces) => {
+                pieces.as_mut().poll_next(cx).map(|piece| piece.map(|p| p.map(Frame::data)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(&self.kind, Kind::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
+            }
+            Kind::Pieces(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// What answers requests.
+pub trait Tenant: 'static {
+    /// Answers one from this address.
+    fn answer(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        from: IpAddr,
+    ) -> impl Future<Output = Response<Payload>>;
+}
+
+/// Listens there; where the port is taken, on the next of `tries`.
+///
+/// # Errors
+/// As `bind(2)` has them, of the first.
+pub fn listen(address: Option<IpAddr>, port: u16, tries: u16) -> io::Result<TcpListener> {
+    let mut first = None;
+    for port in port..=port.saturating_add(tries) {
+        let opened = match address {
+            Some(address) => TcpListener::bind((address, port)),
+            // one socket for both families, where there is IPv6
+            None => TcpListener::bind(("::", port)).or_else(|error| match error.kind() {
+                io::ErrorKind::AddrInUse => Err(error),
+                _ => TcpListener::bind(("0.0.0.0", port)),
+            }),
+        };
+        match opened {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                first.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(first.unwrap_or_else(|| io::ErrorKind::AddrInUse.into()))
+}
+
+/// Serves until the listener fails; dropping it ends all connections.
+pub async fn serve<T: Tenant>(
+    listener: TcpListener,
+    executor: Rc<LocalExecutor<'static>>,
+    tenant: Rc<T>,
+) -> io::Error {
+    let listener = match Async::new(listener) {
+        Ok(listener) => listener,
+        Err(error) => return error,
+    };
+    let table = Rc::new(Table::default());
+    let _end = EndAll(Rc::clone(&table));
+    let mut exhausted = false;
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                exhausted = false;
+                let ip = from.ip().to_canonical();
+                let Some(seat) = Table::seat(&table, ip) else { continue };
+                let id = seat.id;
+                let life = converse(stream, from, seat, Rc::clone(&tenant));
+                table.take_place(id, executor.spawn(life));
+            }
+            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
+                    if !std::mem::replace(&mut exhausted, true) {
+                        log::warn!("web: {error}: no new connections until it passes");
+                    }
+                    Timer::after(PAUSE).await;
+                }
+                Some(Errno::EBADF | Errno::EINVAL | Errno::ENOTSOCK | Errno::EOPNOTSUPP) => {
+                    return error;
+                }
+                _ => {}
+            },
+        }
+        smol::future::yield_now().await;
+    }
+}
+
+async fn converse<T: Tenant>(
+    stream: Async<TcpStream>,
+    from: SocketAddr,
+    seat: Seat,
+    tenant: Rc<T>,
+) {
+    // Best effort: without them it is only slower, or held longer.
+    let _ = stream.get_ref().set_nodelay(true);
+    let _ = setsockopt(&stream, sockopt::TcpUserTimeout, &WRITE_MS);
+    let ip = from.ip().to_canonical();
+    let seat = Rc::new(seat);
+    let service = service_fn(|request| {
+        let work = Seat::works(&seat);
+        let answer = Rc::clone(&tenant).answer(request, ip);
+        async move {
+            let mut answer = answer.await;
+            answer.body_mut()._work = Some(work);
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let outcome = http1::Builder::new()
+        .timer(SmolTimer::new())
+        .header_read_timeout(Duration::from_millis(HEAD_MS))
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(FuturesIo::new(stream), service)
+        .await;
+    if let Err(error) = outcome {
+        log::debug!("web: {ip}: {error}");
+    }
+}
+
+/// A request's body, whole, if it is no longer than `most` bytes and comes in time.
+pub async fn body(request: Incoming, most: usize) -> Result<Vec<u8>, BadBody> {
+    if request.size_hint().lower() > most as u64 {
+        return Err(BadBody::TooLong);
+    }
+    let mut whole = Vec::new();
+    let mut request = request;
+    while let Some(bytes) = next(&mut request).await? {
+        if whole.len() + bytes.len() > most {
+            return Err(BadBody::TooLong);
+        }
+        whole.extend_from_slice(&bytes);
+    }
+    Ok(whole)
+}
+
+/// The next bytes of a body; `None` at its end.
+pub async fn next(request: &mut Incoming) -> Result<Option<Bytes>, BadBody> {
+    loop {
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut *request).poll_frame(cx));
+        let frame = async { Some(frame.await) };
+        let late = async {
+            Timer::after(Duration::from_millis(BODY_MS)).await;
+            None
+        };
+        match frame.or(late).await {
+            None => return Err(BadBody::Late),
+            Some(None) => return Ok(None),
+            Some(Some(Err(_))) => return Err(BadBody::Cut),
+            Some(Some(Ok(frame))) => {
+                if let Ok(bytes) = frame.into_data() {
+                    return Ok(Some(bytes));
+                }
+            }
+        }
+    }
+}
+
+/// Why there is no whole body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadBody {
+    /// More than is taken.
+    TooLong,
+    /// Nothing came for [`BODY_MS`].
+    Late,
+    /// The connection broke, or it was no HTTP.
+    Cut,
+}
+
+#[derive(Default)]
+struct Table {
+    places: RefCell<BTreeMap<u64, Place>>,
+    next: Cell<u64>,
+}
+
+struct Place {
+    ip: IpAddr,
+    /// Answers under way.
+    working: usize,
+    idle: Instant,
+    task: Option<Task<()>>,
+}
+
+impl Table {
+    fn seat(table: &Rc<Table>, ip: IpAddr) -> Option<Seat> {
+        let mut places = table.places.borrow_mut();
+        let of_address = places.values().filter(|place| place.ip == ip).count();
+        let full = places.len() >= MAX_CONNECTIONS;
+        let mut pushed_out = None;
+        if full || of_address >= MAX_PER_ADDRESS {
+            let idle = places.iter().filter(|(_, p)| p.working == 0 && (full || p.ip == ip));
+            let (_, longest) = idle.map(|(id, place)| (place.idle, *id)).min()?;
+            pushed_out = places.remove(&longest);
+        }
+        let id = table.next.replace(table.next.get() + 1);
+        places.insert(id, Place { ip, working: 0, idle: Instant::now(), task: None });
+        drop(places);
+        drop(pushed_out);
+        Some(Seat { table: Rc::clone(table), id })
+    }
+
+    fn take_place(&self, id: u64, task: Task<()>) {
+        if let Some(place) = self.places.borrow_mut().get_mut(&id) {
+            place.task = Some(task);
+        }
+    }
+}
+
+struct EndAll(Rc<Table>);
+
+impl Drop for EndAll {
+    fn drop(&mut self) {
+        let places = std::mem::take(&mut *self.0.places.borrow_mut());
+        drop(places);
+    }
+}
+
+/// A connection's place in the table; dropping it frees it.
+struct Seat {
+    table: Rc<Table>,
+    id: u64,
+}
+
+impl Seat {
+    fn works(seat: &Rc<Seat>) -> Work {
+        if let Some(place) = seat.table.places.borrow_mut().get_mut(&seat.id) {
+            place.working += 1;
+        }
+        Work(Rc::clone(seat))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let place = self.table.places.borrow_mut().remove(&self.id);
+        // A task may not drop itself: it goes on to its end, which is here.
+        if let Some(task) = place.and_then(|place| place.task) {
+            task.detach();
+        }
+    }
+}
+
+/// An answer under way on a connection.
+struct Work(Rc<Seat>);
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if let Some(place) = self.0.table.places.borrow_mut().get_mut(&self.0.id) {
+            place.working = place.working.saturating_sub(1);
+            place.idle = Instant::now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(n: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, n])
+    }
+
+    #[test]
+    fn one_past_an_addresss_share_pushes_out_its_own_idle_one_only() {
+        let table = Rc::new(Table::default());
+        let other = Table::seat(&table, ip(9)).unwrap();
+        let seats: Vec<Rc<Seat>> =
+            (0..MAX_PER_ADDRESS).map(|_| Rc::new(Table::seat(&table, ip(1)).unwrap())).collect();
+        let newcomer = Table::seat(&table, ip(1)).unwrap();
+        assert!(!table.places.borrow().contains_key(&seats[0].id));
+        assert!(table.places.borrow().contains_key(&other.id));
+        let working: Vec<Work> = seats.iter().skip(1).map(Seat::works).collect();
+        let newcomer = Rc::new(newcomer);
+        let own = Seat::works(&newcomer);
+        assert!(Table::seat(&table, ip(1)).is_none(), "all are at work");
+        assert!(Table::seat(&table, ip(2)).is_some());
+        drop((working, own));
+        assert!(Table::seat(&table, ip(1)).is_some());
+    }
+
+    #[test]
+    fn one_past_all_connections_pushes_out_the_longest_idle() {
+        let table = Rc::new(Table::default());
+        let seats: Vec<Seat> = (0..MAX_CONNECTIONS)
+            .map(|n| Table::seat(&table, ip((n / MAX_PER_ADDRESS) as u8)).unwrap())
+            .collect();
+        let first = seats[0].id;
+        let _newcomer = Table::seat(&table, ip(99)).unwrap();
+        assert_eq!(table.places.borrow().len(), MAX_CONNECTIONS);
+        assert!(!table.places.borrow().contains_key(&first));
+    }
+
+    #[test]
+    fn a_taken_port_gives_the_next() {
+        let local = Some(IpAddr::from([127, 0, 0, 1]));
+        let first = listen(local, 38_484, 8).unwrap();
+        let second = listen(local, first.local_addr().unwrap().port(), 8).unwrap();
+        assert_ne!(first.local_addr().unwrap(), second.local_addr().unwrap());
+        let taken = first.local_addr().unwrap().port();
+        assert_eq!(listen(local, taken, 0).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+}

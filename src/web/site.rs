@@ -1,0 +1,551 @@
+//! The site: what a request is for, who asks, and who answers it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Instant, SystemTime};
+
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, HeaderMap};
+use hyper::{Method, Request, StatusCode};
+
+use super::assets::Asset;
+use super::files::Desk;
+use super::gate::{Bucket, Flow, Guesses};
+use super::guests::Guests;
+use super::reply::{self, Reply};
+use super::server::{self, BadBody, Payload, Tenant};
+use super::shelf::{Seen, Shelf};
+use super::{calls, door, events, http, metrics, operator, plain, uploads};
+use crate::config::{Settings, Web, rows};
+use crate::hub::Hub;
+use crate::model::{Millis, Wall, What};
+
+/// Requests of one address.
+pub const REQUESTS: Bucket = Bucket { size: 240, refill: 60 };
+/// A call's JSON, in bytes.
+pub const MAX_JSON: usize = 64 * 1024;
+/// A form's fields, in bytes.
+pub const MAX_FORM: usize = 16 * 1024;
+/// Operators signed in at once; the one idle longest is signed out for one more.
+pub const MAX_OPERATORS: usize = 8;
+/// An operator who does nothing is signed out after this, in milliseconds.
+pub const OPERATOR_MS: Millis = 30 * 60 * 1_000;
+
+/// The state of the page's side of the daemon. See the module.
+pub struct Site {
+    pub(super) hub: Rc<Hub>,
+    pub(super) desk: Rc<Desk>,
+    folder: Option<PathBuf>,
+    /// The port people reach us at.
+    pub(super) port: u16,
+    settings: RefCell<Settings>,
+    /// This host's own names.
+    names: Vec<String>,
+    pub(super) guests: RefCell<Guests>,
+    pub(super) shelf: RefCell<Shelf>,
+    pub(super) seen: RefCell<Seen>,
+    pub(super) uploads: RefCell<uploads::Uploads>,
+    pub(super) guesses: RefCell<Guesses>,
+    flow: RefCell<Flow>,
+    pub(super) operators: RefCell<BTreeMap<String, Millis>>,
+    pub(super) counts: Counts,
+    /// Guests being brought in at this moment.
+    pub(super) entering: RefCell<std::collections::BTreeSet<String>>,
+    /// Something is to be kept.
+    dirty: Cell<bool>,
+    /// Something changed that [`door::tend`] should look at.
+    pub(super) changed: event_listener::Event,
+    begun: Instant,
+    pub(super) restart: async_channel::Sender<()>,
+}
+
+/// What is counted for `/metrics`.
+#[derive(Default)]
+pub struct Counts {
+    /// Requests.
+    pub requests: Cell<u64>,
+    /// Of these, refused before anything was done.
+    pub refused: Cell<u64>,
+    /// Streams of events open.
+    pub streams: Cell<u64>,
+    /// Bytes uploaded.
+    pub uploaded: Cell<u64>,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Nobody we know.
+    Stranger,
+    /// A guest, by its id.
+    Guest(String),
+}
+
+/// A request's head.
+pub struct Head {
+    /// Its method.
+    pub method: Method,
+    /// Its path, as it stands.
+    pub path: String,
+    /// Its query's fields.
+    pub query: Vec<(String, String)>,
+    /// Its lines.
+    pub headers: HeaderMap,
+    /// Where it comes from.
+    pub from: IpAddr,
+    /// The guest whose cookie it bears.
+    pub who: Who,
+    /// It bears an operator's cookie.
+    pub operator: bool,
+}
+
+impl Head {
+    /// A field of the query.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A line of the head, where it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|line| line.to_str().ok())
+    }
+}
+
+/// What the site is made of.
+pub struct Ground {
+    /// The way to the node.
+    pub hub: Rc<Hub>,
+    /// The state folder; none: nothing is kept.
+    pub folder: Option<PathBuf>,
+    /// The port it is served at.
+    pub port: u16,
+    /// What is set.
+    pub settings: Settings,
+    /// This host's name.
+    pub host: String,
+    /// Told when the operator wants the daemon to begin anew.
+    pub restart: async_channel::Sender<()>,
+}
+
+impl Site {
+    /// A site whose guests are those kept in the folder.
+    pub fn new(ground: Ground) -> Rc<Site> {
+        let now = Wall::from_system(SystemTime::now()).0;
+        let host = ground.host.to_ascii_lowercase();
+        let first = host.split('.').next().unwrap_or_default().to_owned();
+        let (guests, shelf) = match &ground.folder {
+            Some(folder) => (Guests::read(folder, now), uploads::read(folder)),
+            None => Default::default(),
+        };
+        Rc::new(Site {
+            desk: Desk::new(Rc::clone(&ground.hub)),
+            hub: ground.hub,
+            folder: ground.folder,
+            port: ground.port,
+            settings: RefCell::new(ground.settings),
+            names: vec![format!("{first}.local"), first, host],
+            guests: RefCell::new(guests),
+            shelf: RefCell::new(shelf),
+            seen: RefCell::default(),
+            uploads: RefCell::default(),
+            guesses: RefCell::default(),
+            flow: RefCell::new(Flow::new(REQUESTS)),
+            operators: RefCell::default(),
+            counts: Counts::default(),
+            entering: RefCell::default(),
+            dirty: Cell::new(false),
+            changed: event_listener::Event::new(),
+            begun: Instant::now(),
+            restart: ground.restart,
+        })
+    }
+
+    /// Steady milliseconds.
+    pub fn now(&self) -> Millis {
+        1 + Millis::try_from(self.begun.elapsed().as_millis()).unwrap_or(Millis::MAX / 2)
+    }
+
+    /// Milliseconds of the system's clock.
+    pub fn wall(&self) -> u64 {
+        Wall::from_system(SystemTime::now()).0
+    }
+
+    /// The page's settings as they are now.
+    pub fn set(&self) -> Web {
+        self.settings.borrow().web.clone()
+    }
+
+    /// Something is to be kept, soon.
+    pub fn touch(&self) {
+        self.dirty.set(true);
+        self.changed.notify(usize::MAX);
+    }
+
+    /// Keeps what changed.
+    pub fn save(&self) {
+        if !self.dirty.replace(false) {
+            return;
+        }
+        if let Some(folder) = &self.folder {
+            let kept = self.guests.borrow().write(folder);
+            let kept = kept.and_then(|()| uploads::write(&self.shelf.borrow(), folder));
+            if let Err(error) = kept {
+                log::warn!("web: guests cannot be kept: {error}");
+            }
+        }
+    }
+
+    /// Whether something is to be kept.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty.get()
+    }
+
+    /// Follows the settings as they change, until the node is gone.
+    pub async fn follow(self: Rc<Self>) {
+        let mut cursor = self.hub.tail();
+        loop {
+            let event = self.hub.next(&mut cursor).await;
+            match &event.event.what {
+                What::Config { key, value } if key.starts_with("web.") => {
+                    let set = rows::set(&mut self.settings.borrow_mut(), key, value);
+                    if let Err(refusal) = set {
+                        log::warn!("web: {refusal}");
+                    }
+                    if key == "web.operator-pin" {
+                        self.operators.borrow_mut().clear();
+                    }
+                }
+                What::PeerLeft { dialect: crate::model::Dialect::Local, handle, .. } => {
+                    door::left(&self, handle);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The name of our cookie: a browser keeps one jar for all ports of a host.
+    pub fn cookie_name(&self, what: &str) -> String {
+        format!("klatsch-{what}-{}", self.port)
+    }
+
+    fn know(&self, head: &mut Head) {
+        if let Some(token) = http::cookie(&head.headers, &self.cookie_name("guest")) {
+            if let Some(guest) = self.guests.borrow_mut().by_token(token) {
+                head.who = Who::Guest(guest.id.clone());
+            }
+        }
+        if let Some(token) = http::cookie(&head.headers, &self.cookie_name("operator")) {
+            let now = self.now();
+            let mut operators = self.operators.borrow_mut();
+            operators.retain(|_, seen| *seen + OPERATOR_MS > now);
+            if let Some(seen) = operators.get_mut(token) {
+                *seen = now;
+                head.operator = true;
+            }
+        }
+    }
+
+    async fn serve(self: &Rc<Self>, head: &mut Head, body: Incoming) -> Reply {
+        let set = self.set();
+        let host = head.header("host").and_then(http::authority);
+        let ours = host.is_some_and(|(host, _)| {
+            http::is_our_host(&host, &self.names) || http::is_our_host(&host, &set.names)
+        });
+        if set.captive && (!ours || is_probe(&head.path)) {
+            return reply::see_other(&door::address(self, head).await);
+        }
+        if !ours {
+            let text = "this host is not called that: use its address, or its own name";
+            return reply::line(StatusCode::MISDIRECTED_REQUEST, text);
+        }
+        if !self.flow.borrow_mut().take(self.now(), head.from) {
+            return reply::later(StatusCode::TOO_MANY_REQUESTS, 2, "too many requests: slower");
+        }
+        let reads = matches!(head.method, Method::GET | Method::HEAD);
+        if !reads && !http::is_own_origin(&head.headers) {
+            return reply::wrong(
+                StatusCode::FORBIDDEN,
+                "only this page's own forms and scripts may",
+            );
+        }
+        self.know(head);
+        if self.guests.borrow().banned.contains(&head.from) && !head.operator {
+            return reply::wrong(StatusCode::FORBIDDEN, "the operator has banned this address");
+        }
+        let route = Route::of(&head.path);
+        let methods = route.methods();
+        let method = if head.method == Method::HEAD { &Method::GET } else { &head.method };
+        if route == Route::Nowhere {
+            return reply::wrong(StatusCode::NOT_FOUND, "there is nothing of this name");
+        }
+        if !methods.contains(&method.as_str()) {
+            let mut reply = reply::wrong(StatusCode::METHOD_NOT_ALLOWED, "not with this method");
+            reply::set(&mut reply, ALLOW, &methods.join(", "));
+            return reply;
+        }
+        self.dispatch(route, head, body).await
+    }
+
+    async fn dispatch(self: &Rc<Self>, route: Route<'_>, head: &Head, body: Incoming) -> Reply {
+        match route {
+            Route::Asset(asset) => asset.answer(&head.headers),
+            Route::Health => reply::line(StatusCode::OK, "ok"),
+            Route::Metrics => metrics::answer(self).await,
+            Route::Code => door::code(self, head).await,
+            Route::Address => door::whereabouts(self, head).await,
+            Route::Session => door::session(self, head, body).await,
+            Route::Events => events::answer(self, head).await,
+            Route::Uploads => uploads::begin(self, head, body).await,
+            Route::Upload(id) => uploads::go_on(self, head, id, body).await,
+            Route::File(entry) => uploads::file(self, head, entry).await,
+            Route::Link(token) => uploads::link(self, head, token).await,
+            Route::Operator(what) => operator::answer(self, head, what, body).await,
+            Route::Plain(what) => plain::answer(self, head, what, body).await,
+            Route::Call(method) => calls::answer(self, head, method, body).await,
+            Route::Nowhere => reply::wrong(StatusCode::NOT_FOUND, "there is nothing of this name"),
+        }
+    }
+
+    /// A body of JSON, whole.
+    pub(super) async fn json(
+        &self,
+        head: &Head,
+        body: Incoming,
+    ) -> Result<serde_json::Map<String, serde_json::Value>, Reply> {
+        let kind = head.header("content-type").unwrap_or_default();
+        if !kind
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .eq_ignore_ascii_case("application/json")
+        {
+            let text = "the body must be JSON, with content-type application/json";
+            return Err(reply::wrong(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+        }
+        let bytes = server::body(body, MAX_JSON).await.map_err(bad_body)?;
+        match serde_json::from_slice(&bytes) {
+            Ok(serde_json::Value::Object(object)) => Ok(object),
+            _ => Err(reply::wrong(StatusCode::BAD_REQUEST, "the body must be one JSON object")),
+        }
+    }
+}
+
+/// The answer to a body that is not taken.
+pub(super) fn bad_body(bad: BadBody) -> Reply {
+    match bad {
+        BadBody::TooLong => reply::wrong(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long"),
+        BadBody::Late => reply::wrong(StatusCode::REQUEST_TIMEOUT, "the body came too slowly"),
+        BadBody::Cut => reply::wrong(StatusCode::BAD_REQUEST, "the body broke off"),
+    }
+}
+
+impl Tenant for Site {
+    async fn answer(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        from: IpAddr,
+    ) -> hyper::Response<Payload> {
+        let (parts, body) = request.into_parts();
+        let query = http::fields(parts.uri.query().unwrap_or_default());
+        let mut head = Head {
+            path: parts.uri.path().to_owned(),
+            method: parts.method,
+            query,
+            headers: parts.headers,
+            from,
+            who: Who::Stranger,
+            operator: false,
+        };
+        self.counts.requests.set(self.counts.requests.get() + 1);
+        let mut reply = self.serve(&mut head, body).await;
+        if reply.status().is_client_error() {
+            self.counts.refused.set(self.counts.refused.get() + 1);
+        }
+        reply::seal(&mut reply);
+        reply
+    }
+}
+
+/// Paths that phones ask for to find out whether there is internet: Android, Apple, Windows,
+/// Firefox, in that order.
+const PROBES: &[&str] = &[
+    "/generate_204",
+    "/gen_204",
+    "/hotspot-detect.html",
+    "/library/test/success.html",
+    "/connecttest.txt",
+    "/ncsi.txt",
+    "/redirect",
+    "/success.txt",
+    "/canonical.html",
+];
+
+fn is_probe(path: &str) -> bool {
+    PROBES.contains(&path)
+}
+
+/// What a path leads to.
+#[derive(Clone, Copy)]
+pub enum Route<'a> {
+    /// A file of the page.
+    Asset(&'static Asset),
+    /// `/healthz`.
+    Health,
+    /// `/metrics`.
+    Metrics,
+    /// The QR code.
+    Code,
+    /// The address.
+    Address,
+    /// The guest's own coming and going.
+    Session,
+    /// The stream of events.
+    Events,
+    /// A new upload.
+    Uploads,
+    /// One under way.
+    Upload(&'a str),
+    /// An entry's file.
+    File(&'a str),
+    /// A download address.
+    Link(&'a str),
+    /// Something of the operator's.
+    Operator(operator::What<'a>),
+    /// The page without scripts.
+    Plain(plain::What),
+    /// A method of the control interface.
+    Call(&'a str),
+    /// Nothing.
+    Nowhere,
+}
+
+impl PartialEq for Route<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl<'a> Route<'a> {
+    /// The route of a path.
+    pub fn of(path: &'a str) -> Route<'a> {
+        if let Some(asset) = Asset::at(path) {
+            return Route::Asset(asset);
+        }
+        if let Some(rest) = path.strip_prefix("/api/v1/") {
+            let mut parts = rest.splitn(3, '/');
+            return match (parts.next().unwrap_or_default(), parts.next(), parts.next()) {
+                ("address", None, None) => Route::Address,
+                ("session", None, None) => Route::Session,
+                ("events", None, None) => Route::Events,
+                ("uploads", None, None) => Route::Uploads,
+                ("uploads", Some(id), None) => Route::Upload(id),
+                ("files", Some(id), None) => Route::File(id),
+                ("operator", None, None) => Route::Operator(operator::What::Door),
+                ("guests", None, None) => Route::Operator(operator::What::Guests),
+                ("guests", Some(id), None) => Route::Operator(operator::What::Guest(id)),
+                ("bans", Some(ip), None) => Route::Operator(operator::What::Ban(ip)),
+                ("restart", None, None) => Route::Operator(operator::What::Restart),
+                (method, None, None) if calls::is_method(method) => Route::Call(method),
+                _ => Route::Nowhere,
+            };
+        }
+        match path {
+            "/healthz" => Route::Health,
+            "/metrics" => Route::Metrics,
+            "/qr.svg" => Route::Code,
+            _ => match path.strip_prefix("/d/") {
+                Some(rest) => Route::Link(rest.split('/').next().unwrap_or_default()),
+                None => plain::What::of(path).map_or(Route::Nowhere, Route::Plain),
+            },
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Route::Asset(_) => "asset",
+            Route::Health => "health",
+            Route::Metrics => "metrics",
+            Route::Code => "code",
+            Route::Address => "address",
+            Route::Session => "session",
+            Route::Events => "events",
+            Route::Uploads => "uploads",
+            Route::Upload(_) => "upload",
+            Route::File(_) => "file",
+            Route::Link(_) => "link",
+            Route::Operator(_) => "operator",
+            Route::Plain(_) => "plain",
+            Route::Call(_) => "call",
+            Route::Nowhere => "nowhere",
+        }
+    }
+
+    /// Methods it takes; HEAD goes with GET.
+    pub fn methods(&self) -> &'static [&'static str] {
+        match self {
+            Route::Session => &["GET", "POST", "DELETE"],
+            Route::Uploads => &["POST"],
+            Route::Upload(_) => &["GET", "PATCH", "DELETE"],
+            Route::Operator(what) => what.methods(),
+            Route::Plain(what) => what.methods(),
+            Route::Call(method) => calls::http_methods(method),
+            _ => &["GET"],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_has_its_route_and_methods() {
+        for (path, name, methods) in [
+            ("/", "asset", "GET"),
+            ("/app.js", "asset", "GET"),
+            ("/operator", "asset", "GET"),
+            ("/api/v1/openapi.json", "asset", "GET"),
+            ("/healthz", "health", "GET"),
+            ("/metrics", "metrics", "GET"),
+            ("/qr.svg", "code", "GET"),
+            ("/plain", "plain", "GET"),
+            ("/plain/send", "plain", "POST"),
+            ("/d/0123/a.pdf", "link", "GET"),
+            ("/api/v1/address", "address", "GET"),
+            ("/api/v1/session", "session", "GET POST DELETE"),
+            ("/api/v1/events", "events", "GET"),
+            ("/api/v1/uploads", "uploads", "POST"),
+            ("/api/v1/uploads/x", "upload", "GET PATCH DELETE"),
+            ("/api/v1/files/x-1", "file", "GET"),
+            ("/api/v1/operator", "operator", "GET POST DELETE"),
+            ("/api/v1/guests", "operator", "GET"),
+            ("/api/v1/guests/x", "operator", "POST"),
+            ("/api/v1/bans/10.0.0.1", "operator", "DELETE"),
+            ("/api/v1/restart", "operator", "POST"),
+            ("/api/v1/Send", "call", "POST"),
+            ("/api/v1/Who", "call", "GET POST"),
+        ] {
+            let route = Route::of(path);
+            assert_eq!((route.name(), route.methods().join(" ")), (name, methods.into()), "{path}");
+        }
+        for path in [
+            "",
+            "/x",
+            "/api",
+            "/api/v1/",
+            "/api/v1/send",
+            "/api/v1/Subscribe",
+            "/api/v1/Send/x",
+            "/index.html",
+            "/../etc/passwd",
+            "/api/v1/files",
+            "//",
+        ] {
+            assert_eq!(Route::of(path).name(), "nowhere", "{path}");
+        }
+    }
+}

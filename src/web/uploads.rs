@@ -1,0 +1,326 @@
+//! Files up and down: uploads go to the disk as they come and go on where they broke off;
+//! downloads are read from it as they are taken.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use hyper::body::Incoming;
+use hyper::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+};
+use hyper::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::files::Paper;
+use super::http::{self, Range};
+use super::reply::{self, FILE_POLICY, Reply};
+use super::server::{self, Payload};
+use super::shelf::{MAX_UPLOADS, MAX_UPLOADS_EACH, Shelf, Stored, UPLOAD_MS};
+use super::site::{Head, Site, Who, bad_body};
+use crate::model::{IoError, Millis, Refusal, Trouble};
+
+const FILE: &str = "uploads.json";
+/// Bytes of the file that uploads are remembered in.
+const MAX_FILE: u64 = 1024 * 1024;
+/// Bytes handed to the disk together.
+const PIECE: usize = 64 * 1024;
+
+/// Those under way, by id.
+pub type Uploads = BTreeMap<String, Rc<Upload>>;
+
+/// One upload under way.
+pub struct Upload {
+    owner: String,
+    name: String,
+    size: u64,
+    state: RefCell<State>,
+}
+
+struct State {
+    offset: u64,
+    /// None while a request has it.
+    paper: Option<Paper>,
+    last: Millis,
+}
+
+/// What was kept of earlier uploads.
+pub fn read(folder: &Path) -> Shelf {
+    let mut text = String::new();
+    let file = std::fs::File::open(folder.join(FILE));
+    match file.and_then(|file| file.take(MAX_FILE).read_to_string(&mut text)) {
+        Ok(_) => serde_json::from_str(&text).unwrap_or_default(),
+        Err(_) => Shelf::default(),
+    }
+}
+
+/// Keeps it.
+///
+/// # Errors
+/// As the file system has them.
+pub fn write(shelf: &Shelf, folder: &Path) -> io::Result<()> {
+    use std::io::Write;
+    let new = folder.join(format!("{FILE}.new"));
+    let _ = std::fs::remove_file(&new);
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(&serde_json::to_vec(shelf)?)?;
+    std::fs::rename(&new, folder.join(FILE))
+}
+
+fn trouble(error: &IoError) -> Reply {
+    let status = match error.kind {
+        Trouble::Full => StatusCode::INSUFFICIENT_STORAGE,
+        Trouble::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
+        Trouble::Missing => StatusCode::GONE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    reply::wrong(status, &error.text)
+}
+
+/// `POST /api/v1/uploads`: announces a file; answered with its id.
+pub async fn begin(site: &Rc<Site>, head: &Head, body: Incoming) -> Reply {
+    let Who::Guest(id) = &head.who else {
+        return reply::wrong(StatusCode::UNAUTHORIZED, "come in first");
+    };
+    let object = match site.json(head, body).await {
+        Ok(object) => object,
+        Err(reply) => return reply,
+    };
+    let Some(size) = object.get("size").and_then(Value::as_u64).filter(|size| *size > 0) else {
+        return super::calls::bad_parameter("size");
+    };
+    let Some(name) = object.get("name").and_then(Value::as_str) else {
+        return super::calls::bad_parameter("name");
+    };
+    if site.guests.borrow_mut().by_id(id).is_some_and(|guest| guest.muted) {
+        return reply::wrong(StatusCode::FORBIDDEN, "the operator has muted you");
+    }
+    let set = site.set();
+    let most = set.upload.min(set.quota);
+    if size > most {
+        return reply::refusal(&Refusal::TooLong { bytes: size, limit: most });
+    }
+    let now = site.now();
+    let idle = |upload: &Rc<Upload>| {
+        let state = upload.state.borrow();
+        state.paper.is_some() && state.last + UPLOAD_MS < now
+    };
+    site.uploads.borrow_mut().retain(|_, upload| !idle(upload));
+    let (all, own) = {
+        let uploads = site.uploads.borrow();
+        (uploads.len(), uploads.values().filter(|upload| upload.owner == *id).count())
+    };
+    if all >= MAX_UPLOADS || own >= MAX_UPLOADS_EACH {
+        return reply::later(StatusCode::TOO_MANY_REQUESTS, 3, "too many uploads at once");
+    }
+    let made = match super::guests::random() {
+        Ok(random) => random,
+        Err(error) => return trouble(&error.into()),
+    };
+    let paper = match site.desk.create(format!("page-{}", &made[..12])).await {
+        Ok(paper) => paper,
+        Err(error) => return trouble(&error),
+    };
+    let upload = Upload {
+        owner: id.clone(),
+        name: http::shown_name(name),
+        size,
+        state: RefCell::new(State { offset: 0, paper: Some(paper), last: now }),
+    };
+    site.uploads.borrow_mut().insert(made.clone(), Rc::new(upload));
+    reply::json(StatusCode::CREATED, &json!({"id": made, "offset": 0, "size": size}))
+}
+
+/// `/api/v1/uploads/<id>`: how far it is, the next bytes of it, or its end.
+pub async fn go_on(site: &Rc<Site>, head: &Head, id: &str, body: Incoming) -> Reply {
+    let Who::Guest(guest) = &head.who else {
+        return reply::wrong(StatusCode::UNAUTHORIZED, "come in first");
+    };
+    let upload = site.uploads.borrow().get(id).filter(|upload| upload.owner == *guest).cloned();
+    let Some(upload) = upload else {
+        // it may be whole already, and the answer that said so was lost
+        let whole = site.shelf.borrow().get(id).filter(|f| f.owner == *guest).map(|f| f.size);
+        return match whole {
+            Some(size) => reply::good(&json!({"id": id, "offset": size, "size": size})),
+            None => reply::wrong(StatusCode::NOT_FOUND, "there is no such upload of yours"),
+        };
+    };
+    match head.method {
+        Method::DELETE => {
+            site.uploads.borrow_mut().remove(id);
+            reply::good(&json!({}))
+        }
+        Method::PATCH => patch(site, head, id, &upload, body).await,
+        _ => told(id, &upload),
+    }
+}
+
+fn told(id: &str, upload: &Upload) -> Reply {
+    let offset = upload.state.borrow().offset;
+    reply::good(&json!({"id": id, "offset": offset, "size": upload.size}))
+}
+
+async fn patch(
+    site: &Rc<Site>,
+    head: &Head,
+    id: &str,
+    upload: &Rc<Upload>,
+    mut body: Incoming,
+) -> Reply {
+    let offset = head.header("upload-offset").and_then(|line| line.parse::<u64>().ok());
+    let Some(offset) = offset else { return super::calls::bad_parameter("Upload-Offset") };
+    let paper = {
+        let mut state = upload.state.borrow_mut();
+        if state.offset != offset {
+            let text = format!("it has {} bytes: go on from there", state.offset);
+            return reply::wrong(StatusCode::CONFLICT, &text);
+        }
+        state.paper.take()
+    };
+    let Some(paper) = paper else {
+        return reply::wrong(StatusCode::CONFLICT, "another request is sending it");
+    };
+    let hold = Hold { upload: Rc::clone(upload), paper: Some(paper) };
+    let mut waiting = Vec::new();
+    let bad = loop {
+        let next = server::next(&mut body).await;
+        let end = !matches!(next, Ok(Some(_)));
+        if let Ok(Some(bytes)) = &next {
+            waiting.extend_from_slice(bytes);
+        }
+        let offset = upload.state.borrow().offset;
+        if offset + waiting.len() as u64 > upload.size {
+            break Some(bad_body(server::BadBody::TooLong));
+        }
+        if !waiting.is_empty() && (end || waiting.len() >= PIECE) {
+            let bytes = std::mem::take(&mut waiting);
+            let count = bytes.len() as u64;
+            let Some(paper) = &hold.paper else { break None };
+            if let Err(error) = paper.append(bytes).await {
+                site.uploads.borrow_mut().remove(id);
+                break Some(trouble(&error));
+            }
+            let mut state = upload.state.borrow_mut();
+            (state.offset, state.last) = (state.offset + count, site.now());
+            site.counts.uploaded.set(site.counts.uploaded.get() + count);
+        }
+        match next {
+            Ok(Some(_)) => {}
+            Ok(None) => break None,
+            Err(bad) => break Some(bad_body(bad)),
+        }
+    };
+    if let Some(reply) = bad {
+        return reply;
+    }
+    if upload.state.borrow().offset < upload.size {
+        drop(hold);
+        return told(id, upload);
+    }
+    finish(site, id, upload, hold).await
+}
+
+/// Gives an upload's file back when its request ends, however it ends.
+struct Hold {
+    upload: Rc<Upload>,
+    paper: Option<Paper>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(paper) = self.paper.take() {
+            self.upload.state.borrow_mut().paper = Some(paper);
+        }
+    }
+}
+
+async fn finish(site: &Rc<Site>, id: &str, upload: &Rc<Upload>, mut hold: Hold) -> Reply {
+    let Some(paper) = hold.paper.take() else {
+        return reply::wrong(StatusCode::CONFLICT, "another request is sending it");
+    };
+    let finished = paper.finish().await;
+    site.uploads.borrow_mut().remove(id);
+    let (path, picture) = match finished {
+        Ok(finished) => finished,
+        Err(error) => return trouble(&error),
+    };
+    let stored = Stored {
+        id: id.to_owned(),
+        owner: upload.owner.clone(),
+        path,
+        size: upload.size,
+        format: picture.format.to_owned(),
+        name: upload.name.clone(),
+        link: None,
+    };
+    site.shelf.borrow_mut().keep(stored, site.set().quota);
+    site.touch();
+    let size = upload.size;
+    reply::good(&json!({"id": id, "offset": size, "size": size, "format": picture.format}))
+}
+
+/// `/api/v1/files/<entry>`: the file of an entry that this guest's page was told of.
+pub async fn file(site: &Rc<Site>, head: &Head, entry: &str) -> Reply {
+    let Who::Guest(id) = &head.who else {
+        return reply::wrong(StatusCode::UNAUTHORIZED, "come in first");
+    };
+    let shown = site.seen.borrow().get(id, entry).cloned();
+    match shown {
+        Some(shown) => give(site, head, &shown.path, &shown.name).await,
+        None => reply::wrong(StatusCode::NOT_FOUND, "there is no such file for you"),
+    }
+}
+
+/// `/d/<token>/<name>`: a download address.
+pub async fn link(site: &Rc<Site>, head: &Head, token: &str) -> Reply {
+    let stored = site.shelf.borrow().by_link(token, site.wall()).cloned();
+    match stored {
+        Some(stored) => give(site, head, &stored.path, &stored.name).await,
+        None => reply::line(StatusCode::NOT_FOUND, "this address does not hold any more"),
+    }
+}
+
+/// A file or a part of it, as bytes that nothing runs.
+async fn give(site: &Rc<Site>, head: &Head, path: &str, name: &str) -> Reply {
+    let (paper, size, picture) = match site.desk.open(path).await {
+        Ok(opened) => opened,
+        Err(error) => return trouble(&error),
+    };
+    let (first, last, status) = match http::range(head.header("range"), size) {
+        Range::Whole => (0, size.saturating_sub(1), StatusCode::OK),
+        Range::Part(first, last) => (first, last, StatusCode::PARTIAL_CONTENT),
+        Range::Unsatisfiable => {
+            let mut reply = reply::wrong(StatusCode::RANGE_NOT_SATISFIABLE, "it is not that long");
+            reply::set(&mut reply, CONTENT_RANGE, &format!("bytes */{size}"));
+            return reply;
+        }
+    };
+    let length = if size == 0 { 0 } else { last - first + 1 };
+    let payload = match size {
+        0 => Payload::whole(&b""[..]),
+        _ => Payload::pieces(paper.pieces(first, last)),
+    };
+    let mut reply = Response::new(payload);
+    *reply.status_mut() = status;
+    let kind = http::content_type(picture.format);
+    let headers = reply.headers_mut();
+    headers
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind.unwrap_or("application/octet-stream")));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(FILE_POLICY));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, max-age=86400"));
+    headers.insert(HeaderName::from_static("x-frame-options"), HeaderValue::from_static("DENY"));
+    reply::set(&mut reply, CONTENT_LENGTH, &length.to_string());
+    if kind.is_none() {
+        reply::set(&mut reply, CONTENT_DISPOSITION, &http::attachment(name));
+    }
+    if status == StatusCode::PARTIAL_CONTENT {
+        reply::set(&mut reply, CONTENT_RANGE, &format!("bytes {first}-{last}/{size}"));
+    }
+    reply
+}

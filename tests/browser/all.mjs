@@ -1,0 +1,423 @@
+// The page in a real browser, with real people around it: other pages, the box's own user at the
+// command line, and a program that speaks SLCP. One part after the other, each with its own daemon.
+
+import { spawn } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { deflateSync, crc32 } from 'node:zlib';
+import { createRequire } from 'node:module';
+import { Daemon, visitor, enter, open, say, texts, until, shot, shut, sleep, must, same, chrome } from './lib.mjs';
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** A PNG of one colour, with a text chunk that a careless page would run. */
+function png(width, height, [r, g, b], comment = '<script>alert("png")</script>') {
+  const crc = crc32 ?? (() => { throw new Error('Node.js 20.15 or newer'); });
+  const chunk = (kind, data) => {
+    const body = Buffer.concat([Buffer.from(kind), data]), out = Buffer.alloc(8 + body.length);
+    out.writeUInt32BE(data.length, 0); body.copy(out, 4); out.writeUInt32BE(crc(body) >>> 0, 4 + body.length);
+    return out;
+  };
+  const head = Buffer.alloc(13);
+  head.writeUInt32BE(width, 0); head.writeUInt32BE(height, 4); head.set([8, 2, 0, 0, 0], 8);
+  const row = Buffer.concat([Buffer.from([0]), Buffer.alloc(width * 3)]);
+  const rows = [];
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) row.set([(r + x * 90 / width) & 255, (g + y * 90 / height) & 255, b], 1 + x * 3);
+    rows.push(Buffer.from(row));
+  }
+  return Buffer.concat([Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), chunk('IHDR', head), chunk('tEXt', Buffer.from('Comment\0' + comment)), chunk('IDAT', deflateSync(Buffer.concat(rows))), chunk('IEND', Buffer.alloc(0))]);
+}
+
+/** Nothing serious may be wrong for who uses a screen reader or the keyboard. */
+async function accessible(page, where) {
+  // by the tools' own way in: the page's policy forbids scripts that are not its own
+  const client = await page.context().newCDPSession(page);
+  await client.send('Runtime.evaluate', { expression: axe });
+  const { result } = await client.send('Runtime.evaluate', { expression: `axe.run(document, { resultTypes: ['violations'] }).then(r => JSON.stringify(r.violations.map(v => ({ id: v.id, impact: v.impact, nodes: v.nodes.slice(0, 3).map(n => n.html.slice(0, 160) + ' ' + (n.any[0]?.message || '')) }))))`, awaitPromise: true, returnByValue: true });
+  await client.detach();
+  const bad = JSON.parse(result.value).filter(v => ['serious', 'critical'].includes(v.impact));
+  same(bad, [], 'axe-core, ' + where);
+}
+
+async function fits(page, where) {
+  const wide = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  must(wide[0] <= wide[1], `${where}: ${wide[0]} pixels wide in a window of ${wide[1]}`);
+}
+
+const fine = (...pages) => { for (const page of pages) same(page.wrong, [], 'what went wrong in a page'); };
+const picture = (name, bytes) => ({ name, mimeType: 'image/png', buffer: bytes });
+const images = page => page.$$eval('#log .pic img', all => all.filter(i => i.complete && i.naturalWidth > 0).length);
+
+const parts = {
+  async 'two pages, the box and an SLCP program chat with one another'() {
+    const daemon = await new Daemon('handle = "box"\n').start();
+    const peer = spawn('python3', ['tests/netns/peers/raw_tcp.py', 'Nora', '5200', '127.0.0.1', '127.255.255.255'], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const heard = [];
+    peer.stdout.on('data', data => heard.push(...String(data).trim().split('\n').map(line => JSON.parse(line))));
+    try {
+      const anna = await enter(await visitor(daemon), 'Anna');
+      const bob = await enter(await visitor(daemon, { viewport: { width: 390, height: 780 }, isMobile: true, hasTouch: true, colorScheme: 'dark', locale: 'de-DE' }), 'Bob');
+      same(await bob.getAttribute('html', 'lang'), 'de', 'the language of a German browser');
+      await until('Anna sees Bob, the box and Nora', async () => (await anna.$$eval('#list .item', all => all.map(e => e.dataset.key))).join() === '#lobby,bob,box,nora');
+      await open(anna, 'bob');
+      await say(anna, 'Hello Bob! Look: http://example.org/cake?a=1, ok?');
+      await until('Bob has an unread message', () => bob.$('#list .item[data-key=anna] .badge'));
+      must((await bob.title()).startsWith('(1)'), 'the title says how many');
+      await open(bob, 'anna');
+      same(await texts(bob), ['Hello Bob! Look: http://example.org/cake?a=1, ok?'], 'what Bob reads');
+      same(await bob.$$eval('#log a', all => all.map(a => [a.href, a.rel])), [['http://example.org/cake?a=1', 'noopener noreferrer nofollow']], 'the link');
+      await bob.fill('#text', 'Hallo Anna 👋');
+      await bob.tap('#send');
+      await until('Anna reads it', async () => (await texts(anna)).includes('Hallo Anna 👋'));
+      await until('it is marked as delivered', () => bob.$('#log .mine .ticks.done'));
+      // the box's own user, at the command line
+      await daemon.cli('msg', 'Anna', 'from the box');
+      await until('the box is read', () => anna.$('#list .item[data-key=box] .badge'));
+      await open(anna, 'box');
+      await say(anna, 'to the box');
+      await until('the box has it', async () => (await daemon.cli('history', 'Anna')).includes('to the box'));
+      // the SLCP program
+      await until('Nora knows Anna', () => heard.some(h => h.knows && h.knows.toLowerCase() === 'anna'), 15000);
+      peer.stdin.write('msg Anna hi from Nora\n');
+      await until('Nora is read', () => anna.$('#list .item[data-key=nora] .badge'), 15000);
+      await open(anna, 'nora');
+      await say(anna, 'hello Nora');
+      await until('Nora reads Anna', () => heard.some(h => h.text && h.text[0] === 'Anna' && h.text[1].trim() === 'hello Nora'), 15000);
+      await anna.setInputFiles('#file', picture('for-nora.png', png(40, 30, [10, 90, 160])));
+      await until('Nora has the picture', () => heard.some(h => h.image), 15000);
+      // a file that SLCP has no place for goes as an address
+      await anna.setInputFiles('#file', { name: 'plan.txt', mimeType: 'text/plain', buffer: Buffer.from('by ten') });
+      const address = await until('Nora has an address', () => heard.map(h => h.text && /http:\S+\/d\/[0-9a-f]{32}\/plan\.txt/.exec(h.text[1])).find(Boolean), 15000);
+      const file = await fetch(address[0]);
+      same([await file.text(), file.headers.get('content-type'), file.headers.get('content-disposition').startsWith('attachment')], ['by ten', 'application/octet-stream', true], 'what the address gives');
+      // everyone
+      await open(anna, '#lobby');
+      await say(anna, 'hello everyone');
+      await until('the room of all has it', () => bob.$('#list .item[data-key="#lobby"] .badge'));
+      await accessible(anna, 'the chat, light');
+      await accessible(bob, 'the chat, dark, on a phone');
+      fine(anna, bob);
+    } finally { peer.kill(); await daemon.end(); }
+  },
+
+  async 'pictures and files go both ways, with lightbox, progress and resumed uploads'() {
+    const daemon = await new Daemon('handle = "box"\n').start();
+    try {
+      const anna = await enter(await visitor(daemon), 'Anna'), bob = await enter(await visitor(daemon), 'Bob');
+      await until('they see each other', () => anna.$('#list .item[data-key=bob]'));
+      await open(anna, 'bob');
+      await say(anna, 'A picture for you:');
+      await anna.setInputFiles('#file', picture('cat.png', png(640, 400, [240, 150, 40])));
+      await until('Bob has a message', () => bob.$('#list .item[data-key=anna]'));
+      await open(bob, 'anna');
+      await until('Bob sees the picture', async () => await images(bob) === 1);
+      await until('Anna sees hers', async () => await images(anna) === 1);
+      await bob.setInputFiles('#file', [picture('dog.png', png(300, 420, [60, 120, 200])), { name: 'plan <b>.txt', mimeType: 'text/html', buffer: Buffer.from('<script>alert(1)</script>'.repeat(40000)) }]);
+      await until('Anna sees both pictures', async () => await images(anna) === 2, 15000);
+      await until('Anna has the file', () => anna.$('#log .file'));
+      must((await anna.textContent('#log .file strong')).includes('plan _b_.txt'), 'its name is harmless');
+      const [got] = await Promise.all([anna.waitForEvent('download'), anna.click('#log .file')]);
+      same(readFileSync(await got.path()).length, 25 * 40000, 'bytes of the file');
+      await anna.click('#log .pic button >> nth=0');
+      must(await anna.isVisible('#box[open] #big'), 'the lightbox');
+      await anna.keyboard.press('ArrowRight');
+      await accessible(anna, 'the lightbox');
+      await anna.keyboard.press('Escape');
+      must(!await anna.$('#box[open]'), 'Escape closes it');
+      await say(anna, '🎉');
+      await shot(anna, 'pictures');
+      // pasted, and dropped
+      await anna.evaluate(bytes => {
+        const data = new DataTransfer();
+        data.items.add(new File([new Uint8Array(bytes)], 'pasted.png', { type: 'image/png' }));
+        document.querySelector('#text').dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }));
+        window.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }));
+      }, [...png(20, 20, [1, 2, 3])]);
+      await until('pasted and dropped pictures arrive', async () => await images(bob) === 4, 15000);
+      await until('and Anna sees all of hers as delivered pictures', async () => await images(anna) === 4 && !(await anna.textContent('#log')).includes('Waiting'));
+      // the box's own user
+      const file = join(daemon.folder, 'box.png');
+      writeFileSync(file, png(64, 64, [0, 200, 100]));
+      await daemon.cli('img', 'Anna', file);
+      await until('the box sent one', () => anna.$('#list .item[data-key=box] .badge'));
+      await open(anna, 'box');
+      await until('it is shown', async () => await images(anna) === 1);
+      // what is no browser's picture is never shown as a page
+      const url = await bob.$eval('#log .pic img', i => i.src);
+      const answer = await bob.request.get(url);
+      same([answer.headers()['content-type'], answer.headers()['x-content-type-options']], ['image/png', 'nosniff'], 'how a picture is served');
+      must((await (await visitor(daemon)).request.get(url)).status() === 401, 'a stranger does not get it');
+      same((await anna.request.get(url)).status(), 404, 'nor one whom it was not sent to, under that entry');
+      fine(anna, bob);
+    } finally { await daemon.end(); }
+  },
+
+  async 'a restart loses and doubles nothing'() {
+    const daemon = await new Daemon('handle = "box"\n').start();
+    try {
+      const anna = await enter(await visitor(daemon), 'Anna'), bob = await enter(await visitor(daemon), 'Bob');
+      await until('they see each other', () => anna.$('#list .item[data-key=bob]'));
+      await open(anna, 'bob'); await say(anna, 'one');
+      await until('Bob hears', () => bob.$('#list .item[data-key=anna]'));
+      await open(bob, 'anna');
+      for (const [round, signal] of [[1, 'SIGTERM'], [2, 'SIGKILL']]) {
+        await sleep(1500); // what was said is kept a second later
+        await daemon.stop(signal);
+        await until('Anna sees that the way is cut', () => anna.isVisible('#offline'), 15000);
+        await say(anna, `written while cut off ${round}`);
+        await say(anna, `and more ${round}`);
+        await shot(anna, 'offline');
+        await daemon.start();
+        const wanted = ['one', ...[1, 2].slice(0, round).flatMap(n => [`written while cut off ${n}`, `and more ${n}`])];
+        await until('Bob has all of it', async () => JSON.stringify(await texts(bob)) === JSON.stringify(wanted), 25000);
+        await until('Anna too, and nothing waits', async () => JSON.stringify(await texts(anna)) === JSON.stringify(wanted) && !(await anna.evaluate(() => JSON.parse(localStorage.getItem('klatsch.queue')).texts.length)), 15000);
+      }
+      await bob.reload();
+      await bob.waitForSelector('#app:not([hidden])');
+      same(await bob.textContent('#me-name'), 'Bob', 'the name after a reload');
+      await until('the history is there after a reload', async () => (await texts(bob)).length === 5);
+      // the same key twice is one message
+      const send = key => anna.evaluate(key => fetch('/api/v1/Send', { method: 'POST', headers: { 'Content-Type': 'application/json', 'Idempotency-Key': key }, body: JSON.stringify({ to: ['bob'], text: 'twice' }) }).then(r => r.json()), key);
+      same(await send('k-1'), await send('k-1'), 'the answers to one key');
+      await until('it arrived', async () => (await texts(bob)).includes('twice'));
+      await sleep(300);
+      same((await texts(bob)).filter(x => x === 'twice').length, 1, 'how often it arrived');
+      fine(anna, bob);
+    } finally { await daemon.end(); }
+  },
+
+  async 'history by scrolling back, search, away and another name'() {
+    const daemon = await new Daemon('handle = "box"\n').start();
+    try {
+      const anna = await enter(await visitor(daemon), 'Anna'), bob = await enter(await visitor(daemon), 'Bob');
+      await until('they see each other', () => anna.$('#list .item[data-key=bob]'));
+      for (let n = 0; n < 260; n++) await daemon.cli('msg', 'Anna', n === 7 ? 'a needle: čokoláda' : `line ${n}`).catch(error => { throw error; });
+      await anna.reload();
+      await anna.waitForSelector('#list .item[data-key=box]');
+      await open(anna, 'box');
+      await until('the newest is there', async () => (await texts(anna)).at(-1) === 'line 259');
+      for (let n = 0; n < 8; n++) { await anna.evaluate(() => { document.querySelector('#scroll').scrollTop = 0; }); await sleep(300); }
+      await until('scrolled back to the first', async () => (await texts(anna))[0] === 'line 0');
+      await anna.fill('#search', 'cokola');
+      await anna.click('#list .item[data-key^=hit]');
+      await until('the found message is in view', () => anna.$('#log .found'));
+      await anna.fill('#search', '');
+      await open(bob, '#lobby');
+      await bob.click('#me');
+      await bob.check('#set-away');
+      await until('Anna sees that Bob is away', () => anna.$('#list .item[data-key=bob] .face[data-p=away]'));
+      await bob.fill('#set-auto', 'gone fishing'); await bob.click('#save-auto');
+      await open(anna, 'bob'); await say(anna, 'are you there?');
+      await until('the automatic answer', async () => (await texts(anna)).includes('gone fishing'));
+      await bob.fill('#set-name', 'Anna'); await bob.click('#rename');
+      await until('a taken name is refused and a free one offered', async () => (await bob.textContent('#set-note')).includes('Anna2'));
+      await bob.fill('#set-name', 'Robert'); await bob.click('#rename');
+      await accessible(bob, 'the settings');
+      await until('Anna sees the new name', () => anna.$('#list .item[data-key=robert]'));
+      await shot(bob, 'settings');
+      fine(anna, bob);
+    } finally { await daemon.end(); }
+  },
+
+  async 'limits, PINs and the operator'() {
+    const daemon = await new Daemon('handle = "box"\n[web]\npin = "1234"\noperator-pin = "9876"\nmetrics = true\n').start();
+    try {
+      const anna = await visitor(daemon);
+      await accessible(anna, 'the door');
+      await shot(anna, 'door');
+      await anna.fill('#name', 'Anna'); await anna.fill('#pin', '1111'); await anna.click('#enter button[type=submit]');
+      await until('a wrong PIN is refused', async () => (await anna.textContent('#door-note')).length > 0);
+      await enter(anna, 'Anna', '1234');
+      const post = (path, body, headers = {}) => fetch(daemon.base + '/api/v1/' + path, { method: 'POST', headers: { 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(body) });
+      same((await post('session', { handle: 'Anna', pin: '1234' })).status, 409, 'a taken name');
+      for (let n = 2; n <= 8; n++) same((await post('session', { handle: 'guest' + n, pin: '1234' })).status, 200, `guest ${n} of one address`);
+      same((await post('session', { handle: 'ninth', pin: '1234' })).status, 429, 'one past the guests of an address');
+      for (const method of ['Config', 'Block', 'RemoveUser', 'AddUser', 'Leave', 'Status']) {
+        same((await anna.evaluate(m => fetch('/api/v1/' + m, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{}' }).then(r => r.status), method)), 403, method + ' by a guest');
+      }
+      same((await anna.evaluate(() => fetch('/api/v1/Send', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"to":["#lobby"],"text":"x","user":"box"}' }).then(r => r.status))), 403, 'a guest in another name');
+      for (let n = 0; n < 3; n++) same((await post('operator', { pin: 'wrong' + n })).status, 401, 'a wrong operator PIN');
+      const paused = await post('operator', { pin: '9876' });
+      same([paused.status, paused.headers.has('retry-after')], [429, true], 'after three wrong ones there is a pause, even for the right one');
+      await sleep(2500);
+      const boss = await visitor(daemon, { hash: 'operator' });
+      await boss.fill('#pin', '9876'); await boss.click('#enter button');
+      await boss.waitForSelector('#guests tr >> text=Anna');
+      await accessible(boss, 'the operator\'s page');
+      await shot(boss, 'operator');
+      await boss.click('button[aria-label="Mute Anna"]');
+      await boss.waitForSelector('button[aria-label="Unmute Anna"]');
+      await open(anna, '#lobby'); await say(anna, 'can you hear me?');
+      await until('a muted guest is told so', async () => (await anna.textContent('#log .meta .bad')).length > 0 && /mute/i.test(await anna.textContent('#log')));
+      // what guests say to each other is not the operator's to read
+      const seen = await boss.evaluate(() => fetch('/api/v1/History?limit=200').then(r => r.text()));
+      must(!seen.includes('secret between guests'), 'the operator reads no private text');
+      same((await boss.evaluate(() => fetch('/api/v1/History', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"user":"guest2"}' }).then(r => r.status))), 403, 'nor in a guest\'s name');
+      same((await boss.evaluate(() => fetch('/api/v1/Export', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{}' }).then(r => r.status))), 404, 'nor all at once');
+      // who takes a name reads nothing of what another said under it, nor does the operator
+      const as = async (name, act) => {
+        const came = await post('session', { handle: name, pin: '1234' }), cookie = { Cookie: came.headers.get('set-cookie').split(';')[0] };
+        same(came.status, 200, name + ' comes in');
+        try { return await act(cookie); } finally { await fetch(daemon.base + '/api/v1/session', { method: 'DELETE', headers: cookie }); }
+      };
+      await boss.click('button[aria-label="Kick guest8"]');
+      await until('guest8 is gone', async () => !(await boss.$('button[aria-label="Kick guest8"]')));
+      await as('carl', async cookie => same((await post('Send', { to: ['guest2'], text: 'a secret between guests' }, cookie)).status, 200, 'carl speaks'));
+      const second = await as('carl', async cookie => (await fetch(daemon.base + '/api/v1/History?limit=200', { headers: cookie })).text());
+      must(!second.includes('secret between'), 'another carl does not read it');
+      for (const words of [['history'], ['history', 'carl'], ['export']]) must(!(await daemon.cli(...words).catch(e => e.stdout)).includes('secret between'), 'nor ' + words.join(' '));
+      await daemon.cli('--as', 'guest2', 'history').then(() => must(false, 'the box acts as a guest'), error => must(/guest of the page/.test(error.stderr), 'nobody acts as a guest: ' + error.stderr));
+      await boss.uncheck('#open');
+      await until('newcomers are kept out', async () => (await (await fetch(daemon.base + '/api/v1/session')).json()).open === false);
+      await boss.click('button[aria-label="Kick Anna"]');
+      await until('Anna is at the door again', () => anna.isVisible('#door'), 15000);
+      must((await (await fetch(daemon.base + '/metrics')).text()).includes('klatsch_guests '), 'metrics');
+      const run = async () => (await (await fetch(daemon.base + '/api/v1/session')).json()).last.split(':')[0];
+      const before = await run();
+      await boss.click('#restart');
+      await until('the daemon began anew', async () => await run() !== before, 20000);
+      must((await daemon.cli('qr')).includes('http://127.0.0.1:8484/'), 'the address under the QR code');
+      fine(boss);
+    } finally { await daemon.end(); }
+  },
+
+  async 'markup in names, texts, file names and pictures stays text'() {
+    const daemon = await new Daemon('handle = "box"\n').start();
+    try {
+      const evil = ['<script>alert(1)</script>', '<img src=x onerror=alert(2)>', '"><svg onload=alert(3)>', "javascript:alert(4)", 'http://a.b/"onmouseover="alert(5)', '{{constructor.constructor("alert(6)")()}}', '</textarea><script>alert(7)</script>', '\u202egnp.exe'];
+      const anna = await enter(await visitor(daemon), '<b>Anna</b>'), bob = await enter(await visitor(daemon), '<img/src=x/onerror=alert(0)>');
+      const key = (await anna.$$eval('#list .item', all => all.map(e => e.dataset.key))).find(k => k.startsWith('<img')) || '<img/src=x/onerror=alert(0)>';
+      await until('they see each other', () => anna.$(`#list .item[data-key="${key}"]`));
+      await anna.click(`#list .item[data-key="${key}"]`);
+      for (const text of evil) await say(anna, text);
+      await until('Bob has them', () => bob.$('#list .item .badge'));
+      await bob.click('#list .item:has(.badge)');
+      await until('as text', async () => { const seen = await texts(bob); return evil.slice(0, 7).every(text => seen.includes(text)); });
+      await anna.setInputFiles('#file', [picture('"><script>alert(8)</script>.png', png(30, 30, [200, 0, 0])), { name: 'x.svg', mimeType: 'image/svg+xml', buffer: Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" onload="alert(9)"/>') }, { name: 'x.html', mimeType: 'text/html', buffer: Buffer.from('<script>alert(10)</script>') }]);
+      await until('the picture is shown', async () => await images(bob) === 1);
+      await until('the others are files to save', async () => (await bob.$$('#log .file')).length === 2);
+      const link = await bob.evaluate(() => { const seen = [...document.querySelectorAll('#log .file strong')].map(e => e.textContent); return seen; });
+      same([...link].sort(), ['x.html', 'x.svg'], 'the names of the files');
+      await say(bob, 'see http://127.0.0.1:1/d/00000000000000000000000000000000/%3Cimg%20src=x%3E');
+      await sleep(500);
+      for (const page of [anna, bob]) same(await page.$$eval('#log script, #log svg[onload], #log [onerror], #log [onmouseover], #list script, #list img', all => all.length), 0, 'elements that nobody here made');
+      const plain = await bob.request.get(daemon.base + '/plain/log?with=' + encodeURIComponent('<b>Anna</b>'));
+      const page = await plain.text();
+      must(!page.includes('<script>') && !page.includes('<img') && page.includes('&lt;script&gt;'), 'the page without scripts escapes too');
+      fine(anna, bob);
+    } finally { await daemon.end(); }
+  },
+
+  async 'everything goes by keyboard'() {
+    const daemon = await new Daemon('handle = "box"\n').start();
+    try {
+      const bob = await enter(await visitor(daemon), 'Bob'), anna = await visitor(daemon);
+      await anna.waitForSelector('#name:focus');
+      await anna.keyboard.type('Anna'); await anna.keyboard.press('Enter');
+      await anna.waitForSelector('#list .item[data-key=bob]');
+      await anna.keyboard.press('Control+k');
+      await anna.waitForSelector('#search:focus');
+      await anna.keyboard.type('bo'); await anna.keyboard.press('ArrowDown');
+      await until('arrows move in the list', () => anna.evaluate(() => document.activeElement.classList.contains('item')));
+      await until('to Bob', async () => { if (await anna.evaluate(() => document.activeElement.dataset.key) === 'bob') return true; await anna.keyboard.press('ArrowDown'); return false; });
+      await anna.keyboard.press('Enter');
+      await anna.waitForSelector('#text:focus');
+      await anna.keyboard.type('typed'); await anna.keyboard.press('Shift+Enter'); await anna.keyboard.type('in two lines'); await anna.keyboard.press('Enter');
+      await until('Bob has it', () => bob.$('#list .item[data-key=anna]'));
+      const seen = [];
+      for (let n = 0; n < 25; n++) { await anna.keyboard.press('Tab'); seen.push(await anna.evaluate(() => { const e = document.activeElement, s = getComputedStyle(e); return (e.id || e.className || e.tagName) + (e === document.body || e.matches('textarea') || s.outlineStyle !== 'none' ? '' : ' without a mark'); })); }
+      for (const wanted of ['me', 'search', 'invite', 'scroll', 'attach', 'text', 'smile', 'send']) must(seen.includes(wanted), `Tab reaches ${wanted}: ${seen}`);
+      must(!seen.some(s => s.includes('without')), `what has the focus is marked: ${seen}`);
+      await anna.focus('#smile'); await anna.keyboard.press('Enter'); await anna.keyboard.press('ArrowRight'); await anna.keyboard.press('Enter');
+      must((await anna.inputValue('#text')).length > 0, 'an emoji by keyboard');
+      await anna.focus('#me'); await anna.keyboard.press('Enter');
+      must(await anna.isVisible('#settings[open]'), 'the settings open'); await anna.keyboard.press('Escape');
+      must(!await anna.isVisible('#settings[open]'), 'and close');
+      await anna.keyboard.press('Alt+ArrowUp');
+      await until('Alt and an arrow change the conversation', async () => await anna.textContent('#title') !== 'Bob');
+      fine(anna, bob);
+    } finally { await daemon.end(); }
+  },
+
+  async 'without scripts it reads and writes'() {
+    const daemon = await new Daemon('handle = "box"\n[web]\npin = "77"\n').start();
+    try {
+      const bob = await enter(await visitor(daemon), 'Bob', '77');
+      const context = await (await chrome()).newContext({ javaScriptEnabled: false, viewport: { width: 360, height: 640 } });
+      const anna = await context.newPage();
+      await anna.goto(daemon.base + '/');
+      await anna.waitForURL('**/plain');
+      await anna.fill('#handle', 'Bob'); await anna.fill('#pin', '77'); await anna.click('button');
+      must((await anna.textContent('.note')).includes('Bob2'), 'a taken name, and a free one');
+      await anna.fill('#pin', '77'); await anna.click('button');
+      await anna.click('a:text-is("Bob")');
+      await anna.fill('#text', 'by form <b>'); await anna.click('button:text-is("Send")');
+      await until('Bob reads it', () => bob.$('#list .item[data-key=bob2] .badge'));
+      await open(bob, 'bob2'); await say(bob, 'by script');
+      await until('the frame shows it', async () => { await anna.click('a:text-is("Refresh")'); return (await anna.frameLocator('iframe').locator('body').textContent()).includes('by script'); });
+      must((await anna.frameLocator('iframe').locator('body').textContent()).includes('by form <b>'), 'and what was sent');
+      await shot(anna, 'plain');
+      await anna.goBack(); await anna.goForward();
+      await anna.click('button:text-is("Leave the chat")');
+      await anna.waitForSelector('#handle');
+      fine(bob);
+    } finally { await daemon.end(); }
+  },
+
+  async 'who closes the page is away, and back when it is opened again'() {
+    const daemon = await new Daemon('handle = "box"\n[web]\ncaptive = true\n').start();
+    try {
+      const anna = await enter(await visitor(daemon), 'Anna'), bob = await enter(await visitor(daemon), 'Bob');
+      await until('they see each other', () => anna.$('#list .item[data-key=bob]'));
+      await bob.goto('about:blank');
+      await until('Bob is away', () => anna.$('#list .item[data-key=bob] .face[data-p=away]'), 40000);
+      await open(anna, 'bob'); await say(anna, 'while you were away');
+      await until('his answer comes by itself', async () => (await texts(anna)).length === 2);
+      await bob.goto(daemon.base);
+      await until('Bob is back', () => anna.$('#list .item[data-key=bob] .face[data-p=online]'), 15000);
+      await open(bob, 'anna');
+      await until('and reads what came meanwhile', async () => (await texts(bob)).includes('while you were away'));
+      // a phone that asks whether there is internet is led to the page
+      const probe = await fetch(daemon.base + '/generate_204', { redirect: 'manual' });
+      same([probe.status, probe.headers.get('location')], [303, 'http://127.0.0.1:8484/'], 'the answer to a captive-portal probe');
+      fine(anna);
+    } finally { await daemon.end(); }
+  },
+
+  async 'small and large windows'() {
+    const daemon = await new Daemon('handle = "box"\n').start();
+    try {
+      const bob = await enter(await visitor(daemon, { viewport: { width: 320, height: 568 }, isMobile: true, hasTouch: true }), 'Bob');
+      const anna = await enter(await visitor(daemon, { viewport: { width: 1920, height: 1080 }, locale: 'cs-CZ' }), 'Anna-with-a-rather-long-name-as-some-people-have');
+      const name = 'anna-with-a-rather-long-name-as-some-people-have';
+      await fits(bob, 'the list at 320');
+      await until('they see each other', () => bob.$(`#list .item[data-key="${name}"]`));
+      await open(bob, name);
+      await bob.fill('#text', 'x'.repeat(300)); await bob.tap('#send');
+      await bob.setInputFiles('#file', picture('wide.png', png(900, 90, [120, 40, 90])));
+      await until('the picture is there', async () => await images(bob) === 1);
+      await fits(bob, 'the chat at 320');
+      const small = await bob.$$eval('button', all => all.filter(b => b.offsetParent && (b.offsetWidth < 40 || b.offsetHeight < 40) && !b.closest('.meta')).map(b => b.id || b.textContent));
+      same(small, [], 'buttons too small for a thumb');
+      await shot(bob, 'at-320');
+      await bob.tap('#back');
+      must(await bob.isVisible('#list'), 'back to the list');
+      await open(anna, 'bob'); await say(anna, 'Žluťoučký kůň');
+      await fits(anna, 'the chat at 1920');
+      await shot(anna, 'at-1920');
+      fine(anna, bob);
+    } finally { await daemon.end(); }
+  },
+};
+
+let failed = 0;
+const only = process.argv[2];
+for (const [name, part] of Object.entries(parts)) {
+  if (only && !name.includes(only)) continue;
+  const begun = Date.now();
+  try { await part(); console.log(`ok ${((Date.now() - begun) / 1000).toFixed(1)} s  ${name}`); } catch (error) { failed++; console.log(`NOT OK  ${name}\n    ${error.stack}`); }
+}
+await shut();
+console.log(failed ? `${failed} parts failed` : 'all parts hold');
+process.exit(failed ? 1 : 0);

@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+"""Slow and hostile clients against the page's server: each is refused, the daemon's memory stays
+bounded, and a guest is served all the while. Run by tests/web/run.sh, in a network namespace."""
+import http.client
+import json
+import os
+import socket
+import sys
+import threading
+import time
+
+PORT = int(os.environ.get("PORT", "8484"))
+PID = int(os.environ["KLATSCH_PID"])
+HOST = "127.0.0.1"
+
+
+def memory():
+    """Resident private bytes, in kB."""
+    with open(f"/proc/{PID}/smaps_rollup") as rollup:
+        for line in rollup:
+            if line.startswith("Private_Dirty:"):
+                return int(line.split()[1])
+
+
+def ask(method, path, body=None, headers=None, source=HOST, timeout=10):
+    connection = http.client.HTTPConnection(HOST, PORT, timeout=timeout, source_address=(source, 0))
+    headers = dict(headers or {})
+    if body is not None and not isinstance(body, bytes):
+        body = json.dumps(body).encode()
+        headers["Content-Type"] = "application/json"
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    data = answer.read()
+    connection.close()
+    return answer.status, dict(answer.getheaders()), data
+
+
+def raw(data, source=HOST, wait=5):
+    s = socket.socket()
+    s.bind((source, 0))
+    s.settimeout(wait)
+    s.connect((HOST, PORT))
+    try:
+        s.sendall(data)
+        return s.recv(4096)
+    except (ConnectionError, socket.timeout) as error:
+        return repr(error).encode()
+    finally:
+        s.close()
+
+
+def must(holds, what):
+    print(("ok   " if holds else "NOT OK   ") + what, flush=True)
+    if not holds:
+        must.failed += 1
+
+
+must.failed = 0
+
+
+class Guest(threading.Thread):
+    """Somebody from another address who chats with himself all the while."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        status, headers, _ = ask("POST", "/api/v1/session", {"handle": "calm"}, source="127.0.0.9")
+        assert status == 200, status
+        self.cookie = {"Cookie": headers["set-cookie"].split(";")[0]}
+        self.slowest, self.bad, self.count, self.on = 0, 0, 0, True
+
+    def run(self):
+        while self.on:
+            begun = time.monotonic()
+            try:
+                status, _, _ = ask("GET", "/api/v1/Who", headers=self.cookie, source="127.0.0.9")
+                self.bad += status != 200
+            except OSError:
+                self.bad += 1
+            self.slowest = max(self.slowest, time.monotonic() - begun)
+            self.count += 1
+            time.sleep(0.05)
+
+
+guest = Guest()
+guest.start()
+time.sleep(0.5)
+before = memory()
+
+# names that are not ours, and other sites' pages
+status, _, _ = ask("GET", "/", headers={"Host": "evil.example"})
+must(status == 421, f"a rebound Host is refused ({status})")
+status, _, _ = ask("POST", "/api/v1/session", {"handle": "x"}, {"Origin": "http://evil.example"})
+must(status == 403, f"a cross-site POST is refused ({status})")
+status, _, _ = ask("POST", "/plain/enter", b"handle=x", {"Origin": "null", "Content-Type": "application/x-www-form-urlencoded"})
+must(status == 403, f"a form of a page without origin is refused ({status})")
+status, _, _ = ask("POST", "/api/v1/session", b'{"handle":"x"}', {"Content-Type": "text/plain"})
+must(status == 415, f"JSON under another type, as a form could send it, is refused ({status})")
+
+# heads and bodies without end
+answer = raw(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"X: " + b"a" * 100_000)
+must(b"431" in answer or b"Connection" in answer, f"an endless head is cut off ({answer[:40]})")
+answer = raw(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"X: y\r\n" * 200 + b"\r\n")
+must(b"431" in answer, f"a head of 200 lines is refused ({answer[:40]})")
+answer = raw(b"POST /api/v1/session HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 1073741824\r\n\r\n" + b"x" * 65536)
+must(b"413" in answer, f"a body of 1 GB is refused at once ({answer[:40]})")
+s = socket.create_connection((HOST, PORT))
+s.sendall(b"POST /api/v1/session HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+sent = 0
+try:
+    while sent < 1 << 30:
+        s.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+        sent += 65536
+except OSError:
+    pass
+s.close()
+must(sent < 16 << 20, f"a body without a length is cut off after {sent} bytes")
+must(memory() - before < 2048, f"memory after that: {memory()} kB private, {before} before")
+
+# 1,000 connections from one address, none of which says anything
+silent = []
+for _ in range(1000):
+    try:
+        c = socket.socket()
+        c.bind(("127.0.0.2", 0))
+        c.settimeout(2)
+        c.connect((HOST, PORT))
+        silent.append(c)
+    except OSError:
+        break
+time.sleep(1)
+fds = len(os.listdir(f"/proc/{PID}/fd"))
+must(fds < 120, f"{len(silent)} silent connections from one address hold {fds} descriptors")
+status, _, _ = ask("GET", "/healthz", source="127.0.0.3")
+must(status == 200, "another address is served meanwhile")
+for c in silent:
+    c.close()
+
+# 1,000 connections from 250 addresses, heads that come a byte a second (slowloris)
+slow = []
+for n in range(1000):
+    try:
+        c = socket.socket()
+        c.bind((f"127.0.1.{n % 250 + 1}", 0))
+        c.settimeout(2)
+        c.connect((HOST, PORT))
+        c.sendall(b"GET / HT")
+        slow.append(c)
+    except OSError:
+        pass
+peak = memory()
+begun = time.monotonic()
+while time.monotonic() - begun < 18:
+    for c in slow:
+        try:
+            c.send(b"T")
+        except OSError:
+            pass
+    time.sleep(1)
+    peak = max(peak, memory())
+gone = 0
+for c in slow:
+    try:
+        c.setblocking(False)
+        gone += c.recv(100) is not None
+    except BlockingIOError:
+        pass
+    except OSError:
+        gone += 1
+must(gone == len(slow), f"slowloris: {gone} of {len(slow)} connections are closed after 18 s")
+must(peak - before < 8192, f"memory at its peak: {peak} kB private, {before} before")
+for c in slow:
+    c.close()
+
+# a reader that does not read
+idle = socket.socket()
+idle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+idle.connect((HOST, PORT))
+for _ in range(200):
+    try:
+        idle.send(b"GET /app.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    except OSError:
+        break
+time.sleep(2)
+must(memory() - before < 8192, f"a reader that does not read: {memory()} kB private")
+idle.close()
+
+# nonsense
+for data in [b"\0" * 1000, b"GET http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\n\r\n", b"GET /../../etc/passwd HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: 127.0.0.1\r\n\r\n"]:
+    answer = raw(data)
+    must(b" 200 " not in answer, f"nonsense is refused: {data[:40]!r} -> {answer[:30]!r}")
+
+guest.on = False
+guest.join()
+must(guest.bad == 0 and guest.count > 100, f"a guest made {guest.count} calls meanwhile, {guest.bad} failed, the slowest took {guest.slowest * 1000:.0f} ms")
+time.sleep(1)
+print(f"memory in the end: {memory()} kB private dirty, {before} kB before")
+sys.exit(1 if must.failed else 0)
