@@ -14,8 +14,8 @@ use super::history::{Draft, Durable, Job, LOBBY_KEY};
 use super::io::Input;
 use super::roster::{self, Peer};
 use crate::dialect::link::frame::Content;
-use crate::dialect::link::machine::{Beaconed, Machine};
-use crate::dialect::link::noise::Secret;
+use crate::dialect::link::machine::{Beaconed, Machine, Trusted};
+use crate::dialect::link::noise::{Fingerprint, Secret};
 use crate::dialect::link::words::{Far, Heard, Keep, Me, Out, Sending, Settled, Setup};
 use crate::model::history::{Body, Change, Row};
 use crate::model::limits::{LINK_HEARD, LINK_QUEUE};
@@ -55,6 +55,8 @@ pub(super) struct Linked {
 #[derive(Default)]
 pub(super) struct LinkedPeers {
     by_id: BTreeMap<PeerId, Linked>,
+    /// The claim of a handle that VERIFY showed last: what TRUST may accept.
+    shown: Option<(Handle, Fingerprint)>,
 }
 
 impl LinkedPeers {
@@ -502,10 +504,11 @@ impl Node {
     }
 
     /// What two people compare to know that they have each other's key.
-    pub(super) fn verify(&self, name: &str) -> Result<Answer, Refusal> {
+    pub(super) fn verify(&mut self, name: &str) -> Result<Answer, Refusal> {
         let handle = self.linked_handle(name)?;
         let code = self.dialects.link.as_ref().and_then(|m| m.code(&handle));
         let code = code.ok_or_else(|| no_key(name))?;
+        self.linked.shown = code.claim.as_ref().map(|(of, _)| (handle.clone(), *of));
         let (claim, claim_code) = code.claim.map(|(f, c)| (f.to_string(), c)).unzip();
         Ok(Answer::Verify(VerifyView {
             handle: handle.to_string(),
@@ -520,8 +523,13 @@ impl Node {
     /// The operator compared a key, or accepts another one.
     pub(super) fn trust(&mut self, now: Now, name: &str) -> Result<Answer, Refusal> {
         let handle = self.linked_handle(name)?;
-        let done = self.link().and_then(|m| m.trust(now.mono, &handle));
-        done.ok_or_else(|| no_key(name))?;
+        let shown = self.linked.shown.as_ref().filter(|(who, _)| who.key() == handle.key());
+        let seen = shown.map(|(_, of)| *of);
+        let done = self.link().and_then(|m| m.trust(now.mono, &handle, seen));
+        if done.ok_or_else(|| no_key(name))? == Trusted::Unseen {
+            let what = format!("another key claims to be {handle}: VERIFY {handle} shows it first");
+            return Err(Refusal::Denied { what });
+        }
         self.settle_link(now);
         self.verify(name)
     }
@@ -602,7 +610,6 @@ fn no_key(name: &str) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::link::noise::Fingerprint;
 
     #[test]
     fn names_that_a_box_makes_up_are_forgotten_past_a_bound() {

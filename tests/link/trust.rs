@@ -48,7 +48,7 @@ fn trust_accepts_the_other_key_and_what_waited_goes_to_it() {
     assert_eq!(there.code, shown);
     let (from, to) = (world.print(b), world.print(c));
     world.with(a, |now, m| {
-        assert_eq!(m.trust(now, &handle("bob")), Some(Trusted::Moved { to, from }));
+        assert_eq!(m.trust(now, &handle("bob"), Some(to)), Some(Trusted::Moved { to, from }));
     });
     world.run(10_000);
     assert!(world.nodes[a].here.contains(&world.far(c)));
@@ -61,14 +61,27 @@ fn trust_accepts_the_other_key_and_what_waited_goes_to_it() {
 }
 
 #[test]
+fn a_claim_that_came_after_verify_is_not_accepted() {
+    let (mut world, a, b, c) = impostor(6);
+    let (bob, false_bob) = (world.print(b), world.print(c));
+    world.with(a, |now, m| {
+        for seen in [None, Some(bob)] {
+            assert_eq!(m.trust(now, &handle("bob"), seen), Some(Trusted::Unseen));
+        }
+        assert_eq!(m.owner(&handle("bob")), Some(bob));
+        assert!(!m.is_verified(bob) && !m.is_verified(false_bob));
+    });
+}
+
+#[test]
 fn verified_stays_verified_over_a_restart() {
     let mut world = World::new(3);
     let (a, b) = (world.node("anna"), world.node("bob"));
     world.run(10_000);
     let of = world.print(b);
     world.with(a, |now, m| {
-        assert_eq!(m.trust(now, &handle("BOB")), Some(Trusted::Verified(of)));
-        assert_eq!(m.trust(now, &handle("nobody")), None);
+        assert_eq!(m.trust(now, &handle("BOB"), None), Some(Trusted::Verified(of)));
+        assert_eq!(m.trust(now, &handle("nobody"), None), None);
     });
     world.run(1_000);
     world.crash(a);

@@ -42,6 +42,8 @@ pub enum Trusted {
         /// The key that had it.
         from: Fingerprint,
     },
+    /// Nothing: a key claims the handle that nobody was shown, and might be an impostor's.
+    Unseen,
 }
 
 impl Machine {
@@ -83,9 +85,18 @@ impl Machine {
     }
 
     /// The operator accepts the key that claims a handle, or, where none does, says that he
-    /// compared the one that has it. `None`: no key is known for it.
-    pub fn trust(&mut self, now: Millis, handle: &Handle) -> Option<Trusted> {
+    /// compared the one that has it. A claim is accepted only if it is the one he saw (`seen`):
+    /// it may have come, or changed, since. `None`: no key is known for it.
+    pub fn trust(
+        &mut self,
+        now: Millis,
+        handle: &Handle,
+        seen: Option<Fingerprint>,
+    ) -> Option<Trusted> {
         let from = self.owner(handle).or_else(|| self.guest_of(handle))?;
+        if self.claims.get(&handle.key()).is_some_and(|(of, _)| Some(*of) != seen) {
+            return Some(Trusted::Unseen);
+        }
         let claim = self.claims.remove(&handle.key());
         let to = claim.as_ref().map_or(from, |(of, _)| *of);
         let mut rows = self.remember(to, true).unwrap_or_default();
