@@ -110,6 +110,8 @@ pub const METHODS: &[(&str, &[Parameter])] = &[
     ("RemoveUser", &[HANDLE, USER]),
     ("Config", &[may("key", Kind::Text), may("value", Kind::Text), USER]),
     ("SetForm", &[HANDLE, may("form", Kind::Text), USER]),
+    ("Verify", &[HANDLE, USER]),
+    ("Trust", &[HANDLE, USER]),
     ("Chat", &[HANDLE, USER]),
     ("Accept", &[must("number", Kind::Number), USER]),
     ("Refuse", &[must("number", Kind::Number), USER]),
@@ -205,6 +207,7 @@ pub fn answer_to_json(answer: &Answer) -> Object {
         Answer::Log(lines) => json!({"lines": lines}),
         Answer::Page(page) => json!(page),
         Answer::Count(n) => json!({"count": n}),
+        Answer::Verify(view) => json!(view),
     };
     match value {
         Value::Object(object) => object,
@@ -220,6 +223,9 @@ pub fn answer_from_json(mut reply: Object) -> Option<Answer> {
     // Status has a number of `peers`, Who a list: the epoch tells them apart.
     if reply.contains_key("epoch") {
         return serde_json::from_value(Value::Object(reply)).ok().map(Answer::Status);
+    }
+    if reply.contains_key("fingerprint") {
+        return serde_json::from_value(Value::Object(reply)).ok().map(Answer::Verify);
     }
     if reply.contains_key("findings") {
         return serde_json::from_value(Value::Object(reply)).ok().map(Answer::Doctor);

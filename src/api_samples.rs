@@ -8,7 +8,7 @@ use crate::model::ring::GapReason;
 use crate::model::{
     Answer, ChatState, ChatView, Delivery, Dialect, Direction, EntryId, Finding, Gap, Handle,
     Health, InterfaceView, PeerId, PeerView, Presence, Receipt, Refusal, Report, RouteView,
-    SettingView, Status, TransferState, Trust, Wall, What,
+    SettingView, Status, TransferState, Trust, VerifyView, Wall, What,
 };
 
 fn handle() -> Handle {
@@ -38,6 +38,8 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::Config { key: Some("bell".into()), value: Some("on".into()) },
         Command::SetForm { handle: text(), form: None },
         Command::SetForm { handle: text(), form: Some("udp".into()) },
+        Command::Verify { handle: text() },
+        Command::Trust { handle: text() },
         Command::Chat { handle: text() },
         Command::Accept { number: 3 },
         Command::Refuse { number: 3 },
@@ -84,6 +86,8 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::RemoveUser { .. } => ("RemoveUser", Answer::Done),
         Command::Config { .. } => ("Config", Answer::Config(vec![setting()])),
         Command::SetForm { .. } => ("SetForm", Answer::Done),
+        Command::Verify { .. } => ("Verify", Answer::Verify(verify())),
+        Command::Trust { .. } => ("Trust", Answer::Verify(verify())),
         Command::Chat { .. } => ("Chat", Answer::Done),
         Command::Accept { .. } => ("Accept", Answer::Done),
         Command::Refuse { .. } => ("Refuse", Answer::Done),
@@ -101,6 +105,17 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::Delete { .. } => ("Delete", Answer::Count(3)),
         Command::Export { .. } => ("Export", page()),
         Command::Import { .. } => ("Import", Answer::Count(2)),
+    }
+}
+
+fn verify() -> VerifyView {
+    VerifyView {
+        handle: "bob".into(),
+        fingerprint: "0".repeat(32),
+        code: "12345 67890 12345 67890 12345 67890".into(),
+        verified: false,
+        claim: Some("1".repeat(32)),
+        claim_code: Some("09876 54321 09876 54321 09876 54321".into()),
     }
 }
 
@@ -367,6 +382,7 @@ pub(crate) fn status() -> Status {
             address: "10.0.0.1".into(),
             broadcast: "10.0.0.255".into(),
         }],
+        fingerprint: Some("0".repeat(32)),
         chats: vec![ChatView {
             number: 3,
             user: handle(),

@@ -101,6 +101,10 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         form: Option<String>,
     },
+    /// The code by which two people know that their boxes have each other's key.
+    Verify { handle: String },
+    /// The codes were compared; or another key of that handle is accepted.
+    Trust { handle: String },
     /// A private chat with a peer, in a dialect that has them.
     Chat { handle: String },
     /// Yes to what somebody asks for: the number is in its event, and in `Status`.

@@ -206,6 +206,22 @@ pub enum Verb {
         /// The form; none, or AUTO: learn it again
         form: Option<String>,
     },
+    /// The name of this box's own key, its backup, and taking a backup in
+    Identity {
+        /// What to do with it
+        #[command(subcommand)]
+        verb: IdentityVerb,
+    },
+    /// Show the code of somebody's key, to compare with what the other side shows
+    Verify {
+        /// Whose
+        handle: String,
+    },
+    /// Say that you compared the code, or accept another key of that handle
+    Trust {
+        /// Whose
+        handle: String,
+    },
     /// Show the node at a glance
     Status,
     /// Show the page's address as a QR code, for a phone's camera
@@ -240,6 +256,34 @@ impl std::str::FromStr for Recipients {
             names => Ok(Recipients(names)),
         }
     }
+}
+
+/// What to do with the box's key. The node need not run.
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub enum IdentityVerb {
+    /// Show its fingerprint
+    Show {
+        /// The machine's node, with its state in /var/lib
+        #[arg(long)]
+        system: bool,
+    },
+    /// Write the key out: whoever has it can be this box
+    Export {
+        /// The machine's node, with its state in /var/lib
+        #[arg(long)]
+        system: bool,
+    },
+    /// Take in what was written out; the node must not run
+    Import {
+        /// The file; none: standard input
+        file: Option<PathBuf>,
+        /// Give up the key that is there
+        #[arg(long)]
+        replace: bool,
+        /// The machine's node, with its state in /var/lib
+        #[arg(long)]
+        system: bool,
+    },
 }
 
 /// What to do with the node's own users.

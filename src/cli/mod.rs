@@ -4,6 +4,7 @@
 //! away and back, `show` is what people read.
 
 pub mod args;
+mod identity;
 mod monitor;
 mod past;
 mod send;
@@ -75,6 +76,7 @@ pub fn main() -> ExitCode {
         Some(Verb::Run { system }) => {
             crate::daemon::start(Start { system, ..options.start(false) })
         }
+        Some(Verb::Identity { verb }) => identity::run(&options, verb).into(),
         Some(verb) => smol::block_on(carry_out(&options, verb)).into(),
     }
 }
@@ -160,6 +162,8 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
             let form = form.filter(|form| !form.eq_ignore_ascii_case("auto"));
             Command::SetForm { handle, form }
         }
+        Verb::Verify { handle } => Command::Verify { handle },
+        Verb::Trust { handle } => Command::Trust { handle },
         Verb::Status => Command::Status {},
         Verb::Doctor => Command::Doctor {},
         Verb::User { verb: UserVerb::Add { handle } } => Command::AddUser { handle, back: None },
@@ -187,6 +191,7 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
         }
         // These have ways of their own.
         Verb::Run { .. }
+        | Verb::Identity { .. }
         | Verb::Msg { .. }
         | Verb::All { .. }
         | Verb::Img { .. }

@@ -146,6 +146,8 @@ pub fn parse(line: &str) -> Result<Typed, Mistake> {
         "CLOSE" => Command::Close { handle: Some(one_word(row, rest)?) },
         "BLOCK" => Command::Block { handle: one_word(row, rest)? },
         "UNBLOCK" => Command::Unblock { handle: one_word(row, rest)? },
+        "VERIFY" => Command::Verify { handle: one_word(row, rest)? },
+        "TRUST" => Command::Trust { handle: one_word(row, rest)? },
         "CONFIG" if split_word(rest).0.eq_ignore_ascii_case("width") => {
             return width(row, split_word(rest).1);
         }

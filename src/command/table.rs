@@ -253,6 +253,26 @@ pub static ROWS: &[Row] = &[
         arguments: &[Kind::Handle],
     },
     Row {
+        name: "VERIFY",
+        aliases: &[],
+        usage: "VERIFY <handle>",
+        summary: "the code of somebody's key, to compare",
+        help: "For people who are linked (WHO says encrypted). Compare the code by voice or in \
+               person: it is the same on both sides exactly if nobody is between you.",
+        example: "VERIFY anna",
+        arguments: &[Kind::Handle],
+    },
+    Row {
+        name: "TRUST",
+        aliases: &[],
+        usage: "TRUST <handle>",
+        summary: "you compared the code; accept a new key",
+        help: "Remembers that VERIFY's code was compared. Where another key claims the handle, \
+               that key is accepted instead, and what waits goes to it.",
+        example: "TRUST anna",
+        arguments: &[Kind::Handle],
+    },
+    Row {
         name: "CONFIG",
         aliases: &["SET"],
         usage: "CONFIG [<key> [<value>]]",

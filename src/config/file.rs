@@ -4,6 +4,7 @@
 //! `foreign`'s business. A value that is wrong leaves what stood below it, and says so in one
 //! [`Note`]; a file that does not parse changes nothing.
 
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,8 @@ use super::foreign::{self, Meaning};
 use super::rows::{self, Kind, Row};
 use super::serial::{MAX_SERIAL, Serial};
 use super::{Settings, User};
-use crate::model::limits::MAX_USERS;
+use crate::dialect::link::words::Named;
+use crate::model::limits::{MAX_LINK_PEERS, MAX_USERS};
 use crate::model::{Handle, Refusal};
 
 /// Largest file that is read, in bytes.
@@ -91,6 +93,8 @@ struct Leaf<'a> {
 struct Tables<'a> {
     users: Vec<(usize, Vec<Leaf<'a>>)>,
     serial: Vec<(usize, Vec<Leaf<'a>>)>,
+    /// `[[link.peer]]`.
+    peers: Vec<(usize, Vec<Leaf<'a>>)>,
 }
 
 impl<'a> Tables<'a> {
@@ -98,6 +102,7 @@ impl<'a> Tables<'a> {
         match path.to_ascii_lowercase().as_str() {
             "users" => Some(&mut self.users),
             "serial" => Some(&mut self.serial),
+            "link.peer" => Some(&mut self.peers),
             _ => None,
         }
     }
@@ -116,7 +121,7 @@ impl<'a> Laying<'a> {
         let mut leaves = Vec::new();
         let mut tables = Tables::default();
         self.gather("", table, &mut leaves, &mut tables);
-        let Tables { users, serial } = tables;
+        let Tables { users, serial, peers } = tables;
         // A range of ports first: Robin's chat_port is a choice within it.
         leaves.sort_by_key(|leaf| (!matches!(leaf.value, DeValue::Array(_)), leaf.line));
         let below = settings.clone();
@@ -150,6 +155,12 @@ impl<'a> Laying<'a> {
                 self.say(Some(leaf.line), Some(&leaf.path), text.into());
             }
             self.users(&users, settings, &mut strange);
+        }
+        if !peers.is_empty() {
+            settings.link.peers.clear();
+            for (line, keys) in &peers {
+                self.peer(*line, keys, settings, &mut strange);
+            }
         }
         if !serial.is_empty() {
             settings.serial = self.serial(&serial);
@@ -332,6 +343,55 @@ impl<'a> Laying<'a> {
         }
         if !list.is_empty() {
             settings.users = list;
+        }
+    }
+
+    /// One `[[link.peer]]`: an address, and perhaps the fingerprint of who is there.
+    fn peer<'u>(
+        &mut self,
+        line: usize,
+        keys: &'u [Leaf<'a>],
+        settings: &mut Settings,
+        strange: &mut Vec<&'u Leaf<'a>>,
+    ) {
+        let (mut at, mut fingerprint, mut usable) = (None, None, true);
+        for leaf in keys {
+            let text = leaf.value.as_str().unwrap_or_default().trim();
+            let full = format!("link.peer.{}", leaf.path);
+            if leaf.path.eq_ignore_ascii_case("address") {
+                let port = settings.link.port;
+                let alone = || text.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, port));
+                at = text.parse().ok().or_else(alone).filter(|at: &SocketAddr| at.port() != 0);
+                if at.is_none() {
+                    let expected = "an address with or without a port, such as 192.168.1.7:5009";
+                    let text = format!("found {}, expected {expected}", found(leaf.value));
+                    self.say(Some(leaf.line), Some(&full), text);
+                    usable = false;
+                }
+            } else if leaf.path.eq_ignore_ascii_case("fingerprint") {
+                match text.parse() {
+                    Ok(print) => fingerprint = Some(print),
+                    Err(why) => {
+                        let text = format!("found {}: {why}", found(leaf.value));
+                        self.say(Some(leaf.line), Some(&full), text);
+                        usable = false;
+                    }
+                }
+            } else {
+                strange.push(leaf);
+            }
+        }
+        match at.filter(|_| usable) {
+            Some(_) if settings.link.peers.len() >= MAX_LINK_PEERS => {
+                let text = format!("more than {MAX_LINK_PEERS} of them: not used");
+                self.say(Some(line), Some("link.peer"), text);
+            }
+            Some(at) => settings.link.peers.push(Named { at, fingerprint }),
+            None if usable => {
+                let text = "found none, expected an address".to_owned();
+                self.say(Some(line), Some("link.peer.address"), text);
+            }
+            None => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Directory, Files, Hello, History, Keep, Room, Slcp, Web, WhenFull};
+use crate::config::{Directory, Files, Hello, History, Keep, Link, Room, Slcp, Web, WhenFull};
 
 const FILE: &str = "/etc/chat/config.toml";
 
@@ -266,6 +266,7 @@ fn the_shipped_file_names_every_key_with_its_default() {
             announce: 6,
             image_port: 1,
         },
+        link: Link { enabled: false, port: 1, beacon: false, announce: 10, peers: Vec::new() },
         hello: Hello {
             enabled: true,
             port: 1,
@@ -334,6 +335,30 @@ proptest! {
         prop_assert!(s.port_min > 0 && s.port_min <= s.port_max);
         prop_assert!(s.imagepath.is_absolute());
     }
+}
+
+#[test]
+fn a_named_box_is_read_and_a_wrong_one_is_said() {
+    let (s, notes) = lay("[[link.peer]]\naddress = \"10.0.0.7\"\n\
+         fingerprint = \"00112233445566778899aabbccddeeff\"\n\
+         [[link.peer]]\naddress = \"[fd00::7]:6000\"\n");
+    assert_eq!(notes, Vec::<String>::new());
+    assert_eq!(s.link.peers[0].at, "10.0.0.7:5009".parse().unwrap());
+    assert!(s.link.peers[0].fingerprint.is_some());
+    assert_eq!(s.link.peers[1].at, "[fd00::7]:6000".parse().unwrap());
+    for (wrong, said) in [
+        ("address = \"here\"", "line 2: link.peer.address: found here, expected an address"),
+        ("fingerprint = \"12\"", "link.peer.fingerprint: found 12: not a fingerprint"),
+        ("", "link.peer.address: found none, expected an address"),
+    ] {
+        let (s, notes) = lay(&format!("[[link.peer]]\n{wrong}\n"));
+        assert!(s.link.peers.is_empty(), "{wrong}");
+        let words = said.trim_start_matches("line 2: ");
+        assert!(notes[0].contains(words), "{notes:?}");
+    }
+    let many = "[[link.peer]]\naddress = \"10.0.0.7\"\n".repeat(MAX_LINK_PEERS + 1);
+    let (s, notes) = lay(&many);
+    assert_eq!((s.link.peers.len(), notes.len()), (MAX_LINK_PEERS, 1));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dialect::link::words::Named;
 use crate::model::Handle;
 
 pub use file::Note;
@@ -62,6 +63,8 @@ pub struct Settings {
     pub slcp: Slcp,
     /// The hello chat.
     pub hello: Hello,
+    /// The link between klatsch boxes.
+    pub link: Link,
     /// The room.
     pub room: Room,
     /// The directory.
@@ -119,6 +122,21 @@ pub struct Hello {
     pub web_ports: Vec<u16>,
     /// Where its web API listens. Not on the LAN unless asked for: its GET sends.
     pub web_address: Ipv4Addr,
+}
+
+/// The link's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Link {
+    /// On or off.
+    pub enabled: bool,
+    /// The port of beacons, and the first tried for sessions.
+    pub port: u16,
+    /// Whether beacons are sent and heard; else only boxes that are named are called.
+    pub beacon: bool,
+    /// Seconds between beacons, 10 to 3,600.
+    pub announce: u32,
+    /// Boxes that are named: `[[link.peer]]`.
+    pub peers: Vec<Named>,
 }
 
 /// The room's settings.
@@ -189,6 +207,7 @@ impl Default for Settings {
                 web_ports: vec![8000, 8080],
                 web_address: Ipv4Addr::LOCALHOST,
             },
+            link: Link { enabled: true, port: 5009, beacon: true, announce: 60, peers: Vec::new() },
             room: Room {
                 enabled: false,
                 server: true,

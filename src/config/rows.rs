@@ -484,6 +484,46 @@ static ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        key: "link.enabled",
+        help: "the encrypted link between klatsch boxes, on which nothing is lost",
+        expected: SWITCH,
+        kind: Kind::Switch,
+        get: |s| on_off(s.link.enabled),
+        set: |s, v| switch(v).map(|on| s.link.enabled = on),
+        ..ROW
+    },
+    Row {
+        key: "link.port",
+        help: "UDP port of its beacons, and the first TCP port tried for its sessions",
+        expected: PORT,
+        kind: Kind::Number,
+        get: |s| s.link.port.to_string(),
+        set: |s, v| port(v).map(|p| s.link.port = p),
+        ..ROW
+    },
+    Row {
+        key: "link.beacon",
+        help: "find other boxes by multicast; off: only those that are named ([[link.peer]])",
+        expected: SWITCH,
+        kind: Kind::Switch,
+        get: |s| on_off(s.link.beacon),
+        set: |s, v| switch(v).map(|on| s.link.beacon = on),
+        ..ROW
+    },
+    Row {
+        key: "link.announce",
+        help: "seconds between two beacons",
+        expected: "10 to 3600",
+        kind: Kind::Number,
+        get: |s| s.link.announce.to_string(),
+        set: |s, v| {
+            let n = v.parse().ok().filter(|n| (10..=3_600).contains(n));
+            s.link.announce = n.ok_or(Wrong::Value)?;
+            Ok(())
+        },
+        ..ROW
+    },
+    Row {
         key: "hello.enabled",
         help: "speak the hello chat (JSON hello, one shared chat: the lobby)",
         expected: SWITCH,

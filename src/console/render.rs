@@ -8,7 +8,7 @@ use crate::model::answer::{Page, UserView};
 use crate::model::text::harmless;
 use crate::model::{
     ChatState, Delivery, Dialect, Direction, Health, InterfaceView, PeerView, Presence, Receipt,
-    Report, SettingView, Status, Trust, Wall, What,
+    Report, SettingView, Status, Trust, VerifyView, Wall, What,
 };
 
 /// Rows of one table or list that are printed; the rest is counted.
@@ -195,8 +195,13 @@ impl Paint {
                 let Moment { hour, minute, .. } = (self.clock)(at);
                 format!("{hour:02}:{minute:02}")
             });
-            let notes =
-                [p.blocked.then_some("blocked"), (p.trust == Trust::Local).then_some("this node")];
+            let trust = match p.trust {
+                Trust::Plain => None,
+                Trust::Local => Some("this node"),
+                Trust::Unverified => Some("encrypted"),
+                Trust::Verified => Some("encrypted, verified"),
+            };
+            let notes = [p.blocked.then_some("blocked"), trust];
             [
                 harmless(&p.name),
                 p.presence.to_string(),
@@ -465,6 +470,27 @@ fn lay<const N: usize>(rows: &[[String; N]], most: usize) -> Vec<String> {
         line.trim_end().to_owned()
     };
     rows.iter().map(line).collect()
+}
+
+/// The answer to VERIFY and TRUST.
+pub fn verify(view: &VerifyView) -> String {
+    let who = harmless(&view.handle);
+    let known = if view.verified { "compared" } else { "not compared yet" };
+    let mut text = format!(
+        "{who}'s key: {} ({known})\ncode: {}\nIf {who} sees the same code for you, nobody \
+         is between you: TRUST {who} remembers that you compared it.",
+        harmless(&view.fingerprint),
+        harmless(&view.code)
+    );
+    if let (Some(claim), Some(code)) = (&view.claim, &view.claim_code) {
+        text += &format!(
+            "\nAnother key claims to be {who} and is refused: {}\nits code: {}\nTRUST {who} \
+             accepts that one instead; what waits for {who} then goes there.",
+            harmless(claim),
+            harmless(code)
+        );
+    }
+    text
 }
 
 #[cfg(test)]

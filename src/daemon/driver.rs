@@ -1,7 +1,7 @@
 //! The loop: waits for whatever happens, feeds the node, performs its actions.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::process::{Command as Process, Stdio};
 use std::rc::Rc;
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use async_channel::{Receiver, Sender};
 use smol::{LocalExecutor, Timer};
 
+use super::multicast::Multicast;
 use super::notify::Notify;
 use super::ports::{self, Proto};
 use super::signals::{self, Signal};
@@ -62,6 +63,7 @@ pub(super) struct Driver {
     inputs: Receiver<Input>,
     accepted: (Sender<tcp::Accepted>, Receiver<tcp::Accepted>),
     udp: HashMap<SocketId, udp::Udp>,
+    multicast: HashMap<SocketId, Multicast>,
     listeners: HashMap<SocketId, tcp::Listener>,
     streams: HashMap<StreamId, tcp::Stream>,
     next_stream: u64,
@@ -107,6 +109,7 @@ impl Driver {
             inputs,
             accepted: async_channel::bounded(MAX_INPUTS),
             udp: HashMap::new(),
+            multicast: HashMap::new(),
             listeners: HashMap::new(),
             streams: HashMap::new(),
             next_stream: 0,
@@ -138,6 +141,7 @@ impl Driver {
         self.feed(Input::Clock(trusted));
         let _clock = (!trusted).then(|| self.executor.spawn(clock::watch(self.told.clone())));
         self.feed(Input::Links(links::list()));
+        self.feed(Input::Interfaces(links::interfaces()));
         self.follow_web();
         let mut timer = Timer::never();
         let mut timer_at = None;
@@ -332,12 +336,21 @@ impl Driver {
             }
             Net::Unbind(socket) => {
                 self.udp.remove(&socket);
+                self.multicast.remove(&socket);
                 self.listeners.remove(&socket);
             }
             Net::Send { socket, to, bytes } => self.send(socket, to, bytes),
-            Net::Connect(stream, to) => {
-                let made = tcp::Stream::connect(&self.executor, stream, to, self.told.clone());
-                self.streams.insert(stream, made);
+            Net::Connect(stream, to) => self.connect(stream, to.into()),
+            Net::Dial(stream, to) => self.connect(stream, to),
+            Net::Join { socket, link, group } => {
+                if let Some(multicast) = self.multicast.get_mut(&socket) {
+                    multicast.join(link, group);
+                }
+            }
+            Net::Cast { socket, link, to, bytes } => {
+                if let Some(multicast) = self.multicast.get(&socket) {
+                    multicast.cast(link, to, &bytes);
+                }
             }
             Net::Write(stream, bytes) => {
                 if let Some(stream) = self.streams.get(&stream) {
@@ -360,6 +373,11 @@ impl Driver {
         }
     }
 
+    fn connect(&mut self, stream: StreamId, to: SocketAddr) {
+        let made = tcp::Stream::connect(&self.executor, stream, to, self.told.clone());
+        self.streams.insert(stream, made);
+    }
+
     fn bind(&mut self, socket: SocketId, bind: Bind) -> Result<(), IoError> {
         let told = self.told.clone();
         let (proto, port, opened) = match bind {
@@ -372,6 +390,15 @@ impl Driver {
                 (Proto::Udp, port, opened.map(|s| drop(self.udp.insert(socket, s))))
             }
             Bind::Tcp(port) => self.listen(socket, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)),
+            Bind::Multicast { v6, port } => {
+                let opened = Multicast::open(&self.executor, socket, v6, port, told);
+                (Proto::Udp, port, opened.map(|m| drop(self.multicast.insert(socket, m))))
+            }
+            Bind::TcpBoth(port) => {
+                let accepted = self.accepted.0.clone();
+                let opened = tcp::Listener::open_both(&self.executor, socket, port, accepted);
+                (Proto::Tcp, port, opened.map(|l| drop(self.listeners.insert(socket, l))))
+            }
             Bind::TcpAt(at) => self.listen(socket, at),
         };
         opened.map_err(|error| match error.kind {
@@ -414,7 +441,11 @@ impl Driver {
         let told = self.told.clone();
         let stream = tcp::Stream::accepted(&self.executor, id, accepted.stream, told);
         self.streams.insert(id, stream);
-        self.feed(Input::Accepted { socket: accepted.socket, stream: id, from: accepted.from });
+        let socket = accepted.socket;
+        self.feed(match (accepted.both, accepted.from) {
+            (false, SocketAddr::V4(from)) => Input::Accepted { socket, stream: id, from },
+            (_, from) => Input::AcceptedBoth { socket, stream: id, from },
+        });
     }
 
     fn call(&mut self, call: Call) {

@@ -1,4 +1,4 @@
-//! The machine's usable IPv4 addresses, and word from the kernel when they change (netlink(7)).
+//! The machine's usable IPv4 addresses and interfaces, and word from the kernel when they change (netlink(7)).
 
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_channel::Sender;
 use nix::errno::Errno;
-use nix::ifaddrs::getifaddrs;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::{InterfaceFlags, if_nametoindex};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
@@ -14,7 +14,7 @@ use nix::sys::socket::{
 use smol::Async;
 use smol::Timer;
 
-use crate::model::Link;
+use crate::model::{Interface, Link};
 use crate::node::io::Input;
 
 /// Changes come in bursts (link up, address, route): they are gathered this long.
@@ -26,13 +26,8 @@ const POLL: Duration = Duration::from_secs(10);
 pub fn list() -> Vec<Link> {
     let Ok(all) = getifaddrs() else { return Vec::new() };
     let mut links: Vec<Link> = Vec::new();
-    for interface in all {
+    for interface in all.filter(is_usable) {
         let loopback = interface.flags.contains(InterfaceFlags::IFF_LOOPBACK);
-        let up = interface.flags.contains(InterfaceFlags::IFF_UP);
-        let running = interface.flags.contains(InterfaceFlags::IFF_RUNNING);
-        if !up || !(running || loopback) {
-            continue;
-        }
         let ip = |address: Option<nix::sys::socket::SockaddrStorage>| {
             address.and_then(|a| a.as_sockaddr_in().map(|a| a.ip()))
         };
@@ -51,6 +46,43 @@ pub fn list() -> Vec<Link> {
     links
 }
 
+fn is_usable(interface: &InterfaceAddress) -> bool {
+    let loopback = interface.flags.contains(InterfaceFlags::IFF_LOOPBACK);
+    let up = interface.flags.contains(InterfaceFlags::IFF_UP);
+    up && (loopback || interface.flags.contains(InterfaceFlags::IFF_RUNNING))
+}
+
+/// All interfaces that are up, loopback included, each once: the link's beacon goes out of those
+/// that have any address.
+pub fn interfaces() -> Vec<Interface> {
+    let Ok(all) = getifaddrs() else { return Vec::new() };
+    let mut found: Vec<Interface> = Vec::new();
+    for entry in all.filter(is_usable) {
+        let (v4, v6) = match entry.address {
+            Some(a) if a.as_sockaddr_in().is_some() => (true, false),
+            Some(a) => match a.as_sockaddr_in6() {
+                Some(a) => (false, a.ip().is_unicast_link_local()),
+                None => continue,
+            },
+            None => continue,
+        };
+        let name = entry.interface_name;
+        if let Some(known) = found.iter_mut().find(|i| i.name == name) {
+            known.v4 |= v4;
+            known.v6 |= v6;
+        } else {
+            let index = if_nametoindex(name.as_str()).unwrap_or(0);
+            found.push(Interface { index, name, v4, v6 });
+        }
+    }
+    found
+}
+
+/// Our first IPv4 address on an interface.
+pub fn address_of(index: u32) -> Option<Ipv4Addr> {
+    list().into_iter().find(|link| link.index == index).map(|link| link.address)
+}
+
 /// Tells the loop of every change. Ends when the loop does.
 pub async fn watch(told: Sender<Input>) {
     match open() {
@@ -59,7 +91,7 @@ pub async fn watch(told: Sender<Input>) {
             log::warn!("the kernel tells nothing of interfaces ({error}): asking every 10 s");
             loop {
                 Timer::after(POLL).await;
-                if told.send(Input::Links(list())).await.is_err() {
+                if tell(&told).await.is_none() {
                     return;
                 }
             }
@@ -77,14 +109,21 @@ async fn follow(kernel: &Async<OwnedFd>, told: &Sender<Input>) {
             recv(fd, &mut message, MsgFlags::MSG_DONTWAIT),
             Ok(1..) | Err(Errno::ENOBUFS | Errno::EINTR)
         ) {}
-        if told.send(Input::Links(list())).await.is_err() {
+        if tell(told).await.is_none() {
             return;
         }
     }
 }
 
+/// Tells how the machine is connected now; none when the loop is gone.
+async fn tell(told: &Sender<Input>) -> Option<()> {
+    told.send(Input::Links(list())).await.ok()?;
+    told.send(Input::Interfaces(interfaces())).await.ok()
+}
+
 fn open() -> nix::Result<Async<OwnedFd>> {
-    let groups = nix::libc::RTMGRP_LINK | nix::libc::RTMGRP_IPV4_IFADDR;
+    let groups =
+        nix::libc::RTMGRP_LINK | nix::libc::RTMGRP_IPV4_IFADDR | nix::libc::RTMGRP_IPV6_IFADDR;
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let protocol = SockProtocol::NetlinkRoute;
     let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;

@@ -10,6 +10,7 @@ mod journal;
 mod links;
 mod log;
 mod machine;
+mod multicast;
 mod network;
 mod notify;
 pub mod place;
@@ -35,8 +36,9 @@ use crate::config::{Kept, Settings, Sources, kept};
 use crate::control;
 use crate::hub::{Hub, Local, Way};
 use crate::model::{Answer, Event, Handle, IoError, Status, Wall, What};
+use crate::node::linked::Identity;
 use crate::node::{self, Birth, Node};
-use crate::store::{Begin, Rules, Store};
+use crate::store::{Begin, Rules, Store, identity};
 
 use driver::Driver;
 use place::{Claim, Held, Place, State, Surroundings};
@@ -218,6 +220,13 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     let asks_handle = start.terminal
         && grounds.settings.users.first().is_some_and(|u| u.handle.is_none())
         && terminal::is_one();
+    let identity = match identity(grounds.state.as_ref().map(|s| s.path.as_path())) {
+        Ok(identity) => Some(identity),
+        Err(line) => {
+            grounds.notes.push(line);
+            None
+        }
+    };
     let node = Node::new(
         driver::now(Instant::now()),
         Birth {
@@ -229,6 +238,7 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
             join: !asks_handle,
             about: Status { page: port_of(page.as_ref()), ..about(&start, &grounds, &socket) },
             remembered,
+            identity,
         },
     );
     let executor = Rc::new(LocalExecutor::new());
@@ -312,6 +322,16 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     drop(grounds.held.take());
     drop(grounds.state.take());
     code
+}
+
+/// The box's key, and randomness for this run; else why there is no link.
+fn identity(folder: Option<&Path>) -> Result<Identity, String> {
+    let secret = identity::of(folder).map_err(|e| {
+        let file = folder.map(|f| f.join(identity::FILE).display().to_string());
+        format!("{}: {e}; there is no link until then", file.unwrap_or_default())
+    })?;
+    let seed = identity::random().map_err(|e| format!("{e}; there is no link"))?;
+    Ok(Identity { secret, seed })
 }
 
 /// The page's listener, if it is wanted and can be had.

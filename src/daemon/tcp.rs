@@ -4,7 +4,9 @@
 //! order. So a fast sender waits in the kernel, not in our memory.
 
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener, TcpStream,
+};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,8 +15,8 @@ use async_channel::{Receiver, Sender};
 use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket,
-    sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, listen, setsockopt,
+    socket, sockopt,
 };
 use smol::{Async, LocalExecutor, Timer};
 
@@ -47,7 +49,9 @@ pub struct Accepted {
     /// The connection.
     pub stream: Async<TcpStream>,
     /// From whom.
-    pub from: SocketAddrV4,
+    pub from: SocketAddr,
+    /// The listener is one of both families.
+    pub both: bool,
 }
 
 impl Listener {
@@ -61,9 +65,37 @@ impl Listener {
         at: SocketAddrV4,
         accepted: Sender<Accepted>,
     ) -> Result<Listener, IoError> {
-        let listener = open(at).map_err(IoError::from)?;
-        let task = executor.spawn(async move { accept(id, &listener, &accepted).await });
-        Ok(Listener { _accepting: task })
+        Ok(Listener::start(executor, id, open(at).map_err(IoError::from)?, false, accepted))
+    }
+
+    /// Listens on all addresses of both families; of IPv4 alone where the host has no IPv6.
+    ///
+    /// # Errors
+    /// As `bind(2)` and `listen(2)` have them.
+    pub fn open_both(
+        executor: &LocalExecutor<'_>,
+        id: SocketId,
+        port: u16,
+        accepted: Sender<Accepted>,
+    ) -> Result<Listener, IoError> {
+        let listener = match open_both(port) {
+            Err(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL) => {
+                open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))
+            }
+            opened => opened,
+        };
+        Ok(Listener::start(executor, id, listener.map_err(IoError::from)?, true, accepted))
+    }
+
+    fn start(
+        executor: &LocalExecutor<'_>,
+        id: SocketId,
+        listener: Async<TcpListener>,
+        both: bool,
+        accepted: Sender<Accepted>,
+    ) -> Listener {
+        let task = executor.spawn(async move { accept(id, &listener, both, &accepted).await });
+        Listener { _accepting: task }
     }
 }
 
@@ -88,15 +120,32 @@ fn open(at: SocketAddrV4) -> nix::Result<Async<TcpListener>> {
         .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))
 }
 
-async fn accept(id: SocketId, listener: &Async<TcpListener>, accepted: &Sender<Accepted>) {
+fn open_both(port: u16) -> nix::Result<Async<TcpListener>> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Inet6, SockType::Stream, flags, None)?;
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    setsockopt(&fd, sockopt::Ipv6V6Only, &false)?;
+    let any = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0);
+    bind(fd.as_raw_fd(), &SockaddrIn6::from(any))?;
+    listen(&fd, Backlog::new(BACKLOG)?)?;
+    Async::new_nonblocking(TcpListener::from(fd))
+        .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))
+}
+
+async fn accept(
+    id: SocketId,
+    listener: &Async<TcpListener>,
+    both: bool,
+    accepted: &Sender<Accepted>,
+) {
     loop {
         match listener.accept().await {
-            Ok((stream, SocketAddr::V4(from))) => {
-                if accepted.send(Accepted { socket: id, stream, from }).await.is_err() {
+            Ok((stream, from)) => {
+                let from = plain(from);
+                if accepted.send(Accepted { socket: id, stream, from, both }).await.is_err() {
                     return;
                 }
             }
-            Ok(_) => {}
             Err(error) => match error.raw_os_error().map(Errno::from_raw) {
                 Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
                     log::warn!("no descriptors left to accept connections: waiting");
@@ -106,6 +155,14 @@ async fn accept(id: SocketId, listener: &Async<TcpListener>, accepted: &Sender<A
                 _ => smol::future::yield_now().await,
             },
         }
+    }
+}
+
+/// An IPv4 address as an IPv6 listener has it is the same address; others keep their interface.
+fn plain(from: SocketAddr) -> SocketAddr {
+    match from.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), from.port()),
+        IpAddr::V6(_) => from,
     }
 }
 
@@ -143,7 +200,7 @@ impl Stream {
     pub fn connect(
         executor: &Rc<LocalExecutor<'static>>,
         id: StreamId,
-        to: SocketAddrV4,
+        to: SocketAddr,
         told: Sender<Input>,
     ) -> Stream {
         let (more, wanted) = async_channel::unbounded();

@@ -4,6 +4,7 @@ mod bucket;
 pub mod directory;
 pub mod heard;
 pub mod hello;
+pub mod link;
 mod parts;
 pub mod raw;
 pub mod room;

@@ -24,6 +24,8 @@ pub enum Answer {
     Count(u64),
     /// To `SetHandle`, `AddUser`, `FreeHandle` and `Join`: the handle that holds now.
     Handle(Handle),
+    /// To `Verify` and `Trust`.
+    Verify(VerifyView),
     /// To `Shared`: the hello chat's shared history, oldest first.
     Shared(Vec<SharedMessage>),
     /// To `Doctor`.
@@ -32,6 +34,23 @@ pub enum Answer {
     Network(Vec<InterfaceView>),
     /// To `Log`: the newest line last.
     Log(Vec<String>),
+}
+
+/// A linked peer's key, for two people to compare.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyView {
+    /// Whose.
+    pub handle: String,
+    /// The key's name.
+    pub fingerprint: String,
+    /// The same on both boxes exactly if they have each other's key.
+    pub code: String,
+    /// People compared it.
+    pub verified: bool,
+    /// Another key that claims the handle, and is refused.
+    pub claim: Option<String>,
+    /// The code that one would have.
+    pub claim_code: Option<String>,
 }
 
 /// A message of the hello chat's shared history.
@@ -194,6 +213,8 @@ pub struct Status {
     pub chats: Vec<ChatView>,
     /// Peers present.
     pub peers: u32,
+    /// The name of this box's key; `null` where there is no link.
+    pub fingerprint: Option<String>,
     /// Path of the control socket.
     pub socket: String,
     /// The state folder; empty if the node keeps nothing.

@@ -119,6 +119,8 @@ pub enum Change {
     },
     /// Someone was met or moved.
     Met(Known),
+    /// What the link keeps of its own: never searched, exported or aged.
+    Link(Row),
     /// A local user bears another handle now: what is his goes with him.
     Renamed {
         /// The handle he had.
@@ -126,6 +128,27 @@ pub enum Change {
         /// The one he has.
         to: Handle,
     },
+}
+
+/// A name and what is kept under it; none: it is deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its name, unique.
+    pub key: String,
+    /// Its value.
+    pub value: Option<Vec<u8>>,
+}
+
+impl Row {
+    /// To be kept.
+    pub fn put(key: String, value: Vec<u8>) -> Row {
+        Row { key, value: Some(value) }
+    }
+
+    /// To be deleted.
+    pub fn delete(key: String) -> Row {
+        Row { key, value: None }
+    }
 }
 
 /// Who reads or deletes: he sees what is his (after `since`) and the lobby, never another's.
@@ -217,4 +240,6 @@ pub struct Remembered {
     pub outbox: Vec<Entry>,
     /// Whom we know, the last met last, at most [`super::limits::MAX_KNOWN`].
     pub known: Vec<Known>,
+    /// What the link kept, by key.
+    pub link: Vec<Row>,
 }

@@ -57,3 +57,23 @@ pub const STREAM_LINE: usize = 16 * 1024;
 pub const CHUNK: usize = 16 * 1024;
 /// A UDP datagram's largest payload over IPv4.
 pub const DATAGRAM: usize = 65_507;
+/// Longest beacon of the link, in bytes: fits every Ethernet frame.
+pub const LINK_BEACON: usize = 1_200;
+/// Longest text that the link carries, in bytes.
+pub const LINK_TEXT: usize = 32 * 1024;
+/// Messages that wait for one other box of the link.
+pub const LINK_QUEUE: usize = 1_024;
+/// Boxes whose keys are known for good: what was ever exchanged with them is remembered.
+pub const LINK_KNOWN: usize = 1_024;
+/// Of these, such as made themselves known over the network; the rest is the operator's.
+pub const LINK_KNOWN_BY_NETWORK: usize = 768;
+/// Boxes of which only a beacon was heard.
+pub const LINK_HEARD: usize = 256;
+/// Sessions with other boxes.
+pub const LINK_SESSIONS: usize = 128;
+/// Connections whose other end has not proven its key yet.
+pub const LINK_HALF_OPEN: usize = 32;
+/// Of these, from one address.
+pub const LINK_HALF_OPEN_PER_SOURCE: usize = 4;
+/// Boxes that the operator may name.
+pub const MAX_LINK_PEERS: usize = 64;

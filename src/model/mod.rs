@@ -18,13 +18,13 @@ pub mod trouble;
 
 pub use answer::{
     Answer, ChatView, LinkView, PeerView, Receipt, Refusal, RouteView, SettingView, SharedMessage,
-    Status,
+    Status, VerifyView,
 };
 pub use delivery::{Delivery, EntryId};
 pub use event::{ChatState, Direction, Event, TransferState, What};
 pub use handle::{BadHandle, Handle};
 pub use machine::{Finding, Health, InterfaceView, Report};
-pub use net::{Bind, Link, Net, SocketId, StreamId};
+pub use net::{Bind, Interface, Link, Net, SocketId, StreamId};
 pub use peer::{Dialect, PeerId, Presence, Trust, UserId};
 pub use ring::{Gap, Ring, Stamped};
 pub use time::{Millis, Now, Wall};

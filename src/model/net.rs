@@ -1,6 +1,6 @@
 //! Sockets and streams as numbers: what dialects ask of the network without touching it.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 /// A UDP socket or TCP listener, named by the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +37,19 @@ impl Link {
     }
 }
 
+/// An interface that is up, as the link's beacon sees it: it needs no address to be found.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Interface {
+    /// The kernel's interface index.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// It has an IPv4 address.
+    pub v4: bool,
+    /// It has an IPv6 link-local address.
+    pub v6: bool,
+}
+
 /// What a socket is for; decides how it is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bind {
@@ -47,6 +60,16 @@ pub enum Bind {
     Udp(u16),
     /// A TCP listener on all addresses.
     Tcp(u16),
+    /// UDP for multicast of one family (`v6` or IPv4), shared with other programs of this host;
+    /// hears only the groups it joined, and never leaves the link.
+    Multicast {
+        /// The family.
+        v6: bool,
+        /// The port.
+        port: u16,
+    },
+    /// A TCP listener on all addresses of both families.
+    TcpBoth(u16),
     /// A TCP listener on one of our addresses: beside a program that has the port on another.
     TcpAt(SocketAddrV4),
 }
@@ -67,8 +90,30 @@ pub enum Net {
         /// What.
         bytes: Vec<u8>,
     },
+    /// Hear a multicast group on an interface; silent if that cannot be.
+    Join {
+        /// With which socket.
+        socket: SocketId,
+        /// On which interface.
+        link: u32,
+        /// The group, of the socket's family.
+        group: IpAddr,
+    },
+    /// Send a datagram to a group, out of one interface; silent if it cannot be.
+    Cast {
+        /// From which socket.
+        socket: SocketId,
+        /// Out of which interface.
+        link: u32,
+        /// The group and its port.
+        to: SocketAddr,
+        /// What.
+        bytes: Vec<u8>,
+    },
     /// Make a TCP connection; answered by `Connected` or `Closed`.
     Connect(StreamId, SocketAddrV4),
+    /// The same, in either family (a link-local address with its interface).
+    Dial(StreamId, SocketAddr),
     /// Write bytes; answered by `Wrote` or `Closed`. One at a time per stream.
     Write(StreamId, Vec<u8>),
     /// Read once more.

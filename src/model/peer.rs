@@ -52,6 +52,8 @@ pub enum Dialect {
     Room,
     /// A directory server, private chats from user to user.
     Directory,
+    /// Between klatsch boxes: encrypted, proven, exactly once.
+    Link,
 }
 
 impl Dialect {
@@ -63,6 +65,7 @@ impl Dialect {
             Dialect::Hello => "hello",
             Dialect::Room => "room",
             Dialect::Directory => "directory",
+            Dialect::Link => "link",
         }
     }
 }
@@ -91,6 +94,10 @@ pub enum Presence {
 pub enum Trust {
     /// A dialect without proof of identity: anyone on the LAN could say this.
     Plain,
+    /// A key that was first seen on the network: the same since then, compared by nobody.
+    Unverified,
+    /// A key that people compared.
+    Verified,
     /// A user of this node.
     Local,
 }

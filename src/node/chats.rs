@@ -395,7 +395,7 @@ impl Node {
                 let peer = self.roster.get(id);
                 peer.and_then(|peer| self.twins_of(peer).find(has)).cloned()
             }
-            Target::Local(_) | Target::Absent(_) => None,
+            Target::Local(_) | Target::Absent(_) | Target::Linked(_) => None,
         };
         let Some(Foreigner { id: foreign, handle, dialect, contact, .. }) = foreigner else {
             let reason = format!("{name} is not where private chats are asked for: MSG writes");

@@ -69,6 +69,8 @@ impl Node {
             Command::RemoveUser { handle, park } => self.remove_user(now, &handle, park),
             Command::Config { key, value } => self.config(now, key, value),
             Command::SetForm { handle, form } => self.set_form(&handle, form),
+            Command::Verify { handle } => self.verify(&handle),
+            Command::Trust { handle } => self.trust(now, &handle),
             Command::Chat { handle } => self.chat(now, id, &handle),
             Command::Accept { number } => self.decide_chat(now, id, number, true),
             Command::Refuse { number } => self.decide_chat(now, id, number, false),
@@ -105,6 +107,8 @@ impl Node {
     /// The node at a glance.
     pub fn status(&self, now: Now) -> Status {
         let alone = self.foreigners.all().filter(|f| self.twin(f).is_none()).count();
+        let here = self.roster.here().filter(|p| self.linked_twin(p).is_none()).count()
+            + self.linked.here().count();
         let link = |l: &crate::model::Link| LinkView {
             name: l.name.clone(),
             address: l.address.to_string(),
@@ -117,7 +121,8 @@ impl Node {
             dialects: self.dialect_views(),
             links: self.links.iter().map(link).collect(),
             chats: self.chat_views(),
-            peers: u32::try_from(self.roster.here().count() + alone).unwrap_or(u32::MAX),
+            peers: u32::try_from(here + alone).unwrap_or(u32::MAX),
+            fingerprint: self.fingerprint(),
             imagepath: self.settings.imagepath.display().to_string(),
             page: self.page_address(),
             ..self.about.clone()
@@ -233,6 +238,9 @@ impl Node {
             }),
             None => {
                 to.retain(|t| foreign(t).is_none());
+                if lobby {
+                    to.iter_mut().for_each(|t| *t = self.plainly(*t));
+                }
                 Ok(to)
             }
         }

@@ -115,6 +115,8 @@ pub(super) fn local_peer(id: UserId) -> PeerId {
 pub(super) enum Target {
     Peer(PeerId),
     Local(UserId),
+    /// Someone the link knows, here or not.
+    Linked(PeerId),
     /// Someone known who is in the roster no more.
     Absent(PeerId),
     /// Someone met by hello, room or directory.

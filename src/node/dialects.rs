@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::Node;
 use super::io::{Action, Input, Ticket};
 use crate::dialect::heard::Out;
-use crate::dialect::{directory, hello, room};
+use crate::dialect::{directory, hello, link, room};
 use crate::model::answer::DialectView;
 use crate::model::history::{Body, Entry, Found, Query, Reader};
 use crate::model::net::ACCEPTED;
@@ -21,6 +21,7 @@ pub(super) const OWN_TICKET: Ticket = Ticket(0);
 #[derive(Default)]
 pub(super) struct Dialects {
     pub(super) hello: Option<hello::machine::Machine>,
+    pub(super) link: Option<link::machine::Machine>,
     pub(super) room: Option<room::Machine>,
     pub(super) directory: Option<directory::Machine>,
     /// Why a dialect's port is not open.
@@ -35,6 +36,7 @@ impl Dialects {
             self.hello.as_ref().and_then(hello::machine::Machine::wake_at),
             self.room.as_ref().and_then(room::Machine::wake_at),
             self.directory.as_ref().and_then(directory::Machine::wake_at),
+            self.link.as_ref().and_then(link::machine::Machine::wake_at),
         ];
         wakes.into_iter().flatten().min()
     }
@@ -42,6 +44,9 @@ impl Dialects {
     pub(super) fn tick(&mut self, now: Now) {
         if let Some(machine) = &mut self.hello {
             machine.tick(now);
+        }
+        if let Some(machine) = &mut self.link {
+            machine.tick(now.mono);
         }
         if let Some(machine) = &mut self.room {
             machine.tick(now.mono);
@@ -66,6 +71,9 @@ impl Dialects {
     pub(super) fn goodbye(&mut self, now: Now) {
         if let Some(machine) = &mut self.hello {
             machine.goodbye(now);
+        }
+        if let Some(machine) = &mut self.link {
+            machine.goodbye(now.mono);
         }
         if let Some(machine) = &mut self.room {
             machine.goodbye();
@@ -92,6 +100,7 @@ impl Dialects {
             2 => Dialect::Hello,
             3 => Dialect::Room,
             4 => Dialect::Directory,
+            5 => Dialect::Link,
             _ => Dialect::Slcp,
         };
         let of_socket = |SocketId(n): &SocketId| by_tag(u64::from(*n >> 24));
@@ -104,7 +113,9 @@ impl Dialects {
             | Input::BindFailed(socket, _)
             | Input::Datagram { socket, .. }
             | Input::Unreachable { socket, .. }
-            | Input::Accepted { socket, .. } => of_socket(socket),
+            | Input::Accepted { socket, .. }
+            | Input::AcceptedBoth { socket, .. }
+            | Input::Beacon { socket, .. } => of_socket(socket),
             Input::Connected(stream)
             | Input::Bytes(stream, _)
             | Input::End(stream)
@@ -120,7 +131,9 @@ impl Node {
     pub(super) fn network(&mut self, now: Now, input: Input) {
         let whose = self.dialects.whose(&input);
         match input {
-            Input::Accepted { stream, .. } if whose != Dialect::Slcp => {
+            Input::Accepted { stream, .. } | Input::AcceptedBoth { stream, .. }
+                if whose != Dialect::Slcp =>
+            {
                 self.dialects.accepted.insert(stream, whose);
             }
             Input::Closed(stream, _) => {
@@ -130,6 +143,7 @@ impl Node {
         }
         match whose {
             Dialect::Hello => self.hello_network(now, input),
+            Dialect::Link => self.link_network(now, input),
             Dialect::Room => self.room_network(now.mono, input),
             Dialect::Directory => self.directory_network(now.mono, input),
             _ => self.slcp_network(now, input),
@@ -161,7 +175,7 @@ impl Node {
 
     /// Carries out what the machines brought up; whether there was anything.
     pub(super) fn settle_dialects(&mut self, now: Now) -> bool {
-        let mut any = false;
+        let mut any = self.settle_link(now);
         while let Some((dialect, out)) = self.dialects.poll() {
             any = true;
             match out {
@@ -208,8 +222,17 @@ impl Node {
         self.tell_dialects_of_us(now);
     }
 
+    /// What the link asks of the network.
+    pub(super) fn link_net(&mut self, net: Net) {
+        if let Net::Close(stream) = &net {
+            self.dialects.accepted.remove(stream);
+        }
+        self.actions.push_back(Action::Net(net));
+    }
+
     /// Tells the machines who we are now, and what was set.
     pub(super) fn tell_dialects_of_us(&mut self, now: Now) {
+        self.tell_link_of_us(now);
         let setup = self.hello_setup();
         if let Some(machine) = &mut self.dialects.hello {
             machine.set_live(now, setup);
@@ -285,6 +308,10 @@ impl Node {
         };
         let room = other(Dialect::Room, self.dialects.room.is_some(), room.port);
         let runs = self.dialects.directory.is_some();
-        vec![slcp, hello, room, other(Dialect::Directory, runs, directory.port)]
+        let directory = other(Dialect::Directory, runs, directory.port);
+        let machine = self.dialects.link.as_ref();
+        let port = machine.and_then(link::machine::Machine::port);
+        let port = port.unwrap_or(self.settings.link.port);
+        vec![slcp, hello, room, directory, other(Dialect::Link, machine.is_some(), port)]
     }
 }

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use super::Node;
 use super::io::{Action, Ticket};
+use super::linked::LinkJob;
 use super::outbox::Leaving;
 use super::outgoing::TextJob;
 use super::transfer::ImageJob;
@@ -42,6 +43,7 @@ pub(super) enum Job {
     Text(TextJob),
     Image(Box<ImageJob>),
     Leaving(Leaving),
+    Link(Box<LinkJob>),
 }
 
 #[derive(Default)]
@@ -228,6 +230,7 @@ impl Node {
             Job::Text(job) => self.text_leaves(now, job, &durable),
             Job::Image(job) => self.image_leaves(now, *job, &durable),
             Job::Leaving(leaving) => self.waited_leaves(now, &leaving, &durable),
+            Job::Link(job) => self.link_kept(now, *job, &durable),
         }
     }
 
@@ -273,6 +276,7 @@ fn weight(change: &Change) -> usize {
             };
             body + size_of::<Entry>() + entry.recipients.len() * (size_of::<Recipient>() + 16)
         }
+        Change::Link(row) => row.key.len() + row.value.as_ref().map_or(0, Vec::len),
         Change::State { reason, .. } => reason.as_ref().map_or(0, String::len),
         Change::Date { .. } | Change::Met(_) | Change::Renamed { .. } => 64,
     };

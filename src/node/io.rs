@@ -3,12 +3,14 @@
 //! The driver feeds [`Input`]s with the time they came at and performs [`Action`]s in order.
 //! Sockets, streams and files are numbers here; what they stand for is the driver's business.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use crate::command::Command;
 use crate::config::Kept;
 use crate::model::history::{Change, Found, Query};
-use crate::model::{Answer, Event, Handle, IoError, Link, Net, Refusal, SocketId, StreamId};
+use crate::model::{
+    Answer, Event, Handle, Interface, IoError, Link, Net, Refusal, SocketId, StreamId,
+};
 
 /// A file, named by the node (top bit clear) or by the driver when a descriptor came with a call
 /// (top bit set, as with streams).
@@ -26,6 +28,19 @@ pub enum Input {
     Tick,
     /// The usable addresses of this machine, whole; sent at start and after each change.
     Links(Vec<Link>),
+    /// The interfaces that are up, whole; sent at start and after each change.
+    Interfaces(Vec<Interface>),
+    /// A datagram came in on a multicast socket.
+    Beacon {
+        /// On which socket.
+        socket: SocketId,
+        /// Who sent it.
+        from: SocketAddr,
+        /// Index of the interface it came in on; 0 if unknown.
+        link: u32,
+        /// What it holds.
+        bytes: Vec<u8>,
+    },
     /// A `Bind` succeeded.
     Bound(SocketId),
     /// A `Bind` failed.
@@ -62,6 +77,15 @@ pub enum Input {
         stream: StreamId,
         /// The other end.
         from: SocketAddrV4,
+    },
+    /// The same, of a listener of both families ([`crate::model::Bind::TcpBoth`]).
+    AcceptedBoth {
+        /// The listener.
+        socket: SocketId,
+        /// The new stream.
+        stream: StreamId,
+        /// The other end; of IPv4 as such, never as a mapped address.
+        from: SocketAddr,
     },
     /// A `Connect` succeeded. The driver reads once, then waits for `ReadMore`.
     Connected(StreamId),

@@ -88,15 +88,10 @@ impl Node {
                 let blocked = self.is_blocked(peer.handle.as_str());
                 let key = peer.handle.key();
                 let heard = peer.heard.is_some();
-                let what = What::PeerJoined {
-                    peer: id,
-                    handle: peer.handle.to_string(),
-                    dialect: peer.route().dialect,
-                    address: addr.ip().to_string(),
-                    port: addr.port(),
-                };
-                if !blocked {
-                    self.tell(now, None, what);
+                if self.linked_twin(peer).is_some() {
+                    self.hidden.insert(id);
+                } else if !blocked {
+                    self.tell_joined(now, id);
                 }
                 self.outbox.touch(&key);
                 self.offer_room(now, *addr.ip());
@@ -111,7 +106,7 @@ impl Node {
             Change::Left(id, handle, reason) => {
                 self.warned_taken.remove(&id);
                 self.outbox.touch(&handle.key());
-                if self.is_blocked(handle.as_str()) {
+                if self.hidden.remove(&id) || self.is_blocked(handle.as_str()) {
                     return;
                 }
                 let what = What::PeerLeft {
@@ -142,7 +137,7 @@ impl Node {
             Change::Away(id, away) => {
                 let Some(peer) = self.roster.get(id) else { return };
                 let (handle, dialect) = (peer.handle.to_string(), peer.route().dialect);
-                if self.is_blocked(&handle) {
+                if self.hidden.contains(&id) || self.is_blocked(&handle) {
                     return;
                 }
                 let what = if away {
@@ -155,6 +150,20 @@ impl Node {
             Change::Ask(addr) => self.slcp_do(|m| m.ask_one(addr)),
             Change::Forgot(addr) => self.slcp_do(|m| m.forget(addr)),
         }
+    }
+
+    /// Somebody of the roster is here.
+    pub(super) fn tell_joined(&mut self, now: Now, id: PeerId) {
+        let Some(peer) = self.roster.get(id).filter(|p| p.is_here()) else { return };
+        let route = peer.route();
+        let what = What::PeerJoined {
+            peer: id,
+            handle: peer.handle.to_string(),
+            dialect: route.dialect,
+            address: route.addr.ip().to_string(),
+            port: route.addr.port(),
+        };
+        self.tell(now, None, what);
     }
 
     /// Somebody was talked with: he can be written to while he is not here, after a restart too.

@@ -145,6 +145,27 @@ impl Node {
                 self.set_state(now, tag, Delivery::Delivered, None);
                 Made::Tag(tag)
             }
+            (_, Way::Link(token, reason)) => {
+                self.link_goes(now, *token);
+                let fate = Fate {
+                    entry: leg.entry,
+                    user: Some(job.from.clone()),
+                    peer: pending.peer,
+                    recipient: pending.recipient,
+                    kept: false, // the entry says so already
+                };
+                let reason = match (durable, reason) {
+                    (Durable::No(why), _) => Some(format!("it is not kept: {why}")),
+                    (_, reason) => reason.clone(),
+                };
+                self.tell_fate(now, fate.clone(), Delivery::Queued, reason.clone());
+                Made::Receipt(Receipt { reason, ..waiting(fate, String::new()) })
+            }
+            (Target::Linked(_), Way::Not(reason)) => {
+                let tag = self.deliveries.add(pending);
+                self.set_state(now, tag, Delivery::Failed, Some(reason.clone()));
+                Made::Tag(tag)
+            }
             (_, Way::Wait(reason)) => self.begins_to_wait(now, leg, pending, reason, durable),
             // so the entry has it already
             (_, Way::Not(reason)) => {
@@ -191,7 +212,8 @@ impl Node {
                 self.send_foreign(now, tag, job.user, id, &job.text);
                 Made::Tag(tag)
             }
-            (Target::Absent(_), Way::Now) => Made::Receipt(waiting(
+            // what is linked goes over the link
+            (Target::Absent(_) | Target::Linked(_), Way::Now) => Made::Receipt(waiting(
                 Fate {
                     entry: leg.entry,
                     user: None,

@@ -22,6 +22,7 @@ pub mod io;
 pub mod known;
 mod lan;
 mod leaving;
+pub mod linked;
 pub mod outbox;
 mod outgoing;
 mod people;
@@ -31,15 +32,15 @@ mod settings;
 mod transfer;
 pub mod users;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::config::{Kept, Settings, rows as config_rows};
 use crate::dialect::slcp::machine::{self, Arrived, Machine, Me, Out, Setup};
 use crate::model::history::Remembered;
 use crate::model::{
-    Answer, Event, Handle, IoError, Link, Millis, Now, PeerId, Refusal, Status, Trouble, UserId,
-    What,
+    Answer, Event, Handle, Interface, IoError, Link, Millis, Now, PeerId, Refusal, Status, Trouble,
+    UserId, What,
 };
 
 use chats::Chats;
@@ -51,6 +52,7 @@ use gateway::Gateway;
 use history::Keeping;
 use io::{Action, Input, Ticket};
 use known::People;
+use linked::{Identity, LinkedPeers};
 use outbox::Outbox;
 use roster::Roster;
 pub use transfer::MAX_WAITING_BYTES;
@@ -85,6 +87,8 @@ pub struct Birth {
     pub about: Status,
     /// What was kept of earlier conversations.
     pub remembered: Remembered,
+    /// The box's key; none: there is no link.
+    pub identity: Option<Identity>,
 }
 
 /// The node. See the module.
@@ -108,6 +112,11 @@ pub struct Node {
     foreigners: Foreigners,
     gateway: Gateway,
     chats: Chats,
+    linked: LinkedPeers,
+    /// Of the roster: who is linked too, and so is not told of.
+    hidden: BTreeSet<PeerId>,
+    /// All interfaces that are up.
+    interfaces: Vec<Interface>,
     deliveries: Deliveries,
     transfers: Transfers,
     keeping: Keeping,
@@ -166,6 +175,9 @@ impl Node {
             foreigners: Foreigners::default(),
             gateway: Gateway::default(),
             chats: Chats::default(),
+            linked: LinkedPeers::default(),
+            hidden: BTreeSet::new(),
+            interfaces: Vec::new(),
             deliveries: Deliveries::default(),
             transfers: Transfers::default(),
             keeping: Keeping::new(birth.remembered.last_order),
@@ -184,6 +196,7 @@ impl Node {
         };
         node.make_users(now, birth.join);
         node.switch_dialects(now);
+        node.begin_link(now, birth.identity, &birth.remembered.link);
         node.remember(now, birth.remembered.outbox);
         node.settle(now);
         node
@@ -194,11 +207,17 @@ impl Node {
         match input {
             Input::Tick => self.tick(now),
             Input::Links(links) => self.set_links(now, links),
+            Input::Interfaces(interfaces) => {
+                self.interfaces = interfaces;
+                self.link_set_interfaces(now);
+            }
             Input::Bound(_)
             | Input::BindFailed(..)
             | Input::Datagram { .. }
             | Input::Unreachable { .. }
             | Input::Accepted { .. }
+            | Input::AcceptedBoth { .. }
+            | Input::Beacon { .. }
             | Input::Connected(_)
             | Input::Bytes(..)
             | Input::End(_)
@@ -381,6 +400,7 @@ impl Node {
         self.links.clone_from(&links);
         self.slcp_do(|m| m.set_links(now.mono, links.clone()));
         self.dialects.set_links(now, links);
+        self.link_set_interfaces(now);
         // whoever was here hears of us at our new address; whoever is not is soon found out
     }
 
@@ -502,7 +522,11 @@ impl Node {
         let here: Vec<&roster::Peer> =
             self.roster.called(peer.handle.as_str()).filter(|p| p.is_here()).collect();
         let ours = self.users.called(peer.handle.as_str()).is_some();
-        let alone = here.iter().all(|p| p.id == id);
+        if let Some(linked) = self.linked_twin(peer) {
+            return self.linked_name(linked);
+        }
+        let linked = self.linked.called(peer.handle.as_str()).next().is_some();
+        let alone = here.iter().all(|p| p.id == id) && !linked;
         if alone && !ours && !self.foreigners.is_called(self, peer.handle.as_str()) {
             return peer.handle.to_string();
         }

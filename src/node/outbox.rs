@@ -184,6 +184,9 @@ impl Node {
             for to in entry.recipients.iter().filter(|r| r.state == Delivery::Queued) {
                 let (handle, place) = to.handle.rsplit_once('@').unwrap_or((&to.handle, ""));
                 let Ok(handle) = Handle::try_from(handle) else { continue };
+                if self.link_holds(entry.id, handle.as_str()) {
+                    continue;
+                }
                 let known = self.people.called(handle.as_str()).filter(|k| k.peer == to.peer);
                 let known = known.and_then(|k| k.address.parse().ok());
                 let placed = place.parse().ok().map(|ip| SocketAddrV4::new(ip, 0));

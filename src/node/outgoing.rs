@@ -7,8 +7,10 @@ use super::delivery::{TEXT_LIMIT, Target, local_peer};
 use super::history::{Draft, Job, LOBBY_KEY, MAY_BE_LOST};
 use super::io::Ticket;
 use super::outbox::{AFTER_OTHERS, Item, NOT_HERE};
+use crate::dialect::link::frame::Content;
 use crate::dialect::slcp::machine::Addressee;
 use crate::model::history::{Body, Change, Recipient};
+use crate::model::limits::LINK_TEXT;
 use crate::model::{Delivery, Dialect, Direction, EntryId, Handle, Now, PeerId, Refusal, UserId};
 
 /// A text that is to go out.
@@ -52,6 +54,8 @@ pub(super) struct Leg {
 pub(super) enum Way {
     /// At once.
     Now,
+    /// The link has it: under this token it waits to be durable.
+    Link(u64, Option<String>),
     /// It waits, for this reason.
     Wait(String),
     /// Not at all, for this reason.
@@ -62,6 +66,7 @@ impl Way {
     fn state(&self) -> (Delivery, Option<String>) {
         match self {
             Way::Now => (Delivery::Sent, Some(MAY_BE_LOST.into())),
+            Way::Link(_, reason) => (Delivery::Queued, reason.clone()),
             Way::Wait(reason) => (Delivery::Queued, Some(reason.clone())),
             Way::Not(reason) => (Delivery::Failed, Some(reason.clone())),
         }
@@ -117,14 +122,12 @@ impl Node {
             let order = entry.order;
             room = Some(id);
             changes.push(Change::Put(Box::new(entry)));
-            legs.extend(targets.iter().zip(ways).map(|(target, way)| Leg {
-                entry: id,
-                order,
-                target: *target,
-                peer: self.peer_for(*target),
-                way,
-                inner: id,
-            }));
+            for (target, way) in targets.iter().zip(ways) {
+                let content = Content::Text { text: text.clone(), autoreply, lobby };
+                let way = self.over_link(now, (id, &from), *target, way, content, &mut changes);
+                let peer = self.peer_for(*target);
+                legs.push(Leg { entry: id, order, target: *target, peer, way, inner: id });
+            }
         } else {
             for (target, way) in targets.iter().zip(ways) {
                 let (id, recipient) = (self.new_entry(), self.recipient(*target, &way));
@@ -145,6 +148,8 @@ impl Node {
                 );
                 let order = entry.order;
                 changes.push(Change::Put(Box::new(entry)));
+                let content = Content::Text { text: text.clone(), autoreply, lobby };
+                let way = self.over_link(now, (id, &from), *target, way, content, &mut changes);
                 let mut inner = id;
                 if let Target::Local(to) = target {
                     inner = self.new_entry();
@@ -162,7 +167,7 @@ impl Node {
                 match target {
                     Target::Peer(id) => self.talked_with(now, *id),
                     Target::Foreign(id) => self.talked_with_foreigner(now, *id),
-                    Target::Local(_) | Target::Absent(_) => {}
+                    Target::Local(_) | Target::Absent(_) | Target::Linked(_) => {}
                 }
                 let peer = recipient_peer;
                 legs.push(Leg { entry: id, order, target: *target, peer, way, inner });
@@ -171,6 +176,26 @@ impl Node {
         let job = TextJob { ticket, user, from, lobby: room, text, autoreply, legs };
         self.keep_first(now, changes, Job::Text(job));
         Ok(())
+    }
+
+    /// Hands a text for somebody linked to the link, which says what is to be kept of it.
+    fn over_link(
+        &mut self,
+        now: Now,
+        (entry, from): (EntryId, &Handle),
+        target: Target,
+        way: Way,
+        content: Content,
+        changes: &mut Vec<Change>,
+    ) -> Way {
+        let (Target::Linked(to), Way::Link(_, reason)) = (target, &way) else { return way };
+        match self.link_text(now, entry, from, to, content) {
+            Ok(keep) => {
+                changes.extend(keep.rows.into_iter().map(Change::Link));
+                Way::Link(keep.token, reason.clone())
+            }
+            Err(why) => Way::Not(why),
+        }
     }
 
     /// Which way it goes to each; `at_once`: nobody is waited for.
@@ -182,6 +207,9 @@ impl Node {
             if matches!(way, Way::Wait(_)) {
                 waiting += 1;
                 self.may_wait(&self.handle_of(*target), waiting)?;
+            }
+            if let (Target::Linked(id), Way::Link(..)) = (target, &way) {
+                self.link_may_wait(*id, 1)?;
             }
             ways.push(way);
         }
@@ -200,6 +228,17 @@ impl Node {
             Target::Local(_) => Way::Now,
             Target::Foreign(id) if self.foreigners.get(id).is_some() => Way::Now,
             Target::Foreign(_) => Way::Not("it is forgotten".into()),
+            Target::Linked(id) => match self.linked.get(id) {
+                None => Way::Not("it is forgotten".into()),
+                Some(_) if self.dialects.link.is_none() => {
+                    Way::Not("the link is off: link.enabled".into())
+                }
+                Some(linked) if linked.here => Way::Link(0, None),
+                Some(linked) => match absent(&linked.far.handle, NOT_HERE.into()) {
+                    Way::Wait(reason) => Way::Link(0, Some(reason)),
+                    way => way,
+                },
+            },
             Target::Absent(id) => match self.people.get(id) {
                 Some(known) => absent(&known.handle, NOT_HERE.into()),
                 None => Way::Not("it is forgotten".into()),
@@ -250,13 +289,16 @@ impl Node {
             Target::Foreign(id) => {
                 self.foreigners.get(id).map(|f| f.handle.to_string()).unwrap_or_default()
             }
+            Target::Linked(id) => {
+                self.linked.get(id).map(|l| l.far.handle.to_string()).unwrap_or_default()
+            }
         }
     }
 
     /// Where someone was last reached, and whether only there: another bears the handle now.
     fn place_of(&self, target: Target) -> (Option<SocketAddrV4>, bool) {
         match target {
-            Target::Local(_) => (None, false),
+            Target::Local(_) | Target::Linked(_) => (None, false),
             Target::Foreign(id) => (self.foreigners.get(id).map(|f| f.contact.at), false),
             Target::Absent(id) => (self.people.get(id).and_then(|k| k.address.parse().ok()), false),
             Target::Peer(id) => match self.roster.get(id) {
@@ -282,13 +324,14 @@ impl Node {
     pub(super) fn peer_of(target: Target) -> PeerId {
         match target {
             Target::Local(id) => local_peer(id),
-            Target::Peer(id) | Target::Absent(id) | Target::Foreign(id) => id,
+            Target::Peer(id) | Target::Absent(id) | Target::Foreign(id) | Target::Linked(id) => id,
         }
     }
 
     pub(super) fn dialect_of(&self, target: Option<Target>) -> Dialect {
         match target {
             Some(Target::Local(_)) => Dialect::Local,
+            Some(Target::Linked(_)) => Dialect::Link,
             Some(Target::Foreign(id)) => {
                 self.foreigners.get(id).map_or(Dialect::Slcp, |f| f.dialect)
             }
@@ -303,6 +346,7 @@ impl Node {
     pub(super) fn name_for(&self, target: Target) -> String {
         let foreigner = match target {
             Target::Peer(id) => return self.name_of(id),
+            Target::Linked(id) => return self.linked_name(id),
             Target::Foreign(id) => self.foreigners.get(id),
             _ => None,
         };
@@ -388,10 +432,14 @@ impl Node {
                 return Some(limit);
             }
         }
+        let linked = targets.iter().any(|t| matches!(t, Target::Linked(_)));
+        if linked && text.len() > LINK_TEXT {
+            return Some(LINK_TEXT);
+        }
         let machine = self.slcp.as_ref()?;
         targets.iter().find_map(|target| {
             let to = match target {
-                Target::Local(_) | Target::Foreign(_) => return None,
+                Target::Local(_) | Target::Foreign(_) | Target::Linked(_) => return None,
                 Target::Peer(id) => {
                     let peer = self.roster.get(*id)?;
                     Addressee { handle: peer.handle.clone(), addr: peer.route().addr }

@@ -17,13 +17,18 @@ use crate::model::{
 
 impl Node {
     pub(super) fn who(&self, asking: UserId, gone: bool) -> Vec<PeerView> {
-        let mut found: Vec<PeerView> =
-            self.roster.all().filter(|p| gone || p.is_here()).map(|p| self.peer_view(p)).collect();
+        let shown = self.roster.all().filter(|p| gone || p.is_here());
+        let shown = shown.filter(|p| self.linked_twin(p).is_none());
+        let mut found: Vec<PeerView> = shown.map(|p| self.peer_view(p)).collect();
+        found.extend(self.linked_views(gone));
         let local = self.users.iter().filter(|(id, u)| *id != asking && u.joined);
         found.extend(local.map(|(id, user)| local_view(id, user)));
         found.extend(self.foreign_views());
         if gone {
-            let absent = |k: &&Known| self.roster.called(k.handle.as_str()).next().is_none();
+            let absent = |k: &&Known| {
+                self.roster.called(k.handle.as_str()).next().is_none()
+                    && self.linked.called(k.handle.as_str()).next().is_none()
+            };
             found.extend(self.people.all().filter(absent).map(|k| self.known_view(k)));
         }
         found.sort_by_cached_key(|p| (p.presence == Presence::Gone, p.handle.to_lowercase()));
@@ -52,17 +57,7 @@ impl Node {
     }
 
     fn peer_view(&self, peer: &super::roster::Peer) -> PeerView {
-        let form = |r: &super::roster::Route| {
-            self.slcp.as_ref().and_then(|m| m.form_name(r.addr)).map(ToOwned::to_owned)
-        };
-        let route = |r: &super::roster::Route| RouteView {
-            dialect: r.dialect,
-            address: r.addr.ip().to_string(),
-            port: r.addr.port(),
-            form: form(r),
-        };
-        let mut routes: Vec<RouteView> = peer.routes.iter().map(route).collect();
-        routes.extend(self.twins_of(peer).map(foreign_route));
+        let routes = self.routes_of(peer);
         let mut dialect: Vec<Dialect> = routes.iter().map(|r| r.dialect).collect();
         dialect.dedup();
         PeerView {
@@ -80,6 +75,22 @@ impl Node {
         }
     }
 
+    /// All plain ways to a peer of the roster.
+    pub(super) fn routes_of(&self, peer: &super::roster::Peer) -> Vec<RouteView> {
+        let form = |r: &super::roster::Route| {
+            self.slcp.as_ref().and_then(|m| m.form_name(r.addr)).map(ToOwned::to_owned)
+        };
+        let route = |r: &super::roster::Route| RouteView {
+            dialect: r.dialect,
+            address: r.addr.ip().to_string(),
+            port: r.addr.port(),
+            form: form(r),
+        };
+        let mut routes: Vec<RouteView> = peer.routes.iter().map(route).collect();
+        routes.extend(self.twins_of(peer).map(foreign_route));
+        routes
+    }
+
     /// Whom these names mean; `#lobby` is everyone here, save whom we silenced.
     pub(super) fn targets(&self, asking: UserId, to: &[String]) -> Result<Vec<Target>, Refusal> {
         if to.len() > MAX_RECIPIENTS {
@@ -94,7 +105,11 @@ impl Node {
             if name == LOBBY {
                 let peers = self.roster.here().filter(|p| !self.is_blocked(p.handle.as_str()));
                 let peers = peers.filter(|p| p.route().addr.port() != 0);
+                let peers = peers.filter(|p| self.linked_twin(p).is_none());
                 // whoever hears it in a shared chat does not get it twice
+                let linked = self.linked.here().filter(|l| !self.hears_shared(l));
+                let linked = linked.filter(|l| !self.is_blocked(l.far.handle.as_str()));
+                targets.extend(linked.map(|l| Target::Linked(l.id)));
                 let peers = peers.filter(|p| !self.twins_of(p).any(|f| f.session));
                 targets.extend(peers.map(|p| Target::Peer(p.id)));
                 let foreign = self.foreigners.all();
@@ -127,8 +142,11 @@ impl Node {
     /// Whom one name means: a handle, `handle@dialect`, `handle@address`, or a peer's id.
     pub(super) fn resolve(&self, name: &str) -> Result<Target, Refusal> {
         if let Ok(id) = name.parse::<PeerId>() {
-            if self.roster.get(id).is_some() {
-                return Ok(Target::Peer(id));
+            if self.linked.get(id).is_some() {
+                return Ok(Target::Linked(id));
+            }
+            if let Some(peer) = self.roster.get(id) {
+                return Ok(self.linked_twin(peer).map_or(Target::Peer(id), Target::Linked));
             }
             if self.foreigners.get(id).is_some() {
                 return Ok(Target::Foreign(id));
@@ -153,6 +171,16 @@ impl Node {
             .called(handle)
             .filter(|_| place.is_empty() || place.eq_ignore_ascii_case(Dialect::Local.name()))
             .filter(|id| self.users.get(*id).is_some_and(|u| u.joined));
+        // a handle that is a linked peer's is never another's, here or not
+        if let Some(id) = self.linked_meant(handle, place) {
+            return match local {
+                None => Ok(Target::Linked(id)),
+                Some(_) => {
+                    let choices = vec![self.linked_name(id), format!("{handle}@local")];
+                    Err(Refusal::Ambiguous { name: name.to_owned(), choices })
+                }
+            };
+        }
         let foreign = self.foreign_called(handle, place);
         match (here.as_slice(), local) {
             (here, local) if !foreign.is_empty() => match (here, local, foreign.as_slice()) {
@@ -205,6 +233,10 @@ impl Node {
             },
             Ok(Target::Absent(id)) => match self.people.get(id) {
                 Some(known) => Ok(known.handle.clone()),
+                None => parse_handle(name),
+            },
+            Ok(Target::Linked(id)) => match self.linked.get(id) {
+                Some(linked) => Ok(linked.far.handle.clone()),
                 None => parse_handle(name),
             },
             Ok(Target::Foreign(id)) => match self.foreigners.get(id) {

@@ -95,11 +95,11 @@ fn sqlite_has_what_is_used_and_not_what_is_not() {
 #[test]
 fn a_later_programs_database_is_refused_and_left_as_it_is() {
     let dir = filled(3);
-    raw(dir.path(), "PRAGMA user_version = 3; UPDATE meta SET value = 2 WHERE key = 'oldest'");
+    raw(dir.path(), "PRAGMA user_version = 4; UPDATE meta SET value = 3 WHERE key = 'oldest'");
     let before = std::fs::read(dir.path().join(FILE)).unwrap();
     let (mut newer, said) = history(dir.path());
     assert_eq!(said.len(), 1);
-    assert!(said[0].contains("later klatsch (schema 3, this one knows 1)"), "{}", said[0]);
+    assert!(said[0].contains("later klatsch (schema 4, this one knows 2)"), "{}", said[0]);
     assert!(said[0].ends_with("kept in memory only, and ends with this run"), "{}", said[0]);
     put(&mut newer, 1).unwrap();
     assert_eq!(orders(&mut newer), [1]);
@@ -110,7 +110,7 @@ fn a_later_programs_database_is_refused_and_left_as_it_is() {
 #[test]
 fn one_of_the_next_program_is_worked_with_where_it_was_made_so() {
     let dir = filled(3);
-    raw(dir.path(), "PRAGMA user_version = 2; ALTER TABLE entries ADD COLUMN edited INTEGER");
+    raw(dir.path(), "PRAGMA user_version = 3; ALTER TABLE entries ADD COLUMN edited INTEGER");
     let (mut newer, said) = history(dir.path());
     assert_eq!(said, [""; 0]);
     put(&mut newer, 4).unwrap();
@@ -118,7 +118,7 @@ fn one_of_the_next_program_is_worked_with_where_it_was_made_so() {
     newer.close();
     let conn = Connection::open(dir.path().join(FILE)).unwrap();
     let version = conn.query_row("PRAGMA user_version", [], |r| r.get::<_, i64>(0));
-    assert_eq!(version, Ok(2), "its number stays");
+    assert_eq!(version, Ok(3), "its number stays");
 }
 
 #[test]

@@ -10,6 +10,7 @@
 pub mod base;
 pub mod files;
 pub mod history;
+pub mod identity;
 mod log;
 pub mod picture;
 mod queue;

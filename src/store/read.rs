@@ -5,7 +5,7 @@ use rusqlite::{Connection, Error, Row, params_from_iter};
 
 use super::row::{self, signed};
 use super::{words, write};
-use crate::model::history::{Body, Entry, Found, Known, Query, Reader, Remembered};
+use crate::model::history::{self, Body, Entry, Found, Known, Query, Reader, Remembered};
 use crate::model::limits::{MAX_KNOWN, MAX_OUTBOX, MAX_PAGE};
 
 /// Bytes of a page of history; it holds one entry at least, however large.
@@ -158,7 +158,15 @@ pub fn remembered(conn: &Connection) -> Result<Remembered, Error> {
         to.fill(&mut entry)?;
         outbox.push(entry);
     }
-    Ok(Remembered { last_order, outbox, known })
+    Ok(Remembered { last_order, outbox, known, link: link(conn)? })
+}
+
+/// What the link keeps, by key.
+fn link(conn: &Connection) -> Result<Vec<history::Row>, Error> {
+    let mut statement = conn.prepare("SELECT key, value FROM link ORDER BY key")?;
+    let rows =
+        statement.query_map([], |r| Ok(history::Row { key: r.get(0)?, value: r.get(1)? }))?;
+    rows.collect()
 }
 
 struct Recipients<'c>(rusqlite::Statement<'c>);

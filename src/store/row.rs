@@ -107,8 +107,8 @@ pub fn signed(n: u64) -> i64 {
 }
 
 fn dialect(name: &str) -> Option<Dialect> {
-    use Dialect::{Directory, Hello, Local, Room, Slcp};
-    [Local, Slcp, Hello, Room, Directory].into_iter().find(|d| d.name() == name)
+    use Dialect::{Directory, Hello, Link, Local, Room, Slcp};
+    [Local, Slcp, Hello, Room, Directory, Link].into_iter().find(|d| d.name() == name)
 }
 
 /// Peers have 12 hexadecimal digits.

@@ -11,9 +11,9 @@ use rusqlite::{Connection, Error, OptionalExtension};
 /// Marks the file as ours: "klch" (PRAGMA application_id).
 pub const APPLICATION: i32 = 0x6b6c_6368;
 /// The schema that this program makes.
-pub const VERSION: i32 = 1;
+pub const VERSION: i32 = 2;
 
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, V2];
 
 /// `ord` is the entry's order. Ids, `at` and sizes are 64-bit numbers, bit for bit. `direction`:
 /// 0 in, 1 out; `state`: 0 queued, 1 sent, 2 delivered, 3 failed. An entry is a text (`text`) or
@@ -68,6 +68,11 @@ CREATE VIRTUAL TABLE words USING fts5 (
     text, content = '', columnsize = 0, tokenize = \"unicode61 remove_diacritics 2\"
 );
 INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
+";
+
+/// What the link keeps of its own (docs/link.md): names and bytes.
+const V2: &str = "
+CREATE TABLE link (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 ";
 
 /// What a file's numbers say about it.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Error, OptionalExtension, Statement, params};
 use super::row::{self, signed};
 use super::words;
 use crate::config::Keep;
-use crate::model::history::{Body, Change, Entry, Known};
+use crate::model::history::{Body, Change, Entry, Known, Row};
 use crate::model::limits::MAX_KNOWN;
 use crate::model::{Delivery, EntryId, PeerId};
 
@@ -49,6 +49,8 @@ pub struct Writer<'c> {
     index: Option<Statement<'c>>,
     state: Option<Statement<'c>>,
     meet: Option<Statement<'c>>,
+    link_put: Option<Statement<'c>>,
+    link_delete: Option<Statement<'c>>,
     places: Option<Places>,
 }
 
@@ -95,6 +97,8 @@ impl<'c> Writer<'c> {
             index: None,
             state: None,
             meet: None,
+            link_put: None,
+            link_delete: None,
             places: None,
         }
     }
@@ -108,6 +112,7 @@ impl<'c> Writer<'c> {
             }
             Change::Date { epoch, zero } => self.date(*epoch, *zero),
             Change::Met(known) => self.met(counts, known),
+            Change::Link(row) => self.link(row),
             Change::Renamed { from, to } => {
                 let sql = "UPDATE entries SET user = ?2 WHERE user = ?1 COLLATE NOCASE";
                 self.conn.execute(sql, [from.as_str(), to.as_str()]).map(drop)
@@ -219,6 +224,20 @@ impl<'c> Writer<'c> {
             remove(self.conn, counts, order)?;
         }
         Ok(())
+    }
+
+    fn link(&mut self, row: &Row) -> Result<(), Error> {
+        let (put, delete) = (
+            "INSERT INTO link VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
+            "DELETE FROM link WHERE key = ?1",
+        );
+        match &row.value {
+            Some(value) => {
+                ready(&mut self.link_put, self.conn, put)?.execute(params![row.key, value])
+            }
+            None => ready(&mut self.link_delete, self.conn, delete)?.execute([&row.key]),
+        }
+        .map(drop)
     }
 
     fn date(&mut self, epoch: u64, zero: i64) -> Result<(), Error> {

@@ -9,6 +9,7 @@ mod junk;
 mod keeping;
 mod keeps;
 mod lan;
+mod link;
 mod lone;
 mod node;
 mod picture;

@@ -93,7 +93,9 @@ impl Host {
             .split_once("\n[")
             .map_or((extra, String::new()), |(top, rest)| (top, format!("[{rest}")));
         let announce = if tables.contains("[slcp]") { "" } else { "[slcp]\nannounce = 5\n" };
-        let text = format!("handle = \"{handle}\"\n{top}\n{announce}{tables}\n");
+        // what is tested here are the plain dialects, unless it is the link
+        let link = if tables.contains("[link]") { "" } else { "[link]\nenabled = false\n" };
+        let text = format!("handle = \"{handle}\"\n{top}\n{announce}{link}{tables}\n");
         std::fs::write(&config, text).unwrap();
         let mut run = self.command("sh");
         let line = format!("{before}\nexec \"$@\"");

@@ -145,6 +145,7 @@ impl Bench {
             join: true,
             about,
             remembered,
+            identity: None,
         };
         let node = Node::new(Now { mono: 1_000_000, wall: Wall(1_795_228_536_764) }, birth);
         let mut bench = Bench {
@@ -241,7 +242,8 @@ impl Bench {
                         self.sockets.remove(&id);
                         None
                     }
-                    Net::Send { .. } => None,
+                    Net::Send { .. } | Net::Join { .. } | Net::Cast { .. } => None,
+                    Net::Dial(..) => None, // nobody else has a link here
                     Net::Connect(id, to) => {
                         let refused = self.refuse.contains(&to);
                         let flow = Flow { to: Some(to), reads: 1, ..Flow::default() };

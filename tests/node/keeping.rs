@@ -379,6 +379,7 @@ fn one_past_max_outbox_is_refused_for_anybody() {
         last_order: MAX_OUTBOX as u64,
         outbox: outbox.collect(),
         known: vec![known("Nora", 99)],
+        link: Vec::new(),
     };
     let kept = Kept::default();
     let mut bench = Bench::remembering(settings("Ben", None), kept, BEN, remembered);
@@ -393,6 +394,7 @@ fn after_a_restart_what_waits_leaves_and_people_known_can_be_written_to() {
         last_order: 40,
         outbox: vec![queued(39, "Nora", 5), queued(40, "Nora", 5)],
         known: vec![known("Nora", 5), known("Eva", 6)],
+        link: Vec::new(),
     };
     let kept = Kept::default();
     let mut bench = Bench::remembering(settings("Ben", None), kept, BEN, remembered);

@@ -157,6 +157,9 @@ impl<M: Machine> Bench<M> {
                     self.m.wrote(self.now, id);
                 }
                 Out::Net(Net::Unbind(_) | Net::ReadMore(_) | Net::Finish(_) | Net::Close(_)) => {}
+                Out::Net(net @ (Net::Join { .. } | Net::Cast { .. } | Net::Dial(..))) => {
+                    panic!("the link's alone: {net:?}")
+                }
             }
         }
     }

@@ -43,10 +43,16 @@ impl World {
         let (port, shared) = match bind {
             Bind::SharedUdp(port) => (port, true),
             Bind::Udp(port) => (port, false),
-            Bind::TcpAt(_) | Bind::Tcp(_) => {
+            // no beacons here: tests/link has a network of its own for them
+            Bind::Multicast { .. } => return Input::Bound(socket),
+            Bind::TcpAt(_) | Bind::Tcp(_) | Bind::TcpBoth(_) => {
                 let port = match bind {
                     Bind::TcpAt(at) => at.port(),
-                    Bind::Tcp(port) | Bind::Udp(port) | Bind::SharedUdp(port) => port,
+                    Bind::Tcp(port)
+                    | Bind::TcpBoth(port)
+                    | Bind::Udp(port)
+                    | Bind::SharedUdp(port)
+                    | Bind::Multicast { port, .. } => port,
                 };
                 if host.listeners.iter().any(|l| l.2 == port) {
                     return Input::BindFailed(socket, io_error(Trouble::InUse));

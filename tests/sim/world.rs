@@ -224,6 +224,7 @@ impl World {
             join: true,
             about: about(),
             remembered: self.slots[n].store.remembered(),
+            identity: None,
         };
         let node = Node::new(self.now_of(n), birth);
         self.slots[n].node = Some(node);

@@ -20,6 +20,7 @@ impl Session {
                 self.news.sent(&receipts);
                 self.paint.receipts(&receipts)
             }
+            (_, Answer::Verify(view)) => crate::console::render::verify(&view),
             (_, Answer::Doctor(report)) => self.paint.doctor(&report),
             (_, Answer::Network(interfaces)) => self.paint.network(&interfaces),
             (_, Answer::Log(lines)) => self.paint.log(&lines),

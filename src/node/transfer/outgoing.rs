@@ -88,6 +88,10 @@ impl Node {
             }
             Target::Peer(id) => self.why_not(*id),
             Target::Absent(_) => Some("it is not here: an image does not wait".into()),
+            Target::Linked(_) => {
+                let who = self.handle_of(*target);
+                Some(format!("the link has no images: IMG {who}@slcp sends it unencrypted"))
+            }
             Target::Foreign(_) => Some("its chat has no images".into()),
         };
         let refused: Vec<Option<String>> = opening.targets.iter().map(refused).collect();

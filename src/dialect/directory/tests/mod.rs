@@ -103,6 +103,9 @@ impl Bench {
                 }
                 Out::Net(Net::ReadMore(id)) => self.read_more.push(id),
                 Out::Net(Net::Finish(_)) => {}
+                Out::Net(net @ (Net::Join { .. } | Net::Cast { .. } | Net::Dial(..))) => {
+                    panic!("the link's alone: {net:?}")
+                }
                 Out::Net(Net::Close(id)) => self.closed.push(id),
             }
         }

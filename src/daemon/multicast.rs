@@ -1,0 +1,164 @@
+//! The sockets of the link's beacons: one per family, heard and sent per interface.
+
+use std::collections::HashSet;
+use std::io::{IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+
+use async_channel::Sender;
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrIn,
+    SockaddrIn6, SockaddrStorage, bind, recvmsg, sendmsg, setsockopt, socket, sockopt,
+};
+use smol::Async;
+
+use super::links;
+use crate::model::limits::LINK_BEACON;
+use crate::model::{IoError, SocketId};
+use crate::node::io::Input;
+
+/// Datagrams taken before others get their turn.
+const BURST: usize = 32;
+
+/// An open beacon socket; dropping it closes it and ends its reader.
+pub struct Multicast {
+    socket: Rc<Async<UdpSocket>>,
+    joined: HashSet<(u32, IpAddr)>,
+    _reader: smol::Task<()>,
+}
+
+impl Multicast {
+    /// Opens a socket of one family and starts reading what comes to groups it joined.
+    ///
+    /// # Errors
+    /// As `bind(2)` has them; the host may have no such family.
+    pub fn open(
+        executor: &smol::LocalExecutor<'_>,
+        id: SocketId,
+        v6: bool,
+        port: u16,
+        told: Sender<Input>,
+    ) -> Result<Multicast, IoError> {
+        let socket = Rc::new(open(v6, port).map_err(IoError::from)?);
+        let reading = Rc::clone(&socket);
+        let reader = executor.spawn(async move { read(id, &reading, &told).await });
+        Ok(Multicast { socket, joined: HashSet::new(), _reader: reader })
+    }
+
+    /// Hears a group on an interface; what cannot be joined now is tried with the next call.
+    pub fn join(&mut self, link: u32, group: IpAddr) {
+        if self.joined.contains(&(link, group)) {
+            return;
+        }
+        let socket = self.socket.get_ref();
+        let done = match group {
+            IpAddr::V6(group) => socket.join_multicast_v6(&group, link),
+            IpAddr::V4(group) => match links::address_of(link) {
+                Some(ours) => socket.join_multicast_v4(&group, &ours),
+                None => return,
+            },
+        };
+        // an interface that went and came again has a new index, and one that stayed is joined
+        match done.map_err(|e| e.raw_os_error().map(Errno::from_raw)) {
+            Ok(()) | Err(Some(Errno::EADDRINUSE)) => {
+                self.joined.insert((link, group));
+            }
+            Err(_) => log::debug!("no multicast on interface {link}"),
+        }
+    }
+
+    /// Sends to a group out of one interface. A beacon that is lost here is lost as on the way.
+    pub fn cast(&self, link: u32, to: SocketAddr, bytes: &[u8]) {
+        let fd = self.socket.as_raw_fd();
+        let io = [IoSlice::new(bytes)];
+        let index = link;
+        let done = match to {
+            SocketAddr::V4(to) => {
+                let info = libc::in_pktinfo {
+                    ipi_ifindex: i32::try_from(index).unwrap_or(0),
+                    ipi_spec_dst: libc::in_addr { s_addr: 0 },
+                    ipi_addr: libc::in_addr { s_addr: 0 },
+                };
+                let control = [ControlMessage::Ipv4PacketInfo(&info)];
+                sendmsg(fd, &io, &control, MsgFlags::MSG_DONTWAIT, Some(&SockaddrIn::from(to)))
+            }
+            SocketAddr::V6(to) => {
+                let to = SocketAddrV6::new(*to.ip(), to.port(), 0, link);
+                sendmsg(fd, &io, &[], MsgFlags::MSG_DONTWAIT, Some(&SockaddrIn6::from(to)))
+            }
+        };
+        if let Err(errno) = done {
+            log::debug!("no beacon on interface {link}: {}", errno.desc());
+        }
+    }
+}
+
+fn open(v6: bool, port: u16) -> nix::Result<Async<UdpSocket>> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let family = if v6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    let fd = socket(family, SockType::Datagram, flags, None)?;
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    if v6 {
+        setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
+        setsockopt(&fd, sockopt::Ipv6RecvPacketInfo, &true)?;
+        let any = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0);
+        bind(fd.as_raw_fd(), &SockaddrIn6::from(any))?;
+    } else {
+        setsockopt(&fd, sockopt::Ipv4PacketInfo, &true)?;
+        let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
+        bind(fd.as_raw_fd(), &SockaddrIn::from(any))?;
+    }
+    Async::new_nonblocking(UdpSocket::from(fd))
+        .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))
+}
+
+async fn read(id: SocketId, socket: &Async<UdpSocket>, told: &Sender<Input>) {
+    while socket.readable().await.is_ok() {
+        for _ in 0..BURST {
+            match receive(id, socket) {
+                Ok(Some(input)) => {
+                    if told.send(input).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => {}
+                Err(_) => break,
+            }
+        }
+        smol::future::yield_now().await;
+    }
+}
+
+/// One datagram, if it was sent to a group: a router does not carry such here, so whoever sent
+/// it is on the link.
+fn receive(id: SocketId, socket: &Async<UdpSocket>) -> nix::Result<Option<Input>> {
+    let mut bytes = [0; LINK_BEACON + 1];
+    let mut space = nix::cmsg_space!(libc::in6_pktinfo);
+    let mut io = [IoSliceMut::new(&mut bytes)];
+    let flags = MsgFlags::MSG_DONTWAIT;
+    let got = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut io, Some(&mut space), flags)?;
+    let (len, from) = (got.bytes, got.address);
+    let (mut link, mut group) = (0, false);
+    for message in got.cmsgs()? {
+        match message {
+            ControlMessageOwned::Ipv4PacketInfo(info) => {
+                link = u32::try_from(info.ipi_ifindex).unwrap_or(0);
+                group = Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).is_multicast();
+            }
+            ControlMessageOwned::Ipv6PacketInfo(info) => {
+                link = info.ipi6_ifindex;
+                group = Ipv6Addr::from(info.ipi6_addr.s6_addr).is_multicast();
+            }
+            _ => {}
+        }
+    }
+    let from = from.and_then(|from| {
+        let v4 = from.as_sockaddr_in().map(|a| SocketAddr::from(SocketAddrV4::from(*a)));
+        v4.or_else(|| from.as_sockaddr_in6().map(|a| SocketAddr::from(SocketAddrV6::from(*a))))
+    });
+    let Some(from) = from.filter(|_| group && len <= LINK_BEACON) else { return Ok(None) };
+    Ok(Some(Input::Beacon { socket: id, from, link, bytes: bytes[..len].to_vec() }))
+}

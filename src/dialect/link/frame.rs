@@ -1,0 +1,511 @@
+//! What two boxes say to each other inside a session: one frame per sealed record.
+//!
+//! A record on the wire is its length in two bytes, then the sealed bytes; inside stands one byte
+//! that says which frame it is, and its fields. A frame nobody knows is passed over, and so is
+//! what follows the fields that are known: later versions append.
+
+use std::net::Ipv4Addr;
+
+use super::noise::{Fingerprint, TAG};
+use super::wire::{BadWire, Reader, Writer};
+use crate::model::limits::{LINK_TEXT, MAX_USERS};
+use crate::model::{EntryId, Handle, Wall};
+
+/// The version that this program speaks.
+pub const VERSION: u8 = 1;
+/// Capability: offers, takes and resumes files.
+pub const FILES: u32 = 1;
+/// Capability: named rooms.
+pub const ROOMS: u32 = 2;
+/// Capability: says what was read, and wants to know.
+pub const READ: u32 = 4;
+
+/// Addresses that a box tells of itself.
+pub const MAX_ADDRESSES: usize = 8;
+/// A sealed record's largest length: what two bytes can say.
+pub const MAX_RECORD: usize = u16::MAX as usize;
+/// The largest frame.
+pub const MAX_FRAME: usize = MAX_RECORD - TAG;
+
+/// One frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// The first of each side.
+    Hello(Hello),
+    /// All users of the speaker that are in the chat, and its IPv4 addresses (so that who is met
+    /// in a plain dialect too is known to be the same); replaces what was said before.
+    Users(Vec<User>, Vec<Ipv4Addr>),
+    /// To be answered with the same number.
+    Ping(u64),
+    /// The answer.
+    Pong(u64),
+    /// The session ends: why, for people.
+    Bye(String),
+    /// What is sealed after this is sealed with the next key.
+    Rekey,
+    /// The speaker's messages begin anew under this epoch.
+    Stream(u64),
+    /// A message, in order of its number.
+    Message(Message),
+    /// All messages up to this number are durable here.
+    Ack(u64),
+    /// This message was taken and refused, for good: why, for people.
+    Refuse(u64, String),
+    /// Messages up to this number from one user to another were read.
+    Read {
+        /// Who wrote them: the hearer's user.
+        from: Handle,
+        /// Who read them.
+        by: Handle,
+        /// The number.
+        upto: u64,
+    },
+    /// The file of an offer is wanted, from here on.
+    Get {
+        /// Which.
+        offer: Offer,
+        /// So much is durable already.
+        offset: u64,
+        /// The chained hash up to there.
+        chain: [u8; 32],
+        /// How far it may be sent now.
+        credit: u64,
+    },
+    /// A piece of a file.
+    Chunk {
+        /// Of which.
+        offer: Offer,
+        /// Where it belongs.
+        offset: u64,
+        /// It.
+        bytes: Vec<u8>,
+    },
+    /// The file of an offer may be sent up to here.
+    Credit(Offer, u64),
+    /// The file was sent whole: its size and chained hash.
+    End {
+        /// Which.
+        offer: Offer,
+        /// Bytes.
+        size: u64,
+        /// Of all.
+        chain: [u8; 32],
+    },
+    /// The file is whole, proven and durable.
+    Got(Offer),
+    /// No more of this file: `ours`: it was offered by who says this; `done`: for good, else it
+    /// may be wanted again; why, for people.
+    Stop {
+        /// Which.
+        offer: Offer,
+        /// Whose offer it is.
+        ours: bool,
+        /// Whether for good.
+        done: bool,
+        /// Why.
+        why: String,
+    },
+    /// One of a later version, or rubbish of an authenticated peer: to be passed over.
+    Unknown(u8),
+}
+
+/// Names an offered file: epoch and number of the message that offered it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Offer {
+    /// The epoch.
+    pub epoch: u64,
+    /// The number.
+    pub seq: u64,
+}
+
+/// How a side begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// The highest version it speaks: the lower of both holds.
+    pub version: u8,
+    /// What it can beside that.
+    pub capabilities: u32,
+    /// Random, names this run of it.
+    pub run: u64,
+    /// Its session port.
+    pub port: u16,
+    /// The epoch of the messages it will send.
+    pub epoch: u64,
+    /// Of the hearer's messages: the epoch it knows (0: none) …
+    pub got_epoch: u64,
+    /// … and the last number that is durable.
+    pub got: u64,
+}
+
+/// A user, as his box tells of him.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// His handle.
+    pub handle: Handle,
+    /// A guest: his handle is not pinned.
+    pub guest: bool,
+    /// Away, with what he said.
+    pub away: Option<String>,
+}
+
+/// One message from a user of one box to a user of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its number in the sender's stream: grows, may skip.
+    pub seq: u64,
+    /// What the sender calls it.
+    pub entry: EntryId,
+    /// Who wrote it.
+    pub from: Handle,
+    /// For whom.
+    pub to: Handle,
+    /// When, by the sender's clock.
+    pub said: Wall,
+    /// What.
+    pub content: Content,
+}
+
+/// What a message holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A text.
+    Text {
+        /// It, at most [`LINK_TEXT`] bytes.
+        text: String,
+        /// An automatic answer.
+        autoreply: bool,
+        /// Said to everyone, not to him alone.
+        lobby: bool,
+    },
+    /// A file is offered.
+    File {
+        /// Its name at the sender: for people, never a path here. In a folder's file with the
+        /// folders before it, by slashes.
+        name: String,
+        /// Bytes.
+        size: u64,
+        /// What the sender takes it for: `png`, `jpeg` …, `unknown`.
+        format: String,
+    },
+    /// Something of a later version.
+    Unknown(u8),
+}
+
+impl Frame {
+    /// As bytes, at most [`MAX_FRAME`].
+    pub fn encode(&self) -> Vec<u8> {
+        let to = Writer::default();
+        match self {
+            Frame::Hello(h) => {
+                let to = to.u8(1).u8(h.version).u32(h.capabilities).u64(h.run).u16(h.port);
+                to.u64(h.epoch).u64(h.got_epoch).u64(h.got)
+            }
+            Frame::Users(users, at) => {
+                let users = &users[..users.len().min(MAX_USERS)];
+                let to = to.u8(2).u8(u8::try_from(users.len()).unwrap_or(0));
+                let to = users.iter().fold(to, |to, user| {
+                    let flags = u8::from(user.guest) | u8::from(user.away.is_some()) << 1;
+                    let away = user.away.as_deref().unwrap_or_default();
+                    to.short(user.handle.as_str()).u8(flags).long(away)
+                });
+                let at = &at[..at.len().min(MAX_ADDRESSES)];
+                let to = to.u8(u8::try_from(at.len()).unwrap_or(0));
+                at.iter().fold(to, |to, ip| to.raw(&ip.octets()))
+            }
+            Frame::Ping(n) => to.u8(3).u64(*n),
+            Frame::Pong(n) => to.u8(4).u64(*n),
+            Frame::Bye(why) => to.u8(5).short(why),
+            Frame::Rekey => to.u8(6),
+            Frame::Stream(epoch) => to.u8(7).u64(*epoch),
+            Frame::Message(message) => to.u8(8).raw(&message.encode()),
+            Frame::Ack(seq) => to.u8(9).u64(*seq),
+            Frame::Refuse(seq, why) => to.u8(10).u64(*seq).short(why),
+            Frame::Read { from, by, upto } => {
+                to.u8(11).short(from.as_str()).short(by.as_str()).u64(*upto)
+            }
+            Frame::Get { offer, offset, chain, credit } => {
+                put_offer(to.u8(12), offer).u64(*offset).raw(chain).u64(*credit)
+            }
+            Frame::Chunk { offer, offset, bytes } => {
+                put_offer(to.u8(13), offer).u64(*offset).raw(bytes)
+            }
+            Frame::Credit(offer, upto) => put_offer(to.u8(14), offer).u64(*upto),
+            Frame::End { offer, size, chain } => put_offer(to.u8(15), offer).u64(*size).raw(chain),
+            Frame::Got(offer) => put_offer(to.u8(16), offer),
+            Frame::Stop { offer, ours, done, why } => {
+                let flags = u8::from(*ours) | u8::from(*done) << 1;
+                put_offer(to.u8(17), offer).u8(flags).short(why)
+            }
+            Frame::Unknown(kind) => to.u8(*kind),
+        }
+        .0
+    }
+
+    /// From the bytes of one opened record.
+    ///
+    /// # Errors
+    /// They are cut off, or a field cannot be.
+    pub fn decode(bytes: &[u8]) -> Result<Frame, BadWire> {
+        let mut from = Reader(bytes);
+        Ok(match from.u8()? {
+            1 => Frame::Hello(Hello {
+                version: from.u8()?,
+                capabilities: from.u32()?,
+                run: from.u64()?,
+                port: from.u16()?,
+                epoch: from.u64()?,
+                got_epoch: from.u64()?,
+                got: from.u64()?,
+            }),
+            2 => {
+                let count = from.u8()?;
+                if usize::from(count) > MAX_USERS {
+                    return Err(BadWire::Value("count of users"));
+                }
+                let users = (0..count).map(|_| take_user(&mut from));
+                let users = users.collect::<Result<_, _>>()?;
+                let count = from.u8()?;
+                if usize::from(count) > MAX_ADDRESSES {
+                    return Err(BadWire::Value("count of addresses"));
+                }
+                let at = (0..count).map(|_| from.u32().map(Ipv4Addr::from));
+                Frame::Users(users, at.collect::<Result<_, _>>()?)
+            }
+            3 => Frame::Ping(from.u64()?),
+            4 => Frame::Pong(from.u64()?),
+            5 => Frame::Bye(from.short()?.into()),
+            6 => Frame::Rekey,
+            7 => Frame::Stream(from.u64()?),
+            8 => Frame::Message(Message::decode(from.rest())?),
+            9 => Frame::Ack(from.u64()?),
+            10 => Frame::Refuse(from.u64()?, from.short()?.into()),
+            11 => Frame::Read { from: from.handle()?, by: from.handle()?, upto: from.u64()? },
+            12 => Frame::Get {
+                offer: take_offer(&mut from)?,
+                offset: from.u64()?,
+                chain: from.hash()?,
+                credit: from.u64()?,
+            },
+            13 => Frame::Chunk {
+                offer: take_offer(&mut from)?,
+                offset: from.u64()?,
+                bytes: from.rest().to_vec(),
+            },
+            14 => Frame::Credit(take_offer(&mut from)?, from.u64()?),
+            15 => {
+                Frame::End { offer: take_offer(&mut from)?, size: from.u64()?, chain: from.hash()? }
+            }
+            16 => Frame::Got(take_offer(&mut from)?),
+            17 => {
+                let (offer, flags) = (take_offer(&mut from)?, from.u8()?);
+                let (ours, done) = (flags & 1 != 0, flags & 2 != 0);
+                Frame::Stop { offer, ours, done, why: from.short()?.into() }
+            }
+            kind => Frame::Unknown(kind),
+        })
+    }
+}
+
+fn put_offer(to: Writer, offer: &Offer) -> Writer {
+    to.u64(offer.epoch).u64(offer.seq)
+}
+
+fn take_offer(from: &mut Reader<'_>) -> Result<Offer, BadWire> {
+    Ok(Offer { epoch: from.u64()?, seq: from.u64()? })
+}
+
+fn take_user(from: &mut Reader<'_>) -> Result<User, BadWire> {
+    let (handle, flags, away) = (from.handle()?, from.u8()?, from.long()?);
+    let away = (flags & 2 != 0).then(|| away.to_owned());
+    Ok(User { handle, guest: flags & 1 != 0, away })
+}
+
+impl Message {
+    /// As it stands in a frame and is kept in the outgoing queue.
+    pub fn encode(&self) -> Vec<u8> {
+        let to = Writer::default().u64(self.seq).u64(self.entry.epoch).u64(self.entry.n);
+        let to = to.short(self.from.as_str()).short(self.to.as_str()).u64(self.said.0);
+        match &self.content {
+            Content::Text { text, autoreply, lobby } => {
+                to.u8(1).u8(u8::from(*autoreply) | u8::from(*lobby) << 1).long(text)
+            }
+            Content::File { name, size, format } => to.u8(2).u64(*size).short(format).long(name),
+            Content::Unknown(kind) => to.u8(*kind),
+        }
+        .0
+    }
+
+    /// From bytes.
+    ///
+    /// # Errors
+    /// They are cut off, or a field cannot be.
+    pub fn decode(bytes: &[u8]) -> Result<Message, BadWire> {
+        let mut from = Reader(bytes);
+        let seq = from.u64()?;
+        if seq == 0 {
+            return Err(BadWire::Value("number"));
+        }
+        Ok(Message {
+            seq,
+            entry: EntryId { epoch: from.u64()?, n: from.u64()? },
+            from: from.handle()?,
+            to: from.handle()?,
+            said: Wall(from.u64()?).min(Wall::MAX),
+            content: match from.u8()? {
+                1 => {
+                    let flags = from.u8()?;
+                    let text = from.long()?;
+                    if text.len() > LINK_TEXT {
+                        return Err(BadWire::Value("length of the text"));
+                    }
+                    let (autoreply, lobby) = (flags & 1 != 0, flags & 2 != 0);
+                    Content::Text { text: text.into(), autoreply, lobby }
+                }
+                2 => {
+                    let (size, format) = (from.u64()?, from.short()?.into());
+                    Content::File { name: from.long()?.into(), size, format }
+                }
+                kind => Content::Unknown(kind),
+            },
+        })
+    }
+}
+
+/// The short name of the other end of an offer: in logs and rows.
+impl std::fmt::Display for Offer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}-{:x}", self.epoch, self.seq)
+    }
+}
+
+/// A fingerprint and a handle: one user of one box.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Far {
+    /// His box.
+    pub of: Fingerprint,
+    /// He.
+    pub handle: Handle,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handle(text: &str) -> Handle {
+        Handle::try_from(text).unwrap()
+    }
+
+    fn message(content: Content) -> Message {
+        Message {
+            seq: 7,
+            entry: EntryId { epoch: 1, n: 2 },
+            from: handle("anna"),
+            to: handle("žluťoučký"),
+            said: Wall(1_795_228_536_764),
+            content,
+        }
+    }
+
+    fn all() -> Vec<Frame> {
+        let offer = Offer { epoch: 3, seq: 4 };
+        vec![
+            Frame::Hello(Hello {
+                version: 1,
+                capabilities: FILES | READ,
+                run: 9,
+                port: 5009,
+                epoch: 5,
+                got_epoch: 6,
+                got: 8,
+            }),
+            Frame::Users(
+                vec![
+                    User { handle: handle("anna"), guest: false, away: Some("lunch".into()) },
+                    User { handle: handle("phone"), guest: true, away: None },
+                ],
+                vec![Ipv4Addr::new(192, 0, 2, 7)],
+            ),
+            Frame::Ping(1),
+            Frame::Pong(1),
+            Frame::Bye("stopped".into()),
+            Frame::Rekey,
+            Frame::Stream(77),
+            Frame::Message(message(Content::Text {
+                text: "hi".into(),
+                autoreply: true,
+                lobby: true,
+            })),
+            Frame::Message(message(Content::File {
+                name: "a b/c.png".into(),
+                size: 1 << 40,
+                format: "png".into(),
+            })),
+            Frame::Ack(7),
+            Frame::Refuse(7, "nobody of that name".into()),
+            Frame::Read { from: handle("anna"), by: handle("bob"), upto: 7 },
+            Frame::Get { offer, offset: 5, chain: [1; 32], credit: 9 },
+            Frame::Chunk { offer, offset: 5, bytes: vec![1, 2, 3] },
+            Frame::Credit(offer, 99),
+            Frame::End { offer, size: 100, chain: [2; 32] },
+            Frame::Got(offer),
+            Frame::Stop { offer, ours: true, done: false, why: "paused".into() },
+        ]
+    }
+
+    #[test]
+    fn every_frame_reads_back() {
+        for frame in all() {
+            assert_eq!(Frame::decode(&frame.encode()), Ok(frame.clone()), "{frame:?}");
+        }
+    }
+
+    #[test]
+    fn every_beginning_of_a_frame_is_refused() {
+        for frame in all() {
+            let bytes = frame.encode();
+            for len in 0..bytes.len() {
+                // a chunk's bytes go to the end: a shorter one is another chunk
+                if !matches!(frame, Frame::Chunk { .. }) || len < 25 {
+                    assert!(Frame::decode(&bytes[..len]).is_err(), "{frame:?} cut to {len}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_later_versions_append_or_add_is_passed_over() {
+        for frame in all().into_iter().filter(|f| !matches!(f, Frame::Chunk { .. })) {
+            let mut bytes = frame.encode();
+            bytes.extend(b"more");
+            assert_eq!(Frame::decode(&bytes), Ok(frame));
+        }
+        assert_eq!(Frame::decode(b"\xc8whatever"), Ok(Frame::Unknown(200)));
+        let later = Frame::Message(message(Content::Unknown(99)));
+        assert_eq!(Frame::decode(&later.encode()), Ok(later));
+    }
+
+    #[test]
+    fn a_text_one_byte_past_the_limit_is_refused() {
+        let of = |len| {
+            let content = Content::Text { text: "x".repeat(len), autoreply: false, lobby: false };
+            Frame::decode(&Frame::Message(message(content)).encode())
+        };
+        assert!(of(LINK_TEXT).is_ok());
+        assert_eq!(of(LINK_TEXT + 1), Err(BadWire::Value("length of the text")));
+    }
+
+    #[test]
+    fn the_longest_frames_fit_a_record() {
+        let long = handle(&"x".repeat(64));
+        let user = User { handle: long.clone(), guest: false, away: Some("y".repeat(400)) };
+        assert!(
+            Frame::Users(vec![user; MAX_USERS], vec![Ipv4Addr::LOCALHOST; MAX_ADDRESSES])
+                .encode()
+                .len()
+                <= MAX_FRAME
+        );
+        let content = Content::Text { text: "z".repeat(LINK_TEXT), autoreply: false, lobby: false };
+        let message = Message { from: long.clone(), to: long, ..message(content) };
+        assert!(Frame::Message(message).encode().len() <= MAX_FRAME);
+    }
+}

@@ -1,0 +1,180 @@
+//! The words between the link's machine and the node.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+pub use super::frame::{Content, Far};
+use super::noise::{Fingerprint, Secret};
+pub use super::queue::Row;
+use crate::model::{EntryId, Handle, Millis, Net, Wall};
+
+/// What the machine is told at birth.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The box's key.
+    pub secret: Secret,
+    /// 32 bytes of the kernel's randomness, never used before.
+    pub seed: [u8; 32],
+    /// The first port tried for sessions; where it is taken, others.
+    pub port: u16,
+    /// The port of the beacons.
+    pub beacon_port: u16,
+    /// Whether beacons are sent and heard.
+    pub beacon: bool,
+    /// Milliseconds between beacons.
+    pub announce: Millis,
+    /// Boxes named by the operator.
+    pub named: Vec<Named>,
+    /// The first number for our sockets; four are used.
+    pub sockets: u32,
+    /// The first number for our streams.
+    pub streams: u64,
+}
+
+/// A box that the operator named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Where it is.
+    pub at: SocketAddr,
+    /// Its key; none: whatever it proves there at first is pinned.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// One of our users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Me {
+    /// Its handle.
+    pub handle: Handle,
+    /// A guest, whose handle others do not pin.
+    pub guest: bool,
+    /// In the chat: else it is not told of, and still written to.
+    pub joined: bool,
+    /// Away, with what it said.
+    pub away: Option<String>,
+}
+
+/// Something to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sending {
+    /// What the node calls it; comes back in [`Settled`].
+    pub entry: EntryId,
+    /// Which of our users.
+    pub from: Handle,
+    /// For whom.
+    pub to: Far,
+    /// When, by our clock.
+    pub said: Wall,
+    /// What.
+    pub content: Content,
+}
+
+/// What is to be kept before something goes on: the node says [`super::machine::Machine::kept`]
+/// with the token, unless that is 0: then nothing waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Names it.
+    pub token: u64,
+    /// What.
+    pub rows: Vec<Row>,
+}
+
+/// What became of something sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// As it was given.
+    pub entry: EntryId,
+    /// Whose it is.
+    pub from: Handle,
+    /// For whom it was.
+    pub to: Far,
+    /// None: it is durable there. Else it was refused for good, and why.
+    pub refused: Option<String>,
+}
+
+/// What the wire meant.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Heard {
+    /// Someone is here, or is here in another way than before.
+    Here {
+        /// Who.
+        who: Far,
+        /// From where.
+        at: SocketAddr,
+        /// The IPv4 addresses of that box, as it says.
+        v4: Vec<Ipv4Addr>,
+        /// A guest of that box.
+        guest: bool,
+        /// Away, with what he said.
+        away: Option<String>,
+        /// His key was compared by people.
+        verified: bool,
+    },
+    /// Someone is not here any more, and why.
+    Gone {
+        /// Who.
+        who: Far,
+        /// Why.
+        why: String,
+    },
+    /// A message for one of our users: to be answered at once by `take` or `refuse`.
+    Message {
+        /// Names it.
+        token: u64,
+        /// Whose.
+        from: Far,
+        /// For whom.
+        to: Handle,
+        /// When he said it, by his clock.
+        said: Wall,
+        /// What.
+        content: Content,
+    },
+    /// Things sent before have their fate; the rows are to be kept with that.
+    Settled {
+        /// They.
+        done: Vec<Settled>,
+        /// What is to be kept.
+        rows: Vec<Row>,
+    },
+    /// Someone read what one of our users wrote.
+    Read {
+        /// Our user.
+        from: Handle,
+        /// Who read it.
+        by: Far,
+        /// What.
+        entries: Vec<EntryId>,
+    },
+    /// A handle was heard for the first time: its key is pinned from now on.
+    Pinned(Far),
+    /// Somebody claims a handle that another key is pinned to: refused.
+    Changed {
+        /// The handle, and the key that claims it.
+        claim: Far,
+        /// The key that is pinned.
+        pinned: Fingerprint,
+        /// From where.
+        at: SocketAddr,
+    },
+    /// Another process holds our key: the operator copied the state folder.
+    Twin(SocketAddr),
+    /// Sessions can be made to us (none), or not, and why.
+    Trouble(Option<String>),
+    /// What somebody did that no honest box does: one line.
+    Complaint {
+        /// From where.
+        from: SocketAddr,
+        /// What.
+        text: String,
+    },
+}
+
+/// What comes out of the machine.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Out {
+    /// For the network.
+    Net(Net),
+    /// To be kept.
+    Keep(Keep),
+    /// For the node.
+    Heard(Heard),
+}

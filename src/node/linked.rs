@@ -1,0 +1,587 @@
+//! Whom the link knows, what they say, and what is said to them.
+//!
+//! A linked peer is one key and one handle. Its handle is its own here: whoever bears it in a plain
+//! dialect is somebody else, save at an address that its box itself says is its own, where both
+//! are one peer and the link is the way to it. It can be written to while it is not here: the
+//! link keeps that, and nothing of it ever goes another way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::Node;
+use super::delivery::{Fate, LOBBY_CONVERSATION, Target};
+use super::history::{Draft, Durable, Job, LOBBY_KEY};
+use super::io::Input;
+use super::roster::{self, Peer};
+use crate::dialect::link::frame::Content;
+use crate::dialect::link::machine::{Beaconed, Machine};
+use crate::dialect::link::noise::Secret;
+use crate::dialect::link::words::{Far, Heard, Keep, Me, Out, Sending, Settled, Setup};
+use crate::model::history::{Body, Change, Row};
+use crate::model::limits::LINK_QUEUE;
+use crate::model::{
+    Answer, Delivery, Dialect, Direction, EntryId, Handle, Millis, Now, PeerId, PeerView, Presence,
+    Refusal, RouteView, Trust, UserId, VerifyView, Wall, What,
+};
+
+/// The number that marks the link's sockets and streams; see `dialects`.
+pub(super) const TAG: u8 = 5;
+
+/// What the link needs from outside at birth.
+#[derive(Clone)]
+pub struct Identity {
+    /// The box's static secret.
+    pub secret: Secret,
+    /// 32 bytes of the kernel's randomness, for this run alone.
+    pub seed: [u8; 32],
+}
+
+/// Someone the link knows.
+#[derive(Clone, Debug)]
+pub(super) struct Linked {
+    pub(super) id: PeerId,
+    pub(super) far: Far,
+    at: Option<SocketAddr>,
+    v4: Vec<Ipv4Addr>,
+    away: bool,
+    pub(super) here: bool,
+    verified: bool,
+    heard: Option<Wall>,
+    /// Its handle is pinned to its key; else it is a guest of its box.
+    pinned: bool,
+}
+
+/// The table of those who are here, and of those whose handle is pinned.
+#[derive(Default)]
+pub(super) struct LinkedPeers {
+    by_id: BTreeMap<PeerId, Linked>,
+}
+
+impl LinkedPeers {
+    pub(super) fn get(&self, id: PeerId) -> Option<&Linked> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn here(&self) -> impl Iterator<Item = &Linked> {
+        self.by_id.values().filter(|l| l.here)
+    }
+
+    /// Those of a handle: the one it is pinned to, and guests that are here.
+    pub(super) fn called(&self, handle: &str) -> impl Iterator<Item = &Linked> + use<'_> {
+        let handle = handle.to_owned();
+        self.by_id.values().filter(move |l| l.far.handle.is(&handle))
+    }
+}
+
+/// A message that was taken, to be told of once it is durable.
+pub(super) struct Taken {
+    user: UserId,
+    to: Handle,
+    peer: PeerId,
+    what: What,
+    reply: Option<String>,
+}
+
+/// What the link waits for.
+pub(super) struct LinkJob {
+    token: u64,
+    taken: Option<Taken>,
+}
+
+impl Node {
+    fn link(&mut self) -> Option<&mut Machine> {
+        self.dialects.link.as_mut()
+    }
+
+    /// Starts the link, if it is on and there is a key.
+    pub(super) fn begin_link(&mut self, now: Now, identity: Option<Identity>, kept: &[Row]) {
+        let settings = &self.settings.link;
+        let Some(identity) = identity.filter(|_| settings.enabled) else { return };
+        let setup = Setup {
+            secret: identity.secret,
+            seed: identity.seed,
+            port: settings.port,
+            beacon_port: settings.port,
+            beacon: settings.beacon,
+            announce: Millis::from(settings.announce) * 1_000,
+            named: settings.peers.clone(),
+            sockets: u32::from(TAG) << 24,
+            streams: u64::from(TAG) << 56,
+        };
+        let machine = Machine::new(now.mono, setup, kept);
+        let pinned: Vec<Far> = machine.pins().cloned().collect();
+        self.dialects.link = Some(machine);
+        for far in pinned {
+            self.know_linked(&far);
+        }
+        self.tell_link_of_us(now);
+    }
+
+    /// Tells the link who we are now.
+    pub(super) fn tell_link_of_us(&mut self, now: Now) {
+        let me = |u: &super::users::User| Me {
+            handle: u.handle.clone(),
+            guest: u.guest,
+            joined: u.joined,
+            away: u.away.then(|| u.answers().unwrap_or_default().to_owned()),
+        };
+        let users: Vec<Me> = self.users.iter().map(|(_, u)| me(u)).collect();
+        if let Some(machine) = self.link() {
+            machine.set_users(now.mono, users);
+        }
+    }
+
+    pub(super) fn link_set_interfaces(&mut self, now: Now) {
+        let names = &self.settings.interfaces;
+        let wanted = |name: &String| names.is_empty() || names.contains(name);
+        let all = self.interfaces.iter().filter(|i| wanted(&i.name)).cloned().collect();
+        let v4: Vec<Ipv4Addr> = self.links.iter().map(|l| l.address).collect();
+        if let Some(machine) = self.link() {
+            machine.set_interfaces(now.mono, all);
+            machine.set_addresses(now.mono, v4);
+        }
+    }
+
+    /// Something happened on a socket or stream of the link's.
+    pub(super) fn link_network(&mut self, now: Now, input: Input) {
+        let Some(m) = self.link() else { return };
+        let now = now.mono;
+        match input {
+            Input::Bound(socket) => m.bound(now, socket),
+            Input::BindFailed(socket, error) => m.bind_failed(now, socket, &error),
+            Input::Beacon { socket, from, link, bytes } => {
+                m.beaconed(now, &Beaconed { socket, from, link, bytes });
+            }
+            Input::AcceptedBoth { socket, stream, from } => m.accepted(now, socket, stream, from),
+            Input::Connected(stream) => m.connected(now, stream),
+            Input::Bytes(stream, bytes) => m.stream_bytes(now, stream, &bytes),
+            Input::End(stream) => m.stream_end(now, stream),
+            Input::Wrote(stream) => m.wrote(now, stream),
+            Input::Closed(stream, error) => m.stream_closed(now, stream, &error),
+            _ => {}
+        }
+    }
+
+    /// Carries out what the link brought up; whether there was anything.
+    pub(super) fn settle_link(&mut self, now: Now) -> bool {
+        let mut any = false;
+        while let Some(out) = self.link().and_then(Machine::poll) {
+            any = true;
+            match out {
+                Out::Net(net) => self.link_net(net),
+                Out::Keep(keep) => self.link_keeps(now, keep, None, Vec::new()),
+                Out::Heard(heard) => self.link_heard(now, heard),
+            }
+        }
+        any
+    }
+
+    fn link_keeps(&mut self, now: Now, keep: Keep, taken: Option<Taken>, more: Vec<Change>) {
+        let rows = keep.rows.into_iter().map(Change::Link);
+        if keep.token == 0 {
+            return rows.for_each(|row| self.keep_soon(now, row));
+        }
+        let changes = more.into_iter().chain(rows).collect();
+        self.keep_first(now, changes, Job::Link(Box::new(LinkJob { token: keep.token, taken })));
+    }
+
+    /// What the link waits for is durable, or will not be.
+    pub(super) fn link_kept(&mut self, now: Now, job: LinkJob, durable: &Durable) {
+        let kept = *durable == Durable::Yes;
+        if let Some(machine) = self.link() {
+            machine.kept(now.mono, job.token, kept);
+        }
+        if let Some(taken) = job.taken.filter(|_| kept) {
+            let auto = matches!(taken.what, What::Message { autoreply: true, .. });
+            self.tell(now, Some(taken.to), taken.what);
+            self.link_autoreply(now, taken.user, taken.peer, taken.reply.filter(|_| !auto));
+        }
+    }
+
+    fn link_autoreply(&mut self, now: Now, user: UserId, to: PeerId, reply: Option<String>) {
+        let (Some(reply), Some(linked)) = (reply, self.linked.get(to)) else { return };
+        let [a, b, c, d, ..] = linked.far.of.0;
+        // each box counts as a host of its own: its key cannot be forged
+        if self.answered.allow(now.mono, user, to, Ipv4Addr::new(a, b, c, d)) {
+            self.autoreply_out(now, user, Target::Linked(to), reply);
+        }
+    }
+
+    fn link_heard(&mut self, now: Now, heard: Heard) {
+        match heard {
+            Heard::Here { who, at, v4, away, verified, .. } => {
+                self.linked_here(now, &who, at, v4, away.is_some(), verified);
+            }
+            Heard::Gone { who, why } => self.linked_gone(now, &who, why),
+            Heard::Message { token, from, to, content, .. } => {
+                self.linked_message(now, token, &from, &to, content);
+            }
+            Heard::Settled { done, rows } => {
+                rows.into_iter().for_each(|row| self.keep_soon(now, Change::Link(row)));
+                done.into_iter().for_each(|settled| self.linked_settled(now, settled));
+            }
+            Heard::Pinned(who) => drop(self.know_linked(&who)),
+            Heard::Changed { claim, at, .. } => {
+                let who = &claim.handle;
+                let text = format!(
+                    "somebody at {} says to be {who}, with another key than the {who} you know: \
+                     refused. VERIFY {who} shows both; TRUST {who} accepts the new one",
+                    at.ip()
+                );
+                self.trouble(now, text);
+            }
+            Heard::Twin(at) => {
+                let text = format!(
+                    "another node at {} has this box's own key: end one of them and remove its \
+                     link.key, so that it makes one of its own",
+                    at.ip()
+                );
+                self.trouble(now, text);
+            }
+            Heard::Trouble(None) => drop(self.dialects.troubles.remove(&Dialect::Link)),
+            Heard::Trouble(Some(text)) => {
+                self.dialects.troubles.insert(Dialect::Link, text.clone());
+                self.trouble(now, text);
+            }
+            Heard::Complaint { from, text } => match from.ip() {
+                IpAddr::V4(ip) => self.complain(now, ip, &text),
+                ip => self.complain(now, Ipv4Addr::UNSPECIFIED, &format!("{ip}: {text}")),
+            },
+            Heard::Read { .. } => {}
+        }
+    }
+
+    /// The entry of somebody in the table, made if need be.
+    fn know_linked(&mut self, far: &Far) -> PeerId {
+        let pinned = self.link().is_some_and(|m| m.owner(&far.handle) == Some(far.of));
+        let [a, b, c, d, ..] = far.of.0;
+        let place = if pinned { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::new(a, b, c, d) };
+        let id = roster::peer_id(Dialect::Link, &far.handle, place);
+        let verified = self.link().is_some_and(|m| m.is_verified(far.of));
+        let fresh = || Linked {
+            id,
+            far: far.clone(),
+            at: None,
+            v4: Vec::new(),
+            away: false,
+            here: false,
+            verified,
+            heard: None,
+            pinned,
+        };
+        let linked = self.linked.by_id.entry(id).or_insert_with(fresh);
+        if linked.far.of != far.of {
+            // TRUST gave the handle to another key
+            *linked = fresh();
+        }
+        linked.far.handle = far.handle.clone();
+        id
+    }
+
+    fn linked_here(
+        &mut self,
+        now: Now,
+        who: &Far,
+        at: SocketAddr,
+        v4: Vec<Ipv4Addr>,
+        away: bool,
+        verified: bool,
+    ) {
+        let id = self.know_linked(who);
+        let Some(linked) = self.linked.by_id.get_mut(&id) else { return };
+        let (was_here, was_away) = (linked.here, linked.away);
+        linked.here = true;
+        (linked.at, linked.v4, linked.away, linked.verified) = (Some(at), v4, away, verified);
+        linked.heard = Some(now.wall);
+        let (handle, dialect) = (who.handle.to_string(), Dialect::Link);
+        self.hide_twins(now);
+        if self.is_blocked(&handle) {
+            return;
+        }
+        if !was_here {
+            let (address, port) = (at.ip().to_string(), at.port());
+            let what =
+                What::PeerJoined { peer: id, handle: handle.clone(), dialect, address, port };
+            self.tell(now, None, what);
+        }
+        if away != (was_here && was_away) {
+            let what = match away {
+                true => What::PeerAway { peer: id, handle, dialect },
+                false => What::PeerBack { peer: id, handle, dialect },
+            };
+            self.tell(now, None, what);
+        }
+    }
+
+    fn linked_gone(&mut self, now: Now, who: &Far, reason: String) {
+        let id = self.know_linked(who);
+        let Some(linked) = self.linked.by_id.get_mut(&id) else { return };
+        let was_here = std::mem::replace(&mut linked.here, false);
+        if !linked.pinned {
+            self.linked.by_id.remove(&id);
+        }
+        let handle = who.handle.to_string();
+        if was_here && !self.is_blocked(&handle) {
+            let what = What::PeerLeft { peer: id, handle, dialect: Dialect::Link, reason };
+            self.tell(now, None, what);
+        }
+        self.hide_twins(now);
+    }
+
+    fn linked_message(&mut self, now: Now, token: u64, from: &Far, to: &Handle, content: Content) {
+        let user = self.users.called(to.as_str());
+        let decided = match (content, user) {
+            _ if self.is_blocked(from.handle.as_str()) => Err("not wanted"),
+            (Content::Text { text, autoreply, lobby }, Some(user)) => {
+                Ok((text, autoreply, lobby, user))
+            }
+            (_, None) => Err("nobody of that name is there"),
+            _ => Err("that box takes no files over the link"),
+        };
+        let (text, autoreply, lobby, user) = match decided {
+            Ok(text) => text,
+            Err(why) => {
+                let keep = self.link().map(|m| m.refuse(token, why));
+                return keep.into_iter().for_each(|k| self.link_keeps(now, k, None, Vec::new()));
+            }
+        };
+        let peer = self.know_linked(from);
+        let Some(of_user) = self.users.get(user) else { return };
+        let to = of_user.handle.clone();
+        let reply = of_user.answers().filter(|_| !lobby).map(ToOwned::to_owned);
+        if let Some(linked) = self.linked.by_id.get_mut(&peer) {
+            linked.heard = Some(now.wall);
+        }
+        let id = self.new_entry();
+        let conversation = if lobby { LOBBY_KEY.into() } else { from.handle.key() };
+        let entry = self.entry(
+            now,
+            Draft {
+                id,
+                user: Some(to.clone()).filter(|_| !lobby),
+                conversation,
+                from: from.handle.to_string(),
+                direction: Direction::In,
+                dialect: Dialect::Link,
+                body: Body::Text { text: text.clone() },
+                autoreply,
+                recipients: Vec::new(),
+            },
+        );
+        let what = What::Message {
+            id,
+            conversation: if lobby { LOBBY_CONVERSATION.into() } else { peer.to_string() },
+            from: self.linked_name(peer),
+            to: to.to_string(),
+            peer,
+            dialect: Dialect::Link,
+            direction: Direction::In,
+            text,
+            autoreply,
+        };
+        let Some(keep) = self.link().map(|m| m.take(token)) else { return };
+        let taken = Taken { user, to, peer, what, reply };
+        self.link_keeps(now, keep, Some(taken), vec![Change::Put(Box::new(entry))]);
+    }
+
+    fn linked_settled(&mut self, now: Now, settled: Settled) {
+        let peer = self.know_linked(&settled.to);
+        let fate = Fate {
+            entry: settled.entry,
+            user: Some(settled.from),
+            peer,
+            recipient: self.linked_name(peer),
+            kept: true,
+        };
+        let state = if settled.refused.is_some() { Delivery::Failed } else { Delivery::Delivered };
+        self.tell_fate(now, fate, state, settled.refused);
+    }
+
+    /// Hands a text to the link; what is to be kept with it.
+    pub(super) fn link_text(
+        &mut self,
+        now: Now,
+        entry: EntryId,
+        from: &Handle,
+        to: PeerId,
+        content: Content,
+    ) -> Result<Keep, String> {
+        let gone = || "it is forgotten".to_owned();
+        let far = self.linked.get(to).map(|l| l.far.clone()).ok_or_else(gone)?;
+        let sending = Sending { entry, from: from.clone(), to: far, said: now.wall, content };
+        let machine = self.link().ok_or_else(|| "the link is off: link.enabled".to_owned())?;
+        machine.send(sending).map_err(|why| format!("the link does not take it: {why}"))
+    }
+
+    /// A text that was handed over is durable, or will not be: it may go.
+    pub(super) fn link_goes(&mut self, now: Now, token: u64) {
+        if let Some(machine) = self.link() {
+            machine.kept(now.mono, token, true);
+        }
+    }
+
+    /// Whether so many more may wait for somebody's box.
+    pub(super) fn link_may_wait(&self, to: PeerId, more: usize) -> Result<(), Refusal> {
+        let of = self.linked.get(to).map(|l| l.far.of);
+        let waiting = self.dialects.link.as_ref().zip(of).map_or(0, |(m, of)| m.waiting_for(of));
+        if waiting + more > LINK_QUEUE {
+            let what = "messages that wait for one box".into();
+            return Err(Refusal::TooMany { what, limit: LINK_QUEUE as u64 });
+        }
+        Ok(())
+    }
+
+    /// Whether the link holds an entry for somebody: it waits there, not in the outbox.
+    pub(super) fn link_holds(&self, entry: EntryId, handle: &str) -> bool {
+        let machine = self.dialects.link.iter();
+        let mut all = machine.flat_map(Machine::waiting);
+        all.any(|(_, m)| m.entry == entry && m.to.is(handle))
+    }
+
+    /// Whom of the link's a peer of a plain dialect is, if that one is here.
+    pub(super) fn linked_twin(&self, peer: &Peer) -> Option<PeerId> {
+        let is_at = |l: &&Linked| {
+            let ips = l.v4.iter().copied().chain(l.at.and_then(|at| match at.ip() {
+                IpAddr::V4(ip) => Some(ip),
+                IpAddr::V6(_) => None,
+            }));
+            ips.into_iter().any(|ip| peer.routes.iter().any(|r| *r.addr.ip() == ip))
+        };
+        let mut all = self.linked.called(peer.handle.as_str()).filter(|l| l.here);
+        all.find(is_at).map(|l| l.id)
+    }
+
+    /// Who is linked as he is met in a plain dialect, for what is for everyone anyway.
+    pub(super) fn plainly(&self, target: Target) -> Target {
+        let Target::Linked(id) = target else { return target };
+        let plain = self.roster.here().find(|p| self.linked_twin(p) == Some(id));
+        plain.map_or(target, |p| Target::Peer(p.id))
+    }
+
+    /// Whether what is said to all in a plain shared chat reaches it there.
+    pub(super) fn hears_shared(&self, linked: &Linked) -> bool {
+        let here = |f: &super::foreign::Foreigner| linked.v4.contains(f.contact.at.ip());
+        self.foreigners.called(linked.far.handle.as_str()).any(|f| f.session && here(f))
+    }
+
+    /// Who is linked is one peer with who bears its handle at its box in a plain dialect: the
+    /// latter is told of as gone, and as here again when the link is.
+    pub(super) fn hide_twins(&mut self, now: Now) {
+        let twins = self.roster.here().filter(|p| self.linked_twin(p).is_some());
+        let twins: Vec<PeerId> = twins.map(|p| p.id).collect();
+        let hidden: BTreeSet<PeerId> = twins.iter().copied().collect();
+        let old = std::mem::replace(&mut self.hidden, hidden);
+        for id in twins.into_iter().filter(|id| !old.contains(id)) {
+            let Some(peer) = self.roster.get(id) else { continue };
+            let (handle, dialect) = (peer.handle.to_string(), peer.route().dialect);
+            let reason = "met by the link too: it is one peer".to_owned();
+            if !self.is_blocked(&handle) {
+                self.tell(now, None, What::PeerLeft { peer: id, handle, dialect, reason });
+            }
+        }
+        let shown: Vec<PeerId> = old.difference(&self.hidden).copied().collect();
+        shown.into_iter().for_each(|id| self.tell_joined(now, id));
+    }
+
+    /// Our own key's name, where there is a link.
+    pub(super) fn fingerprint(&self) -> Option<String> {
+        self.dialects.link.as_ref().map(|m| m.fingerprint().to_string())
+    }
+
+    /// What two people compare to know that they have each other's key.
+    pub(super) fn verify(&self, name: &str) -> Result<Answer, Refusal> {
+        let handle = self.linked_handle(name)?;
+        let code = self.dialects.link.as_ref().and_then(|m| m.code(&handle));
+        let code = code.ok_or_else(|| no_key(name))?;
+        let (claim, claim_code) = code.claim.map(|(f, c)| (f.to_string(), c)).unzip();
+        Ok(Answer::Verify(VerifyView {
+            handle: handle.to_string(),
+            fingerprint: code.fingerprint.to_string(),
+            code: code.code,
+            verified: code.verified,
+            claim,
+            claim_code,
+        }))
+    }
+
+    /// The operator compared a key, or accepts another one.
+    pub(super) fn trust(&mut self, now: Now, name: &str) -> Result<Answer, Refusal> {
+        let handle = self.linked_handle(name)?;
+        let done = self.link().and_then(|m| m.trust(now.mono, &handle));
+        done.ok_or_else(|| no_key(name))?;
+        self.settle_link(now);
+        self.verify(name)
+    }
+
+    fn linked_handle(&self, name: &str) -> Result<Handle, Refusal> {
+        let (handle, place) = name.rsplit_once('@').unwrap_or((name, ""));
+        let known = self.linked_meant(handle, place).and_then(|id| self.linked.get(id));
+        known.map(|l| l.far.handle.clone()).ok_or_else(|| no_key(name))
+    }
+
+    /// The name to type for exactly this one.
+    pub(super) fn linked_name(&self, id: PeerId) -> String {
+        let Some(linked) = self.linked.get(id) else { return id.to_string() };
+        let handle = &linked.far.handle;
+        let several = self.linked.called(handle.as_str()).count() > 1;
+        let ours = self.users.called(handle.as_str()).is_some();
+        match several || ours {
+            true => format!("{handle}@{}", Dialect::Link),
+            false => handle.to_string(),
+        }
+    }
+
+    /// Whom of the link's a name means; the one its handle is pinned to before a guest.
+    pub(super) fn linked_meant(&self, handle: &str, place: &str) -> Option<PeerId> {
+        let fits = |l: &&Linked| {
+            place.is_empty()
+                || place.eq_ignore_ascii_case(Dialect::Link.name())
+                || place == l.far.of.to_string()
+                || l.at.is_some_and(|at| at.ip().to_string() == place || at.to_string() == place)
+                || place.parse().is_ok_and(|ip| l.v4.contains(&ip))
+        };
+        let all = self.linked.called(handle).filter(fits);
+        all.max_by_key(|l| (l.pinned, l.here)).map(|l| l.id)
+    }
+
+    /// Those the link knows, as people and programs see them.
+    pub(super) fn linked_views(&self, gone: bool) -> Vec<PeerView> {
+        let shown = self.linked.by_id.values().filter(|l| gone || l.here);
+        shown.map(|l| self.linked_view(l)).collect()
+    }
+
+    fn linked_view(&self, linked: &Linked) -> PeerView {
+        let address = linked.at.map(|at| at.ip().to_string()).unwrap_or_default();
+        let port = linked.at.map_or(0, |at| at.port());
+        let own = RouteView { dialect: Dialect::Link, address: address.clone(), port, form: None };
+        let mut routes = vec![own];
+        for twin in self.roster.called(linked.far.handle.as_str()) {
+            if twin.is_here() && self.linked_twin(twin) == Some(linked.id) {
+                routes.extend(self.routes_of(twin));
+            }
+        }
+        let mut dialect: Vec<Dialect> = routes.iter().map(|r| r.dialect).collect();
+        dialect.dedup();
+        PeerView {
+            id: linked.id,
+            handle: linked.far.handle.to_string(),
+            name: self.linked_name(linked.id),
+            dialect,
+            address,
+            port,
+            routes,
+            presence: match (linked.here, linked.away) {
+                (false, _) => Presence::Gone,
+                (true, true) => Presence::Away,
+                (true, false) => Presence::Online,
+            },
+            trust: if linked.verified { Trust::Verified } else { Trust::Unverified },
+            last_heard: linked.heard,
+            blocked: self.is_blocked(linked.far.handle.as_str()),
+        }
+    }
+}
+
+fn no_key(name: &str) -> Refusal {
+    Refusal::bad("the peer", name, "somebody whom the link knows: WHO shows who is linked")
+}

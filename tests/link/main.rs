@@ -1,0 +1,11 @@
+//! Link machines on a virtual network in virtual time: loss, breaks, partitions, crashes, liars.
+
+#![allow(clippy::unwrap_used)]
+
+mod adversary;
+mod chaos;
+mod finding;
+mod messages;
+mod recorded;
+mod trust;
+mod world;

@@ -1,0 +1,113 @@
+//! A session of each protocol version, byte for byte, as it was when that version was made. A
+//! later program still reads what an earlier one said.
+//!
+//! The machines draw all their randomness from a seed, so a session is the same each time it is
+//! played: if this test fails, the wire changed. Then the version is to change too, and a new
+//! recording stands beside the old ones (`KLATSCH_RECORD=1` writes it).
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use klatsch::dialect::link::frame::{Frame, VERSION};
+use klatsch::dialect::link::noise::{Handshake, Rng, Secret};
+use klatsch::dialect::link::session::{Event, Session};
+use klatsch::model::StreamId;
+
+use crate::world::World;
+
+fn file(version: u8) -> PathBuf {
+    let name = format!("tests/data/link/session-v{version}.txt");
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// A conversation between two boxes, as lines: who wrote, and what.
+fn play() -> String {
+    let mut world = World::new(20_261_121);
+    world.tape = Some(Vec::new());
+    let (a, b) = (world.node("anna"), world.node("bob"));
+    world.run(10_000);
+    let (of_a, of_b) = (world.far(a), world.far(b));
+    world.say(a, &of_b, "Kommst du zum Klatsch? ☕");
+    world.say(b, &of_a, "Už jdu.");
+    world.say(a, &of_b, "refuse me");
+    world.run(30_000);
+    world.with(b, |now, m| m.goodbye(now));
+    let mut text = String::new();
+    for (_, end, bytes) in world.tape.take().unwrap() {
+        let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        writeln!(text, "{end} {hex}").unwrap();
+    }
+    text
+}
+
+#[test]
+fn a_session_of_this_version_is_byte_for_byte_as_recorded() {
+    let path = file(VERSION);
+    if std::env::var_os("KLATSCH_RECORD").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, play()).unwrap();
+    }
+    let recorded = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(play(), recorded);
+}
+
+/// Frames of every kind as version 1 writes them. Each later version must read them so.
+const FRAMES_V1: &[(&str, &str)] = &[
+    ("01010000000500000000000000091391000000000000000500000000000000060000000000000008", "Hello"),
+    ("020104616e6e6102000000", "Users"),
+    ("030000000000000001", "Ping(1)"),
+    ("040000000000000001", "Pong(1)"),
+    ("050773746f70706564", "Bye(\"stopped\")"),
+    ("06", "Rekey"),
+    ("07000000000000004d", "Stream(77)"),
+    (
+        "0800000000000000070000000000000001000000000000000204616e6e6103626f620000000000000000\
+         01000002686921",
+        "Message",
+    ),
+    ("090000000000000007", "Ack(7)"),
+    ("0a0000000000000007026e6f", "Refuse(7, \"no\")"),
+];
+
+#[test]
+fn frames_of_version_1_are_read() {
+    for (hex, begins) in FRAMES_V1 {
+        let bytes: Vec<u8> = (0..hex.len() / 2)
+            .map(|n| u8::from_str_radix(&hex[2 * n..2 * n + 2], 16).unwrap())
+            .collect();
+        let frame = Frame::decode(&bytes).unwrap();
+        assert!(format!("{frame:?}").starts_with(begins), "{frame:?}");
+    }
+}
+
+/// The recorded bytes again, into fresh machines' sessions: whoever kept them proves nothing.
+#[test]
+fn a_recorded_session_played_again_opens_nothing() {
+    let recorded = std::fs::read_to_string(file(1)).unwrap();
+    let at = "10.0.0.9:40000".parse().unwrap();
+    for end in ["0", "1"] {
+        let rng = Rng::new([77; 32]);
+        let secret = Secret::new([78; 32]);
+        let initiator = end == "1";
+        let mut session = Session::new(0, StreamId(1), at, initiator, &secret, rng);
+        if initiator {
+            session.connected();
+        }
+        let mut events = Vec::new();
+        let mut broken = false;
+        for line in recorded.lines() {
+            let (from, hex) = line.split_once(' ').unwrap();
+            if from != end || broken {
+                continue;
+            }
+            let bytes: Vec<u8> = (0..hex.len() / 2)
+                .map(|n| u8::from_str_radix(&hex[2 * n..2 * n + 2], 16).unwrap())
+                .collect();
+            broken = session.bytes(0, &bytes, &mut events).is_err();
+        }
+        assert!(broken, "from end {end}");
+        assert!(!events.iter().any(|e| matches!(e, Event::Frame(_))));
+    }
+    // and the pattern has not changed under the recording
+    assert_eq!(Handshake::new(true, &Secret::new([1; 32]), Rng::new([2; 32])).write().len(), 32);
+}

@@ -1,0 +1,168 @@
+//! The link between real nodes on hosts: found, encrypted, exactly once, whatever is killed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::lan::{Host, Lan};
+use crate::node::{Node, secs, within};
+
+/// The link alone: no plain dialect helps.
+const ALONE: &str = "\n[link]\nannounce = 10\n[slcp]\nenabled = false\n";
+/// Beside SLCP, as people have it.
+const BESIDE: &str = "\n[link]\nannounce = 10\n";
+
+fn linked(node: &Node, handle: &str) {
+    let here = within(secs(20), || {
+        let all = node.who();
+        let is = |p: &Value| {
+            p["handle"] == handle && p["dialect"][0] == "link" && p["presence"] == "online"
+        };
+        all.iter().any(is)
+    });
+    assert!(here, "{handle} is not linked: {:#?}", node.who());
+}
+
+fn delivered(node: &Node, text: &str) -> bool {
+    let all = node.json(&["history", "-n", "200"]);
+    all.iter().any(|e| e["body"]["text"] == text && e["recipients"][0]["state"] == "delivered")
+}
+
+/// Says it to Bob; whether that is kept: delivered, or waiting (exit code 3).
+fn says(node: &Node, text: &str) -> bool {
+    matches!(node.code(&["msg", "bob", text]), 0 | 3)
+}
+
+/// The texts that came in, in the order they are kept.
+fn texts(node: &Node) -> Vec<String> {
+    let all = node.json(&["history", "-n", "200"]);
+    let came = all.iter().filter(|e| e["direction"] == "in");
+    came.map(|e| e["body"]["text"].as_str().unwrap().to_owned()).collect()
+}
+
+fn again(host: &Host, node: Node, handle: &str, extra: &str) -> Node {
+    let home = Arc::clone(node.home());
+    drop(node); // with SIGKILL
+    host.node_in(&home, "t", handle, extra, "")
+}
+
+#[test]
+fn two_nodes_link_and_confirm_and_their_codes_agree() {
+    let Some(lan) = Lan::new(2) else { return };
+    let (anna, bob) = (lan.host(0).node("anna", BESIDE), lan.host(1).node("bob", BESIDE));
+    linked(&anna, "bob");
+    linked(&bob, "anna");
+    assert_eq!(anna.handles(), ["bob"], "met by two dialects, shown once");
+    anna.msg("bob", "nobody else reads this");
+    let event = bob.hears("anna", "nobody else reads this");
+    assert_eq!(event["dialect"], "link");
+    assert!(within(secs(5), || delivered(&anna, "nobody else reads this")));
+    let code = |node: &Node, who: &str| -> Value {
+        serde_json::from_str(&node.must(&["verify", who, "--json"])).unwrap()
+    };
+    assert_eq!(code(&anna, "bob")["code"], code(&bob, "anna")["code"]);
+    assert_eq!(anna.peer("bob")["trust"], "unverified");
+    anna.must(&["trust", "bob"]);
+    assert_eq!(anna.peer("bob")["trust"], "verified");
+}
+
+#[test]
+fn every_text_arrives_once_and_in_order_though_either_is_killed_in_the_burst() {
+    let Some(lan) = Lan::new(2) else { return };
+    let mut anna = lan.host(0).node("anna", ALONE);
+    let mut bob = lan.host(1).node("bob", ALONE);
+    linked(&anna, "bob");
+    let mut said = Vec::new();
+    for n in 0..40 {
+        let text = format!("Nummer {n}");
+        // what was answered for is kept; a send that a kill cuts off may be either
+        if says(&anna, &text) {
+            said.push(text);
+        }
+        match n {
+            10 | 25 => bob = again(lan.host(1), bob, "bob", ALONE),
+            18 | 33 => anna = again(lan.host(0), anna, "anna", ALONE),
+            _ => {}
+        }
+    }
+    let all = within(secs(60), || texts(&bob).len() >= said.len());
+    let came = texts(&bob);
+    assert!(all, "{} of {} came", came.len(), said.len());
+    assert_eq!(came, said);
+    assert!(within(secs(10), || said.iter().all(|text| delivered(&anna, text))));
+    let mut shown: HashMap<String, u32> = HashMap::new();
+    for event in bob.events().iter().filter(|e| e["kind"] == "message") {
+        *shown.entry(event["text"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    assert!(shown.values().all(|n| *n == 1), "{shown:?}");
+}
+
+#[test]
+fn with_ipv6_alone_two_nodes_link() {
+    let Some(lan) = Lan::bare(2) else { return };
+    for n in 0..2 {
+        lan.wire(lan.host(n), "eth0", 0);
+        lan.host(n).ip("link set eth0 up");
+    }
+    let (anna, bob) = (lan.host(0).node("anna", BESIDE), lan.host(1).node("bob", BESIDE));
+    linked(&anna, "bob");
+    linked(&bob, "anna");
+    assert!(anna.peer("bob")["address"].as_str().unwrap().starts_with("fe80::"));
+    anna.msg("bob", "without IPv4");
+    bob.hears("anna", "without IPv4");
+}
+
+#[test]
+fn two_interfaces_show_a_node_once_and_one_cable_is_enough() {
+    let Some(lan) = Lan::new(2) else { return };
+    for n in 0..2 {
+        lan.plug(lan.host(n), "eth1", 1);
+    }
+    let (anna, bob) = (lan.host(0).node("anna", ALONE), lan.host(1).node("bob", ALONE));
+    linked(&anna, "bob");
+    assert_eq!((anna.who().len(), bob.who().len()), (1, 1));
+    for bridge in [0, 1] {
+        lan.cable(lan.host(1), bridge, false);
+        let text = format!("without bridge {bridge}");
+        assert!(says(&anna, &text));
+        assert!(within(secs(60), || texts(&bob).contains(&text)), "{text}");
+        lan.cable(lan.host(1), bridge, true);
+    }
+}
+
+#[test]
+fn a_node_that_gets_another_address_is_followed() {
+    let Some(lan) = Lan::new(2) else { return };
+    let (anna, bob) = (lan.host(0).node("anna", ALONE), lan.host(1).node("bob", ALONE));
+    linked(&anna, "bob");
+    let host = lan.host(1);
+    host.exec("echo 1 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6");
+    host.ip("addr flush dev eth0");
+    host.ip("addr add 10.77.0.99/24 brd + dev eth0");
+    assert!(says(&anna, "where are you"));
+    assert!(within(secs(60), || texts(&bob) == ["where are you"]));
+    assert!(within(secs(10), || delivered(&anna, "where are you")));
+}
+
+#[test]
+fn an_impostor_in_a_plain_dialect_gets_nothing_that_is_meant_for_who_is_linked() {
+    let Some(lan) = Lan::new(3) else { return };
+    let anna = lan.host(0).node("anna", BESIDE);
+    let bob = lan.host(1).node("bob", BESIDE);
+    linked(&anna, "bob");
+    let home = Arc::clone(bob.home());
+    drop(bob);
+    // Mallory's node speaks SLCP alone, and says that it is Bob
+    let mallory = lan.host(2).node("bob", "");
+    let there = within(secs(20), || {
+        anna.who().iter().any(|p| p["name"] == "bob@10.77.0.3" && p["trust"] == "plain")
+    });
+    assert!(there, "{:#?}", anna.who());
+    assert!(says(&anna, "the password is Kuchen"));
+    std::thread::sleep(secs(3));
+    assert!(texts(&mallory).is_empty());
+    let bob = lan.host(1).node_in(&home, "t", "bob", BESIDE, "");
+    assert!(within(secs(60), || texts(&bob) == ["the password is Kuchen"]));
+    assert!(texts(&mallory).is_empty());
+}
