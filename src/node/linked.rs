@@ -19,7 +19,7 @@ use crate::dialect::link::machine::{Beaconed, Machine};
 use crate::dialect::link::noise::Secret;
 use crate::dialect::link::words::{Far, Heard, Keep, Me, Out, Sending, Settled, Setup};
 use crate::model::history::{Body, Change, Row};
-use crate::model::limits::LINK_QUEUE;
+use crate::model::limits::{LINK_HEARD, LINK_QUEUE};
 use crate::model::{
     Answer, Delivery, Dialect, Direction, EntryId, Handle, Millis, Now, PeerId, PeerView, Presence,
     Refusal, RouteView, Trust, UserId, VerifyView, Wall, What,
@@ -76,6 +76,16 @@ impl LinkedPeers {
 
     pub(super) fn here(&self) -> impl Iterator<Item = &Linked> {
         self.by_id.values().filter(|l| l.here)
+    }
+
+    /// Room for one more. A box may write in any guest's name: of guests that are gone, only so
+    /// many are known.
+    fn make_room(&mut self) {
+        let gone = || self.by_id.values().filter(|l| !l.here && !l.pinned);
+        if gone().count() >= LINK_HEARD {
+            let oldest = gone().min_by_key(|l| l.heard).map(|l| l.id);
+            oldest.map(|id| self.by_id.remove(&id));
+        }
     }
 
     /// Those of a handle: the one it is pinned to, and guests that are here.
@@ -290,6 +300,9 @@ impl Node {
             heard: None,
             pinned,
         };
+        if self.linked.get(id).is_none() {
+            self.linked.make_room();
+        }
         let linked = self.linked.by_id.entry(id).or_insert_with(fresh);
         if linked.far.of != far.of {
             // TRUST gave the handle to another key
@@ -663,4 +676,30 @@ impl Node {
 
 fn no_key(name: &str) -> Refusal {
     Refusal::bad("the peer", name, "somebody whom the link knows: WHO shows who is linked")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::link::noise::Fingerprint;
+
+    #[test]
+    fn names_that_a_box_makes_up_are_forgotten_past_a_bound() {
+        let mut peers = LinkedPeers::default();
+        let mut meet = |n: u64, pinned: bool| {
+            let handle = Handle::try_from(format!("g{n}").as_str()).unwrap();
+            let far = Far { of: Fingerprint([1; 16]), handle };
+            peers.make_room();
+            let (id, heard) = (PeerId(n), Some(Wall(n)));
+            let (at, v4) = (None, Vec::new());
+            let (away, here, verified) = (false, false, false);
+            let linked = Linked { id, far, at, v4, away, here, verified, heard, pinned };
+            peers.by_id.insert(id, linked);
+        };
+        meet(0, true);
+        (1..=2 * LINK_HEARD as u64).for_each(|n| meet(n, false));
+        assert_eq!(peers.by_id.len(), 1 + LINK_HEARD);
+        assert!(peers.get(PeerId(0)).is_some(), "who is pinned stays");
+        assert!(peers.get(PeerId(1)).is_none(), "the one heard longest ago went");
+    }
 }
