@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 
 use super::Node;
 use super::delivery::{Fate, LOBBY_CONVERSATION, Target};
@@ -26,6 +27,9 @@ use crate::model::{
 
 /// The number that marks the link's sockets and streams; see `dialects`.
 pub(super) const TAG: u8 = 5;
+
+/// What waits too long and is on its way is looked at again after this.
+const LOOK_AGAIN_MS: Millis = 60_000;
 
 /// What the link needs from outside at birth.
 #[derive(Clone)]
@@ -55,11 +59,19 @@ pub(super) struct Linked {
 #[derive(Default)]
 pub(super) struct LinkedPeers {
     by_id: BTreeMap<PeerId, Linked>,
+    /// What waits: its order, and since when on this run's steady clock.
+    waiting: BTreeMap<EntryId, (u64, Millis)>,
+    /// Nothing expires before this.
+    expires: Option<Millis>,
 }
 
 impl LinkedPeers {
     pub(super) fn get(&self, id: PeerId) -> Option<&Linked> {
         self.by_id.get(&id)
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Millis> {
+        self.expires
     }
 
     pub(super) fn here(&self) -> impl Iterator<Item = &Linked> {
@@ -71,6 +83,15 @@ impl LinkedPeers {
         let handle = handle.to_owned();
         self.by_id.values().filter(move |l| l.far.handle.is(&handle))
     }
+}
+
+/// Something that waits with the link.
+pub(super) struct Waiting<'a> {
+    pub(super) order: u64,
+    /// When it began to wait, or this run did.
+    pub(super) since: Millis,
+    pub(super) user: &'a Handle,
+    pub(super) handle: &'a Handle,
 }
 
 /// A message that was taken, to be told of once it is durable.
@@ -384,7 +405,58 @@ impl Node {
         self.link_keeps(now, keep, Some(taken), vec![Change::Put(Box::new(entry))]);
     }
 
+    /// Something waits for somebody linked, since now.
+    pub(super) fn link_waits(&mut self, now: Now, entry: EntryId, order: u64) {
+        self.linked.waiting.insert(entry, (order, now.mono));
+        let at = now.mono + self.outbox_keep();
+        self.linked.expires = Some(self.linked.expires.map_or(at, |e| e.min(at)));
+    }
+
+    /// Those of what waits with the link, and was not sent yet, that are wanted no more fail.
+    pub(super) fn cancel_linked(
+        &mut self,
+        now: Now,
+        why: &str,
+        unwanted: impl Fn(&Waiting<'_>) -> bool,
+    ) {
+        let waiting = std::mem::take(&mut self.linked.waiting);
+        let cancelled = self.link().map(|m| {
+            m.cancel(|m| {
+                let (order, since) = waiting.get(&m.entry).copied().unwrap_or_default();
+                unwanted(&Waiting { order, since, user: &m.from, handle: &m.to })
+            })
+        });
+        self.linked.waiting = waiting;
+        let Some((cancelled, rows)) = cancelled else { return };
+        rows.into_iter().for_each(|row| self.keep_soon(now, Change::Link(row)));
+        for settled in cancelled {
+            let settled = Settled { refused: Some(why.to_owned()), ..settled };
+            self.linked_settled(now, settled);
+        }
+    }
+
+    /// Gives up what waited too long.
+    pub(super) fn tick_linked(&mut self, now: Now) {
+        if self.linked.expires.is_none_or(|at| at > now.mono) {
+            return;
+        }
+        let keep = self.outbox_keep();
+        let after = crate::config::rows::span(keep / 1_000);
+        let why = format!("not sent within {after} (outbox.keep): not here");
+        self.cancel_linked(now, &why, |w| w.since + keep <= now.mono);
+        let next = self.linked.waiting.values().map(|(_, since)| since + keep).min();
+        // what is on its way, and over, is looked at again
+        self.linked.expires = next.map(|at| at.max(now.mono + LOOK_AGAIN_MS));
+    }
+
     fn linked_settled(&mut self, now: Now, settled: Settled) {
+        let others = |m: &Machine| m.waiting().any(|(_, m)| m.entry == settled.entry);
+        if !self.dialects.link.as_ref().is_some_and(others) {
+            self.linked.waiting.remove(&settled.entry);
+        }
+        if self.linked.waiting.is_empty() {
+            self.linked.expires = None;
+        }
         let peer = self.know_linked(&settled.to);
         let fate = Fate {
             entry: settled.entry,
@@ -451,7 +523,14 @@ impl Node {
         all.find(is_at).map(|l| l.id)
     }
 
-    /// Who is linked as he is met in a plain dialect, for what is for everyone anyway.
+    /// What is to be said of an image to somebody who is linked: it goes another way.
+    pub(super) fn unencrypted(&self, target: Target) -> Option<Rc<str>> {
+        let Target::Peer(id) = target else { return None };
+        let linked = self.roster.get(id).and_then(|p| self.linked_twin(p));
+        linked.map(|_| "unencrypted: the link has no images yet".into())
+    }
+
+    /// Who is linked as he is met in a plain dialect: for images, which the link does not have.
     pub(super) fn plainly(&self, target: Target) -> Target {
         let Target::Linked(id) = target else { return target };
         let plain = self.roster.here().find(|p| self.linked_twin(p) == Some(id));
