@@ -180,18 +180,23 @@ fn standing(now: Now, node: &Node) -> Standing {
     }
     let others = status.users.iter().filter(|u| u.joined).skip(1).map(|u| u.handle.as_str());
     let names: Vec<&str> = others.chain(node.handles_here()).collect();
-    line += &match names.len() {
-        0 => "; nobody else is here".to_owned(),
-        n if n <= MAX_NAMED => format!("; {n} here: {}", names.join(", ")),
-        n => {
-            let named = names[..MAX_NAMED].join(", ");
-            format!("; {n} here: {named} and {} more", n - MAX_NAMED)
-        }
-    };
+    line += "; ";
+    line += &who_is_here(&names);
     if status.links.iter().all(|link| link.name == "lo") {
         line += "; no network";
     }
     Standing { listens, line: harmless(&line) }
+}
+
+fn who_is_here(names: &[&str]) -> String {
+    match names.len() {
+        0 => "nobody else is here".to_owned(),
+        n if n <= MAX_NAMED => format!("{n} here: {}", names.join(", ")),
+        n => {
+            let named = names[..MAX_NAMED].join(", ");
+            format!("{n} here: {named} and {} more", n - MAX_NAMED)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -287,6 +292,14 @@ mod tests {
         notify.tell(0, standing(true, "x"));
         assert!(notify.owes_ready);
         assert_eq!(notify.wake_at(), Some(GATHER_MS));
+    }
+
+    #[test]
+    fn one_more_than_are_named_is_counted() {
+        assert_eq!(who_is_here(&[]), "nobody else is here");
+        assert_eq!(who_is_here(&["anna", "bob"]), "2 here: anna, bob");
+        let names = ["x"; MAX_NAMED + 1];
+        assert_eq!(who_is_here(&names), "9 here: x, x, x, x, x, x, x, x and 1 more");
     }
 
     #[test]
