@@ -268,7 +268,6 @@ impl Node {
                 IpAddr::V4(ip) => self.complain(now, ip, &text),
                 ip => self.complain(now, Ipv4Addr::UNSPECIFIED, &format!("{ip}: {text}")),
             },
-            Heard::Read { .. } => {}
         }
     }
 
@@ -357,7 +356,8 @@ impl Node {
                 Ok((text, autoreply, lobby, user))
             }
             (_, None) => Err("nobody of that name is there"),
-            _ => Err("that box takes no files over the link"),
+            // the machine refuses what it does not know
+            (Content::Unknown(_), _) => Err("that box does not know this kind of message"),
         };
         let (text, autoreply, lobby, user) = match decided {
             Ok(text) => text,

@@ -416,7 +416,7 @@ impl World {
             }
             Heard::Pinned(who) => self.nodes[n].told.push(format!("pinned {}", who.handle)),
             Heard::Twin(_) => self.nodes[n].told.push("twin".into()),
-            Heard::Read { .. } | Heard::Trouble(_) => {}
+            Heard::Trouble(_) => {}
         }
     }
 
