@@ -114,7 +114,7 @@ impl Drop for Person {
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let port = 20_000 + std::process::id() % 10_000;
-    let config = format!("interfaces = [\"lo\"]\n[slcp]\nport = {port}\n");
+    let config = format!("interfaces = [\"lo\"]\n[slcp]\nport = {port}\n[link]\nenabled = false\n");
     std::fs::write(folder.path().join("klatsch.toml"), config).unwrap();
     let run = folder.path().join("run");
     std::fs::create_dir(&run).unwrap();

@@ -77,9 +77,11 @@ impl Multicast {
         let index = link;
         let done = match to {
             SocketAddr::V4(to) => {
+                // else the kernel takes another interface's address for what leaves by loopback
+                let ours = links::address_of(link).unwrap_or(Ipv4Addr::UNSPECIFIED);
                 let info = libc::in_pktinfo {
                     ipi_ifindex: i32::try_from(index).unwrap_or(0),
-                    ipi_spec_dst: libc::in_addr { s_addr: 0 },
+                    ipi_spec_dst: libc::in_addr { s_addr: u32::from(ours).to_be() },
                     ipi_addr: libc::in_addr { s_addr: 0 },
                 };
                 let control = [ControlMessage::Ipv4PacketInfo(&info)];

@@ -238,9 +238,7 @@ impl Node {
             }),
             None => {
                 to.retain(|t| foreign(t).is_none());
-                if lobby {
-                    to.iter_mut().for_each(|t| *t = self.plainly(*t));
-                }
+                to.iter_mut().for_each(|t| *t = self.plainly(*t));
                 Ok(to)
             }
         }
@@ -393,6 +391,7 @@ impl Node {
         let gone = self.users.get(id).map(|u| u.handle.clone());
         let why = "its sender is no user of this node now";
         self.cancel_waiting(now, why, |item| Some(&item.user) == gone.as_ref());
+        self.cancel_linked(now, why, |w| Some(w.user) == gone.as_ref());
         self.user_removed(now, id);
         self.slcp_do(|m| m.remove_user(id, &known));
         let removed = self.users.remove(id);

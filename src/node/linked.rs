@@ -5,27 +5,31 @@
 //! are one peer and the link is the way to it. It can be written to while it is not here: the
 //! link keeps that, and nothing of it ever goes another way.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod names;
+
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::Node;
 use super::delivery::{Fate, LOBBY_CONVERSATION, Target};
 use super::history::{Draft, Durable, Job, LOBBY_KEY};
 use super::io::Input;
-use super::roster::{self, Peer};
+use super::roster;
 use crate::dialect::link::frame::Content;
-use crate::dialect::link::machine::{Beaconed, Machine, Trusted};
+use crate::dialect::link::machine::{Beaconed, Machine};
 use crate::dialect::link::noise::{Fingerprint, Secret};
 use crate::dialect::link::words::{Far, Heard, Keep, Me, Out, Sending, Settled, Setup};
 use crate::model::history::{Body, Change, Row};
 use crate::model::limits::{LINK_HEARD, LINK_QUEUE};
 use crate::model::{
-    Answer, Delivery, Dialect, Direction, EntryId, Handle, Millis, Now, PeerId, PeerView, Presence,
-    Refusal, RouteView, Trust, UserId, VerifyView, Wall, What,
+    Delivery, Dialect, Direction, EntryId, Handle, Millis, Now, PeerId, Refusal, UserId, Wall, What,
 };
 
 /// The number that marks the link's sockets and streams; see `dialects`.
 pub(super) const TAG: u8 = 5;
+
+/// What waits too long and is on its way is looked at again after this.
+const LOOK_AGAIN_MS: Millis = 60_000;
 
 /// What the link needs from outside at birth.
 #[derive(Clone)]
@@ -57,11 +61,19 @@ pub(super) struct LinkedPeers {
     by_id: BTreeMap<PeerId, Linked>,
     /// The claim of a handle that VERIFY showed last: what TRUST may accept.
     shown: Option<(Handle, Fingerprint)>,
+    /// What waits: its order, and since when on this run's steady clock.
+    waiting: BTreeMap<EntryId, (u64, Millis)>,
+    /// Nothing expires before this.
+    expires: Option<Millis>,
 }
 
 impl LinkedPeers {
     pub(super) fn get(&self, id: PeerId) -> Option<&Linked> {
         self.by_id.get(&id)
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Millis> {
+        self.expires
     }
 
     pub(super) fn here(&self) -> impl Iterator<Item = &Linked> {
@@ -83,6 +95,15 @@ impl LinkedPeers {
         let handle = handle.to_owned();
         self.by_id.values().filter(move |l| l.far.handle.is(&handle))
     }
+}
+
+/// Something that waits with the link.
+pub(super) struct Waiting<'a> {
+    pub(super) order: u64,
+    /// When it began to wait, or this run did.
+    pub(super) since: Millis,
+    pub(super) user: &'a Handle,
+    pub(super) handle: &'a Handle,
 }
 
 /// A message that was taken, to be told of once it is durable.
@@ -259,7 +280,6 @@ impl Node {
                 IpAddr::V4(ip) => self.complain(now, ip, &text),
                 ip => self.complain(now, Ipv4Addr::UNSPECIFIED, &format!("{ip}: {text}")),
             },
-            Heard::Read { .. } => {}
         }
     }
 
@@ -351,7 +371,8 @@ impl Node {
                 Ok((text, autoreply, lobby, user))
             }
             (_, None) => Err("nobody of that name is there"),
-            _ => Err("that box takes no files over the link"),
+            // the machine refuses what it does not know
+            (Content::Unknown(_), _) => Err("that box does not know this kind of message"),
         };
         let (text, autoreply, lobby, user) = match decided {
             Ok(text) => text,
@@ -399,7 +420,58 @@ impl Node {
         self.link_keeps(now, keep, Some(taken), vec![Change::Put(Box::new(entry))]);
     }
 
+    /// Something waits for somebody linked, since now.
+    pub(super) fn link_waits(&mut self, now: Now, entry: EntryId, order: u64) {
+        self.linked.waiting.insert(entry, (order, now.mono));
+        let at = now.mono + self.outbox_keep();
+        self.linked.expires = Some(self.linked.expires.map_or(at, |e| e.min(at)));
+    }
+
+    /// Those of what waits with the link, and was not sent yet, that are wanted no more fail.
+    pub(super) fn cancel_linked(
+        &mut self,
+        now: Now,
+        why: &str,
+        unwanted: impl Fn(&Waiting<'_>) -> bool,
+    ) {
+        let waiting = std::mem::take(&mut self.linked.waiting);
+        let cancelled = self.link().map(|m| {
+            m.cancel(|m| {
+                let (order, since) = waiting.get(&m.entry).copied().unwrap_or_default();
+                unwanted(&Waiting { order, since, user: &m.from, handle: &m.to })
+            })
+        });
+        self.linked.waiting = waiting;
+        let Some((cancelled, rows)) = cancelled else { return };
+        rows.into_iter().for_each(|row| self.keep_soon(now, Change::Link(row)));
+        for settled in cancelled {
+            let settled = Settled { refused: Some(why.to_owned()), ..settled };
+            self.linked_settled(now, settled);
+        }
+    }
+
+    /// Gives up what waited too long.
+    pub(super) fn tick_linked(&mut self, now: Now) {
+        if self.linked.expires.is_none_or(|at| at > now.mono) {
+            return;
+        }
+        let keep = self.outbox_keep();
+        let after = crate::config::rows::span(keep / 1_000);
+        let why = format!("not sent within {after} (outbox.keep): not here");
+        self.cancel_linked(now, &why, |w| w.since + keep <= now.mono);
+        let next = self.linked.waiting.values().map(|(_, since)| since + keep).min();
+        // what is on its way, and over, is looked at again
+        self.linked.expires = next.map(|at| at.max(now.mono + LOOK_AGAIN_MS));
+    }
+
     fn linked_settled(&mut self, now: Now, settled: Settled) {
+        let others = |m: &Machine| m.waiting().any(|(_, m)| m.entry == settled.entry);
+        if !self.dialects.link.as_ref().is_some_and(others) {
+            self.linked.waiting.remove(&settled.entry);
+        }
+        if self.linked.waiting.is_empty() {
+            self.linked.expires = None;
+        }
         let peer = self.know_linked(&settled.to);
         let fate = Fate {
             entry: settled.entry,
@@ -452,159 +524,6 @@ impl Node {
         let mut all = machine.flat_map(Machine::waiting);
         all.any(|(_, m)| m.entry == entry && m.to.is(handle))
     }
-
-    /// Whom of the link's a peer of a plain dialect is, if that one is here.
-    pub(super) fn linked_twin(&self, peer: &Peer) -> Option<PeerId> {
-        let is_at = |l: &&Linked| {
-            let ips = l.v4.iter().copied().chain(l.at.and_then(|at| match at.ip() {
-                IpAddr::V4(ip) => Some(ip),
-                IpAddr::V6(_) => None,
-            }));
-            ips.into_iter().any(|ip| peer.routes.iter().any(|r| *r.addr.ip() == ip))
-        };
-        let mut all = self.linked.called(peer.handle.as_str()).filter(|l| l.here);
-        all.find(is_at).map(|l| l.id)
-    }
-
-    /// Who is linked as he is met in a plain dialect, for what is for everyone anyway.
-    pub(super) fn plainly(&self, target: Target) -> Target {
-        let Target::Linked(id) = target else { return target };
-        let plain = self.roster.here().find(|p| self.linked_twin(p) == Some(id));
-        plain.map_or(target, |p| Target::Peer(p.id))
-    }
-
-    /// Whether what is said to all in a plain shared chat reaches it there.
-    pub(super) fn hears_shared(&self, linked: &Linked) -> bool {
-        let here = |f: &super::foreign::Foreigner| linked.v4.contains(f.contact.at.ip());
-        self.foreigners.called(linked.far.handle.as_str()).any(|f| f.session && here(f))
-    }
-
-    /// Who is linked is one peer with who bears its handle at its box in a plain dialect: the
-    /// latter is told of as gone, and as here again when the link is.
-    pub(super) fn hide_twins(&mut self, now: Now) {
-        let twins = self.roster.here().filter(|p| self.linked_twin(p).is_some());
-        let twins: Vec<PeerId> = twins.map(|p| p.id).collect();
-        let hidden: BTreeSet<PeerId> = twins.iter().copied().collect();
-        let old = std::mem::replace(&mut self.hidden, hidden);
-        for id in twins.into_iter().filter(|id| !old.contains(id)) {
-            let Some(peer) = self.roster.get(id) else { continue };
-            let (handle, dialect) = (peer.handle.to_string(), peer.route().dialect);
-            let reason = "met by the link too: it is one peer".to_owned();
-            if !self.is_blocked(&handle) {
-                self.tell(now, None, What::PeerLeft { peer: id, handle, dialect, reason });
-            }
-        }
-        let shown: Vec<PeerId> = old.difference(&self.hidden).copied().collect();
-        shown.into_iter().for_each(|id| self.tell_joined(now, id));
-    }
-
-    /// Our own key's name, where there is a link.
-    pub(super) fn fingerprint(&self) -> Option<String> {
-        self.dialects.link.as_ref().map(|m| m.fingerprint().to_string())
-    }
-
-    /// What two people compare to know that they have each other's key.
-    pub(super) fn verify(&mut self, name: &str) -> Result<Answer, Refusal> {
-        let handle = self.linked_handle(name)?;
-        let code = self.dialects.link.as_ref().and_then(|m| m.code(&handle));
-        let code = code.ok_or_else(|| no_key(name))?;
-        self.linked.shown = code.claim.as_ref().map(|(of, _)| (handle.clone(), *of));
-        let (claim, claim_code) = code.claim.map(|(f, c)| (f.to_string(), c)).unzip();
-        Ok(Answer::Verify(VerifyView {
-            handle: handle.to_string(),
-            fingerprint: code.fingerprint.to_string(),
-            code: code.code,
-            verified: code.verified,
-            claim,
-            claim_code,
-        }))
-    }
-
-    /// The operator compared a key, or accepts another one.
-    pub(super) fn trust(&mut self, now: Now, name: &str) -> Result<Answer, Refusal> {
-        let handle = self.linked_handle(name)?;
-        let shown = self.linked.shown.as_ref().filter(|(who, _)| who.key() == handle.key());
-        let seen = shown.map(|(_, of)| *of);
-        let done = self.link().and_then(|m| m.trust(now.mono, &handle, seen));
-        if done.ok_or_else(|| no_key(name))? == Trusted::Unseen {
-            let what = format!("another key claims to be {handle}: VERIFY {handle} shows it first");
-            return Err(Refusal::Denied { what });
-        }
-        self.settle_link(now);
-        self.verify(name)
-    }
-
-    fn linked_handle(&self, name: &str) -> Result<Handle, Refusal> {
-        let (handle, place) = name.rsplit_once('@').unwrap_or((name, ""));
-        let known = self.linked_meant(handle, place).and_then(|id| self.linked.get(id));
-        known.map(|l| l.far.handle.clone()).ok_or_else(|| no_key(name))
-    }
-
-    /// The name to type for exactly this one.
-    pub(super) fn linked_name(&self, id: PeerId) -> String {
-        let Some(linked) = self.linked.get(id) else { return id.to_string() };
-        let handle = &linked.far.handle;
-        let several = self.linked.called(handle.as_str()).count() > 1;
-        let ours = self.users.called(handle.as_str()).is_some();
-        match several || ours {
-            true => format!("{handle}@{}", Dialect::Link),
-            false => handle.to_string(),
-        }
-    }
-
-    /// Whom of the link's a name means; the one its handle is pinned to before a guest.
-    pub(super) fn linked_meant(&self, handle: &str, place: &str) -> Option<PeerId> {
-        let fits = |l: &&Linked| {
-            place.is_empty()
-                || place.eq_ignore_ascii_case(Dialect::Link.name())
-                || place == l.far.of.to_string()
-                || l.at.is_some_and(|at| at.ip().to_string() == place || at.to_string() == place)
-                || place.parse().is_ok_and(|ip| l.v4.contains(&ip))
-        };
-        let all = self.linked.called(handle).filter(fits);
-        all.max_by_key(|l| (l.pinned, l.here)).map(|l| l.id)
-    }
-
-    /// Those the link knows, as people and programs see them.
-    pub(super) fn linked_views(&self, gone: bool) -> Vec<PeerView> {
-        let shown = self.linked.by_id.values().filter(|l| gone || l.here);
-        shown.map(|l| self.linked_view(l)).collect()
-    }
-
-    fn linked_view(&self, linked: &Linked) -> PeerView {
-        let address = linked.at.map(|at| at.ip().to_string()).unwrap_or_default();
-        let port = linked.at.map_or(0, |at| at.port());
-        let own = RouteView { dialect: Dialect::Link, address: address.clone(), port, form: None };
-        let mut routes = vec![own];
-        for twin in self.roster.called(linked.far.handle.as_str()) {
-            if twin.is_here() && self.linked_twin(twin) == Some(linked.id) {
-                routes.extend(self.routes_of(twin));
-            }
-        }
-        let mut dialect: Vec<Dialect> = routes.iter().map(|r| r.dialect).collect();
-        dialect.dedup();
-        PeerView {
-            id: linked.id,
-            handle: linked.far.handle.to_string(),
-            name: self.linked_name(linked.id),
-            dialect,
-            address,
-            port,
-            routes,
-            presence: match (linked.here, linked.away) {
-                (false, _) => Presence::Gone,
-                (true, true) => Presence::Away,
-                (true, false) => Presence::Online,
-            },
-            trust: if linked.verified { Trust::Verified } else { Trust::Unverified },
-            last_heard: linked.heard,
-            blocked: self.is_blocked(linked.far.handle.as_str()),
-        }
-    }
-}
-
-fn no_key(name: &str) -> Refusal {
-    Refusal::bad("the peer", name, "somebody whom the link knows: WHO shows who is linked")
 }
 
 #[cfg(test)]

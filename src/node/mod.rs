@@ -280,7 +280,8 @@ impl Node {
         let slcp = self.slcp.as_ref().and_then(Machine::wake_at);
         let node = [self.roster.wake_at(), self.claim_until, self.contests.wake_at()];
         let more = [slcp, self.outbox.wake_at(), self.dialects.wake_at(), self.gateway.wake_at()];
-        node.into_iter().chain(more).flatten().min()
+        let node = node.into_iter().chain([self.linked.wake_at()]);
+        node.chain(more).flatten().min()
     }
 
     /// What was set at run time.
@@ -359,6 +360,7 @@ impl Node {
         self.tick_gateway(now);
         self.roster.sweep(now.mono);
         self.tick_outbox(now);
+        self.tick_linked(now);
     }
 
     fn join_with_free_handle(&mut self, now: Now) {

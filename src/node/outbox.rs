@@ -185,6 +185,7 @@ impl Node {
                 let (handle, place) = to.handle.rsplit_once('@').unwrap_or((&to.handle, ""));
                 let Ok(handle) = Handle::try_from(handle) else { continue };
                 if self.link_holds(entry.id, handle.as_str()) {
+                    self.link_waits(now, entry.id, entry.order);
                     continue;
                 }
                 let known = self.people.called(handle.as_str()).filter(|k| k.peer == to.peer);

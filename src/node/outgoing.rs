@@ -124,7 +124,8 @@ impl Node {
             changes.push(Change::Put(Box::new(entry)));
             for (target, way) in targets.iter().zip(ways) {
                 let content = Content::Text { text: text.clone(), autoreply, lobby };
-                let way = self.over_link(now, (id, &from), *target, way, content, &mut changes);
+                let which = (id, order, &from);
+                let way = self.over_link(now, which, *target, way, content, &mut changes);
                 let peer = self.peer_for(*target);
                 legs.push(Leg { entry: id, order, target: *target, peer, way, inner: id });
             }
@@ -149,7 +150,8 @@ impl Node {
                 let order = entry.order;
                 changes.push(Change::Put(Box::new(entry)));
                 let content = Content::Text { text: text.clone(), autoreply, lobby };
-                let way = self.over_link(now, (id, &from), *target, way, content, &mut changes);
+                let which = (id, order, &from);
+                let way = self.over_link(now, which, *target, way, content, &mut changes);
                 let mut inner = id;
                 if let Target::Local(to) = target {
                     inner = self.new_entry();
@@ -182,7 +184,7 @@ impl Node {
     fn over_link(
         &mut self,
         now: Now,
-        (entry, from): (EntryId, &Handle),
+        (entry, order, from): (EntryId, u64, &Handle),
         target: Target,
         way: Way,
         content: Content,
@@ -191,6 +193,7 @@ impl Node {
         let (Target::Linked(to), Way::Link(_, reason)) = (target, &way) else { return way };
         match self.link_text(now, entry, from, to, content) {
             Ok(keep) => {
+                self.link_waits(now, entry, order);
                 changes.extend(keep.rows.into_iter().map(Change::Link));
                 Way::Link(keep.token, reason.clone())
             }

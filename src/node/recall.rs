@@ -125,16 +125,21 @@ impl Node {
                 };
                 let any = reader.is_none();
                 self.cancel_waiting(now, why, |item| item.order == number && (any || of(item)));
+                let user = own.user.clone();
+                self.cancel_linked(now, why, |w| w.order == number && (any || *w.user == user));
                 (reader, Forget::Entry(order(number)))
             }
             (None, Some(name), false) => {
                 let key = self.conversation(name);
                 self.cancel_waiting(now, why, |item| item.handle.key() == key && of(item));
+                let user = own.user.clone();
+                self.cancel_linked(now, why, |w| w.handle.key() == key && *w.user == user);
                 (Some(own), Forget::Conversation(key))
             }
             (None, None, true) => {
                 self.must_be_the_box(id, "that is everyone's")?;
                 self.cancel_waiting(now, why, |_| true);
+                self.cancel_linked(now, why, |_| true);
                 (None, Forget::All)
             }
             _ => {

@@ -167,6 +167,7 @@ impl Reader {
                 | What::PeerAway { .. }
                 | What::PeerBack { .. }
                 | What::PeerRenamed { .. }
+                | What::Message { .. } // in another dialect's shared chat
                 | What::Gap(_),
             ) => {}
             _ => return None,

@@ -40,7 +40,7 @@ impl Chatbox {
     fn on(discovery: u16, handle: &str, serial: &str, more: &str) -> Chatbox {
         let folder = tempfile::tempdir().unwrap();
         let config = format!(
-            "interfaces = [\"lo\"]\nhandle = \"{handle}\"\n{more}\n[slcp]\nport = {discovery}\n\
+            "interfaces = [\"lo\"]\nhandle = \"{handle}\"\n{more}\n[link]\nenabled = false\n[slcp]\nport = {discovery}\n\
              [[serial]]\ndevice = \"{}\"\n{serial}\n",
             folder.path().join("tty").display()
         );

@@ -11,7 +11,6 @@ use std::collections::VecDeque;
 use super::frame::Message;
 use super::noise::Fingerprint;
 use super::wire::{BadWire, Reader, Writer};
-use crate::model::Handle;
 pub use crate::model::history::Row;
 use crate::model::limits::LINK_QUEUE;
 
@@ -152,12 +151,18 @@ impl Outgoing {
         Ok(self.queue.remove(at).map(|q| (q.message, Row::delete(message_key(to, seq)))))
     }
 
-    /// What waits goes elsewhere (another key is his now): the messages for this user.
-    pub fn take_for(&mut self, to: Fingerprint, user: &Handle) -> (Vec<Message>, Vec<Row>) {
+    /// Takes out what waits, as far as it is wanted and durable; `sent`: also what is on its way
+    /// and not acknowledged, which may have arrived.
+    pub fn take(
+        &mut self,
+        to: Fingerprint,
+        sent_too: bool,
+        wanted: impl Fn(&Message) -> bool,
+    ) -> (Vec<Message>, Vec<Row>) {
         let (mut taken, mut rows) = (Vec::new(), Vec::new());
         let (mut kept, mut sent) = (VecDeque::new(), 0);
         for (n, queued) in std::mem::take(&mut self.queue).into_iter().enumerate() {
-            if queued.message.to.is(user.as_str()) && queued.durable {
+            if (sent_too || n >= self.sent) && queued.durable && wanted(&queued.message) {
                 rows.push(Row::delete(message_key(to, queued.message.seq)));
                 taken.push(queued.message);
             } else {
@@ -413,6 +418,20 @@ mod tests {
         assert_eq!(out.refused(TO, 4), Err(NeverSent));
         assert_eq!(out.len(), 3);
         assert!(out.acked(TO, 1).is_ok());
+        assert_eq!(out.acked(TO, 1), Ok((vec![], vec![])));
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_taken_out_only_if_that_is_meant() {
+        let mut out = outgoing(3);
+        out.to_send();
+        let (taken, rows) = out.take(TO, false, |m| m.entry.n < 3);
+        assert_eq!((taken.len(), taken[0].entry.n, rows.len()), (1, 2, 1));
+        assert_eq!(out.to_send().map(|m| m.seq), Some(3));
+        assert_eq!(out.acked(TO, 3).unwrap().0.len(), 2);
+        let mut out = outgoing(3);
+        out.to_send();
+        assert_eq!(out.take(TO, true, |_| true).0.len(), 3);
         assert_eq!(out.acked(TO, 1), Ok((vec![], vec![])));
     }
 

@@ -90,7 +90,7 @@ impl Node {
             Target::Absent(_) => Some("it is not here: an image does not wait".into()),
             Target::Linked(_) => {
                 let who = self.handle_of(*target);
-                Some(format!("the link has no images: IMG {who}@slcp sends it unencrypted"))
+                Some(format!("the link has no images yet, and {who} is met by no other dialect"))
             }
             Target::Foreign(_) => Some("its chat has no images".into()),
         };
@@ -174,7 +174,7 @@ impl Node {
                 state: Delivery::Queued,
                 reason: None,
                 kept: kept && refused.is_none(), // else the entry has it already
-                note: note.clone(),
+                note: note.clone().or_else(|| self.unencrypted(target)),
             });
             tags.push(tag);
             match refused {

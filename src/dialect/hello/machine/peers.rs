@@ -145,8 +145,12 @@ impl Machine {
             let to = self.peers.iter().find(|(at, p)| **at != ip && after(p)).map(|(at, _)| *at);
             if let Some(to) = to.filter(|_| moved) {
                 self.move_to(now, ip, to);
-                continue;
             }
+        }
+        // what moved may be due at its new place
+        for ip in self.peers.keys().copied().collect::<Vec<_>>() {
+            let session = self.has_session(ip);
+            let Some(peer) = self.peers.get(&ip) else { continue };
             if peer.told && !session && peer.lost_at.is_some_and(|at| at + LOST_MS <= now.mono) {
                 self.tell_session(ip, false);
             }

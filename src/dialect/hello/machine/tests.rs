@@ -680,6 +680,26 @@ fn what_others_tell_without_end_fills_the_history_and_no_more() {
     assert!(held(&bench.machine) <= super::super::MAX_HISTORY_BYTES);
 }
 
+/// Found by the property below: what waits for somebody who moved to an address that was looked at
+/// already was due at once, and the machine woke for nothing.
+#[test]
+fn what_moves_with_its_recipient_wakes_nobody_in_vain() {
+    let mut bench = Bench::new();
+    let ip = |n: u8| Ipv4Addr::new(172, 29, 2, n + 1);
+    bench.hello_from(ip(1), "b");
+    let to: Vec<(u64, Ipv4Addr)> = (0..5).map(|n| (u64::from(n), ip(n))).collect();
+    bench.machine.say(bench.now, "hi", &to);
+    bench.hello_from(ip(0), "a");
+    bench.pass(14_501);
+    bench.hello_from(ip(0), "a");
+    bench.hello_from(ip(3), "b");
+    bench.pass(5_780);
+    for (at, name) in [(0, "a"), (2, "a"), (0, "a"), (1, "b"), (0, "a")] {
+        bench.hello_from(ip(at), name);
+    }
+    bench.pass(9_719);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Hello(u8, u8),

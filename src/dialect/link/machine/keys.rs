@@ -113,7 +113,7 @@ impl Machine {
         // what waited for him goes to the key that is his now
         if let Some(old) = self.neighbours.get_mut(&from) {
             old.users.retain(|u| !u.handle.is(handle.as_str()));
-            let (messages, gone) = old.out.take_for(from, handle);
+            let (messages, gone) = old.out.take(from, true, |m| m.to.is(handle.as_str()));
             rows.extend(gone);
             for message in messages {
                 let Some(n) = self.neighbours.get_mut(&to) else { break };

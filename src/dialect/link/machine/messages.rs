@@ -285,6 +285,22 @@ impl Machine {
         self.write(stream);
     }
 
+    /// What was not sent yet and is wanted no more will not be; what is to be kept of that.
+    pub fn cancel(&mut self, unwanted: impl Fn(&Message) -> bool) -> (Vec<Settled>, Vec<Row>) {
+        let (mut settled, mut rows) = (Vec::new(), Vec::new());
+        for (of, n) in &mut self.neighbours {
+            let (messages, more) = n.out.take(*of, false, &unwanted);
+            rows.extend(more);
+            settled.extend(messages.into_iter().map(|m| Settled {
+                entry: m.entry,
+                from: m.from,
+                to: Machine::far(*of, &m.to),
+                refused: None,
+            }));
+        }
+        (settled, rows)
+    }
+
     /// How many messages wait for a box.
     pub fn waiting_for(&self, to: Fingerprint) -> usize {
         self.neighbours.get(&to).map_or(0, |n| n.out.len())
