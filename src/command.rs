@@ -174,13 +174,24 @@ pub enum Command {
     Import { entries: Vec<Entry> },
 }
 
+/// Whether a setting's value is the operator's alone to read: a PIN.
+pub fn is_secret(key: &str) -> bool {
+    let last = key.rsplit(['.', '-']).next().unwrap_or_default();
+    last.eq_ignore_ascii_case("pin")
+}
+
 impl Command {
     /// Whether it changes or shows what is the operator's: a console with a PIN asks for it, one
     /// that is not the operator's refuses.
     pub fn is_operators(&self) -> bool {
+        // a PIN is shown to whoever could set it, and to nobody else
+        if let Command::Config { key, value: None } = self {
+            return key.as_deref().is_none_or(is_secret);
+        }
         matches!(
             self,
-            Command::Config { value: Some(_), .. }
+            Command::Config { .. }
+                | Command::Trust { .. }
                 | Command::AddUser { .. }
                 | Command::RemoveUser { .. }
                 | Command::Delete { .. }

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use super::lock::Tried;
 use super::session::{MAX_ASKS, Standing};
 use crate::api::{self, BadRequest, INTERFACE, Object, Request, Subscribe};
-use crate::command::Command;
+use crate::command::{Command, is_secret};
 use crate::control::varlink::{MAX_FRAME, SERVICE};
-use crate::model::{Answer, Millis, Refusal, Stamped, Wall};
+use crate::model::{Answer, Millis, Refusal, Stamped, Wall, What};
 
 /// A line must end within this time of its last byte: what noise began does not swallow the next
 /// request.
@@ -172,7 +172,9 @@ impl Json {
             (Some(wanted), Some(user)) => user.is(wanted),
             _ => true,
         };
-        if concerns {
+        let secret = matches!(&event.event.what, What::Config { key, .. } if is_secret(key));
+        let may = self.operator && self.standing.borrow().lock.is_open();
+        if concerns && (may || !secret) {
             let line = json!({"id": id, "parameters": {"event": event}, "continues": true});
             self.say(&line);
         }

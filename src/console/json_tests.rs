@@ -216,7 +216,7 @@ fn the_lock_holds_for_programs_too() {
             json.answer(Ok(Answer::Done));
             json.take_output();
         }
-        for method in ["Reboot", "Log", "Network"] {
+        for method in ["Reboot", "Log", "Network", "Config"] {
             json.feed(0, format!("{{\"method\":\"{method}\"}}\n").as_bytes());
             denied(&mut json);
         }
@@ -240,6 +240,29 @@ fn the_lock_holds_for_programs_too() {
     json.take_output();
     json.feed(0, b"{\"method\":\"Config\",\"parameters\":{\"key\":\"bell\",\"value\":\"on\"}}\n");
     denied(&mut json);
+}
+
+#[test]
+fn a_pin_that_is_set_elsewhere_is_told_to_no_locked_line() {
+    let mut line = Serial::on(Path::new("/dev/x"));
+    line.set("pin", "4711").unwrap();
+    let set = |key: &str| {
+        let what = What::Config { key: key.into(), value: "1234".into() };
+        Stamped { epoch: "0".into(), seq: 1, event: Event { at: Wall(0), user: None, what } }
+    };
+    let standing = Rc::new(RefCell::new(Standing::new(Lock::of(&line))));
+    let mut json = Json::new(true, standing);
+    json.feed(0, b"{\"method\":\"Subscribe\"}\n");
+    json.subscribe(Wall(0), Ok(Some(("0".into(), 4))));
+    json.take_output();
+    json.event(&set("web.operator-pin"));
+    assert!(lines(&mut json).is_empty());
+    json.event(&set("bell"));
+    assert_eq!(lines(&mut json).len(), 1);
+    json.feed(0, b"{\"method\":\"Unlock\",\"parameters\":{\"pin\":\"4711\"}}\n");
+    json.take_output();
+    json.event(&set("web.operator-pin"));
+    assert_eq!(lines(&mut json).len(), 1);
 }
 
 proptest::proptest! {

@@ -3,7 +3,7 @@
 
 use super::past::{self, Moment};
 use super::row::width;
-use crate::command::{Command, ROWS, Row};
+use crate::command::{Command, ROWS, Row, is_secret};
 use crate::model::answer::{Page, UserView};
 use crate::model::text::harmless;
 use crate::model::{
@@ -121,6 +121,9 @@ impl Paint {
                 Some(n) => format!("{n} events were missed: this console was too slow for them"),
                 None => "the node was started anew: what happened before is not shown".into(),
             }),
+            What::Config { key, .. } if is_secret(key) => {
+                star(format!("{} has another value", harmless(key)))
+            }
             What::Config { key, value } => {
                 star(format!("{} is {}", harmless(key), shown(&harmless(value))))
             }

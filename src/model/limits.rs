@@ -70,7 +70,7 @@ pub const LINK_KNOWN_BY_NETWORK: usize = 768;
 /// Boxes of which only a beacon was heard.
 pub const LINK_HEARD: usize = 256;
 /// Sessions with other boxes.
-pub const LINK_SESSIONS: usize = 128;
+pub const LINK_SESSIONS: usize = 256;
 /// Connections whose other end has not proven its key yet.
 pub const LINK_HALF_OPEN: usize = 32;
 /// Of these, from one address.

@@ -5,24 +5,24 @@
 //! are one peer and the link is the way to it. It can be written to while it is not here: the
 //! link keeps that, and nothing of it ever goes another way.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod names;
+
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::rc::Rc;
 
 use super::Node;
 use super::delivery::{Fate, LOBBY_CONVERSATION, Target};
 use super::history::{Draft, Durable, Job, LOBBY_KEY};
 use super::io::Input;
-use super::roster::{self, Peer};
+use super::roster;
 use crate::dialect::link::frame::Content;
 use crate::dialect::link::machine::{Beaconed, Machine};
 use crate::dialect::link::noise::Secret;
 use crate::dialect::link::words::{Far, Heard, Keep, Me, Out, Sending, Settled, Setup};
 use crate::model::history::{Body, Change, Row};
-use crate::model::limits::LINK_QUEUE;
+use crate::model::limits::{LINK_HEARD, LINK_QUEUE};
 use crate::model::{
-    Answer, Delivery, Dialect, Direction, EntryId, Handle, Millis, Now, PeerId, PeerView, Presence,
-    Refusal, RouteView, Trust, UserId, VerifyView, Wall, What,
+    Delivery, Dialect, Direction, EntryId, Handle, Millis, Now, PeerId, Refusal, UserId, Wall, What,
 };
 
 /// The number that marks the link's sockets and streams; see `dialects`.
@@ -76,6 +76,16 @@ impl LinkedPeers {
 
     pub(super) fn here(&self) -> impl Iterator<Item = &Linked> {
         self.by_id.values().filter(|l| l.here)
+    }
+
+    /// Room for one more. A box may write in any guest's name: of guests that are gone, only so
+    /// many are known.
+    fn make_room(&mut self) {
+        let gone = || self.by_id.values().filter(|l| !l.here && !l.pinned);
+        if gone().count() >= LINK_HEARD {
+            let oldest = gone().min_by_key(|l| l.heard).map(|l| l.id);
+            oldest.map(|id| self.by_id.remove(&id));
+        }
     }
 
     /// Those of a handle: the one it is pinned to, and guests that are here.
@@ -268,7 +278,6 @@ impl Node {
                 IpAddr::V4(ip) => self.complain(now, ip, &text),
                 ip => self.complain(now, Ipv4Addr::UNSPECIFIED, &format!("{ip}: {text}")),
             },
-            Heard::Read { .. } => {}
         }
     }
 
@@ -290,6 +299,9 @@ impl Node {
             heard: None,
             pinned,
         };
+        if self.linked.get(id).is_none() {
+            self.linked.make_room();
+        }
         let linked = self.linked.by_id.entry(id).or_insert_with(fresh);
         if linked.far.of != far.of {
             // TRUST gave the handle to another key
@@ -357,7 +369,8 @@ impl Node {
                 Ok((text, autoreply, lobby, user))
             }
             (_, None) => Err("nobody of that name is there"),
-            _ => Err("that box takes no files over the link"),
+            // the machine refuses what it does not know
+            (Content::Unknown(_), _) => Err("that box does not know this kind of message"),
         };
         let (text, autoreply, lobby, user) = match decided {
             Ok(text) => text,
@@ -509,158 +522,30 @@ impl Node {
         let mut all = machine.flat_map(Machine::waiting);
         all.any(|(_, m)| m.entry == entry && m.to.is(handle))
     }
-
-    /// Whom of the link's a peer of a plain dialect is, if that one is here.
-    pub(super) fn linked_twin(&self, peer: &Peer) -> Option<PeerId> {
-        let is_at = |l: &&Linked| {
-            let ips = l.v4.iter().copied().chain(l.at.and_then(|at| match at.ip() {
-                IpAddr::V4(ip) => Some(ip),
-                IpAddr::V6(_) => None,
-            }));
-            ips.into_iter().any(|ip| peer.routes.iter().any(|r| *r.addr.ip() == ip))
-        };
-        let mut all = self.linked.called(peer.handle.as_str()).filter(|l| l.here);
-        all.find(is_at).map(|l| l.id)
-    }
-
-    /// What is to be said of an image to somebody who is linked: it goes another way.
-    pub(super) fn unencrypted(&self, target: Target) -> Option<Rc<str>> {
-        let Target::Peer(id) = target else { return None };
-        let linked = self.roster.get(id).and_then(|p| self.linked_twin(p));
-        linked.map(|_| "unencrypted: the link has no images yet".into())
-    }
-
-    /// Who is linked as he is met in a plain dialect: for images, which the link does not have.
-    pub(super) fn plainly(&self, target: Target) -> Target {
-        let Target::Linked(id) = target else { return target };
-        let plain = self.roster.here().find(|p| self.linked_twin(p) == Some(id));
-        plain.map_or(target, |p| Target::Peer(p.id))
-    }
-
-    /// Whether what is said to all in a plain shared chat reaches it there.
-    pub(super) fn hears_shared(&self, linked: &Linked) -> bool {
-        let here = |f: &super::foreign::Foreigner| linked.v4.contains(f.contact.at.ip());
-        self.foreigners.called(linked.far.handle.as_str()).any(|f| f.session && here(f))
-    }
-
-    /// Who is linked is one peer with who bears its handle at its box in a plain dialect: the
-    /// latter is told of as gone, and as here again when the link is.
-    pub(super) fn hide_twins(&mut self, now: Now) {
-        let twins = self.roster.here().filter(|p| self.linked_twin(p).is_some());
-        let twins: Vec<PeerId> = twins.map(|p| p.id).collect();
-        let hidden: BTreeSet<PeerId> = twins.iter().copied().collect();
-        let old = std::mem::replace(&mut self.hidden, hidden);
-        for id in twins.into_iter().filter(|id| !old.contains(id)) {
-            let Some(peer) = self.roster.get(id) else { continue };
-            let (handle, dialect) = (peer.handle.to_string(), peer.route().dialect);
-            let reason = "met by the link too: it is one peer".to_owned();
-            if !self.is_blocked(&handle) {
-                self.tell(now, None, What::PeerLeft { peer: id, handle, dialect, reason });
-            }
-        }
-        let shown: Vec<PeerId> = old.difference(&self.hidden).copied().collect();
-        shown.into_iter().for_each(|id| self.tell_joined(now, id));
-    }
-
-    /// Our own key's name, where there is a link.
-    pub(super) fn fingerprint(&self) -> Option<String> {
-        self.dialects.link.as_ref().map(|m| m.fingerprint().to_string())
-    }
-
-    /// What two people compare to know that they have each other's key.
-    pub(super) fn verify(&self, name: &str) -> Result<Answer, Refusal> {
-        let handle = self.linked_handle(name)?;
-        let code = self.dialects.link.as_ref().and_then(|m| m.code(&handle));
-        let code = code.ok_or_else(|| no_key(name))?;
-        let (claim, claim_code) = code.claim.map(|(f, c)| (f.to_string(), c)).unzip();
-        Ok(Answer::Verify(VerifyView {
-            handle: handle.to_string(),
-            fingerprint: code.fingerprint.to_string(),
-            code: code.code,
-            verified: code.verified,
-            claim,
-            claim_code,
-        }))
-    }
-
-    /// The operator compared a key, or accepts another one.
-    pub(super) fn trust(&mut self, now: Now, name: &str) -> Result<Answer, Refusal> {
-        let handle = self.linked_handle(name)?;
-        let done = self.link().and_then(|m| m.trust(now.mono, &handle));
-        done.ok_or_else(|| no_key(name))?;
-        self.settle_link(now);
-        self.verify(name)
-    }
-
-    fn linked_handle(&self, name: &str) -> Result<Handle, Refusal> {
-        let (handle, place) = name.rsplit_once('@').unwrap_or((name, ""));
-        let known = self.linked_meant(handle, place).and_then(|id| self.linked.get(id));
-        known.map(|l| l.far.handle.clone()).ok_or_else(|| no_key(name))
-    }
-
-    /// The name to type for exactly this one.
-    pub(super) fn linked_name(&self, id: PeerId) -> String {
-        let Some(linked) = self.linked.get(id) else { return id.to_string() };
-        let handle = &linked.far.handle;
-        let several = self.linked.called(handle.as_str()).count() > 1;
-        let ours = self.users.called(handle.as_str()).is_some();
-        match several || ours {
-            true => format!("{handle}@{}", Dialect::Link),
-            false => handle.to_string(),
-        }
-    }
-
-    /// Whom of the link's a name means; the one its handle is pinned to before a guest.
-    pub(super) fn linked_meant(&self, handle: &str, place: &str) -> Option<PeerId> {
-        let fits = |l: &&Linked| {
-            place.is_empty()
-                || place.eq_ignore_ascii_case(Dialect::Link.name())
-                || place == l.far.of.to_string()
-                || l.at.is_some_and(|at| at.ip().to_string() == place || at.to_string() == place)
-                || place.parse().is_ok_and(|ip| l.v4.contains(&ip))
-        };
-        let all = self.linked.called(handle).filter(fits);
-        all.max_by_key(|l| (l.pinned, l.here)).map(|l| l.id)
-    }
-
-    /// Those the link knows, as people and programs see them.
-    pub(super) fn linked_views(&self, gone: bool) -> Vec<PeerView> {
-        let shown = self.linked.by_id.values().filter(|l| gone || l.here);
-        shown.map(|l| self.linked_view(l)).collect()
-    }
-
-    fn linked_view(&self, linked: &Linked) -> PeerView {
-        let address = linked.at.map(|at| at.ip().to_string()).unwrap_or_default();
-        let port = linked.at.map_or(0, |at| at.port());
-        let own = RouteView { dialect: Dialect::Link, address: address.clone(), port, form: None };
-        let mut routes = vec![own];
-        for twin in self.roster.called(linked.far.handle.as_str()) {
-            if twin.is_here() && self.linked_twin(twin) == Some(linked.id) {
-                routes.extend(self.routes_of(twin));
-            }
-        }
-        let mut dialect: Vec<Dialect> = routes.iter().map(|r| r.dialect).collect();
-        dialect.dedup();
-        PeerView {
-            id: linked.id,
-            handle: linked.far.handle.to_string(),
-            name: self.linked_name(linked.id),
-            dialect,
-            address,
-            port,
-            routes,
-            presence: match (linked.here, linked.away) {
-                (false, _) => Presence::Gone,
-                (true, true) => Presence::Away,
-                (true, false) => Presence::Online,
-            },
-            trust: if linked.verified { Trust::Verified } else { Trust::Unverified },
-            last_heard: linked.heard,
-            blocked: self.is_blocked(linked.far.handle.as_str()),
-        }
-    }
 }
 
-fn no_key(name: &str) -> Refusal {
-    Refusal::bad("the peer", name, "somebody whom the link knows: WHO shows who is linked")
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::link::noise::Fingerprint;
+
+    #[test]
+    fn names_that_a_box_makes_up_are_forgotten_past_a_bound() {
+        let mut peers = LinkedPeers::default();
+        let mut meet = |n: u64, pinned: bool| {
+            let handle = Handle::try_from(format!("g{n}").as_str()).unwrap();
+            let far = Far { of: Fingerprint([1; 16]), handle };
+            peers.make_room();
+            let (id, heard) = (PeerId(n), Some(Wall(n)));
+            let (at, v4) = (None, Vec::new());
+            let (away, here, verified) = (false, false, false);
+            let linked = Linked { id, far, at, v4, away, here, verified, heard, pinned };
+            peers.by_id.insert(id, linked);
+        };
+        meet(0, true);
+        (1..=2 * LINK_HEARD as u64).for_each(|n| meet(n, false));
+        assert_eq!(peers.by_id.len(), 1 + LINK_HEARD);
+        assert!(peers.get(PeerId(0)).is_some(), "who is pinned stays");
+        assert!(peers.get(PeerId(1)).is_none(), "the one heard longest ago went");
+    }
 }

@@ -3,13 +3,15 @@
 //! Everyone reads what is his and the lobby's, never another's. What concerns everyone's is the
 //! box's own user's to ask.
 
+use std::path::Path;
+
 use super::Node;
 use super::dialects::OWN_TICKET;
 use super::io::Ticket;
 use super::outbox::Item;
 use crate::command::{Command, LOBBY};
 use crate::model::answer::Page;
-use crate::model::history::{Entry, Forget, Found, Query, Reader};
+use crate::model::history::{Body, Entry, Forget, Found, Query, Reader};
 use crate::model::limits::MAX_PAGE;
 use crate::model::{Answer, IoError, Now, Refusal, UserId};
 
@@ -157,6 +159,13 @@ impl Node {
         for entry in &mut entries {
             entry.order = self.keeping.next_order();
             entry.conversation = entry.conversation.to_lowercase();
+            // Files of entries are served to pages: whoever may import must not name any file
+            // that we can read. What was received lies in the image folder itself.
+            if let Body::File { path, .. } = &mut entry.body {
+                if Path::new(path).parent() != Some(&self.settings.imagepath) {
+                    path.clear();
+                }
+            }
         }
         Ok(entries)
     }

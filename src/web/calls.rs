@@ -182,12 +182,11 @@ async fn quiet(site: &Rc<Site>, id: &str, command: Command) -> Reply {
     let before = site.guests.borrow_mut().by_id(id).map(|guest| guest.handle.clone());
     if let (Command::SetHandle { handle }, Some(before)) = (&command, &before) {
         if let Ok(wanted) = crate::model::Handle::try_from(handle.trim()) {
-            // private before it is the guest's, so that no word of it is told to others
-            let taken = site.hub.is_private(wanted.as_str());
-            site.hub.keep_private(&wanted, true);
+            let shielded = door::shield(site, &wanted).await;
             let done = door::act(site, id, command).await;
             match &done {
                 Ok(Answer::Handle(handle)) => {
+                    site.hub.keep_private(handle, true);
                     if handle.key() != before.key() {
                         site.hub.keep_private(before, false);
                     }
@@ -197,7 +196,7 @@ async fn quiet(site: &Rc<Site>, id: &str, command: Command) -> Reply {
                     }
                     site.touch();
                 }
-                _ if !taken && wanted.key() != before.key() => {
+                _ if shielded && wanted.key() != before.key() => {
                     site.hub.keep_private(&wanted, false);
                 }
                 _ => {}

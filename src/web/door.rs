@@ -1,5 +1,7 @@
 //! Coming and going: who is let in, who is away, who is gone; and where the door is.
 
+use std::cell::RefCell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,14 +10,14 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use smol::Timer;
 
-use super::gate::same;
+use super::gate::{Guesses, same};
 use super::guests::{self, Guest};
 use super::reply::{self, Reply};
 use super::site::{Head, Site, Who};
 use crate::command::{Command, Parked};
 use crate::hub::parked;
 use crate::model::answer::Status;
-use crate::model::{Answer, Handle, Refusal};
+use crate::model::{Answer, Handle, Millis, Refusal};
 
 /// Between two looks at who is away, in milliseconds. Only while there are guests.
 const TEND_MS: u64 = 5_000;
@@ -117,7 +119,7 @@ pub async fn enter(site: &Rc<Site>, head: &Head, name: &str, pin: &str) -> Resul
         ));
     }
     if !set.pin.is_empty() {
-        check_pin(site, head, pin, &set.pin)?;
+        check_pin(&site.guesses, site.now(), head.from, pin, &set.pin)?;
     }
     if site.guests.borrow().of_address(head.from) >= guests::MAX_PER_ADDRESS {
         let limit = guests::MAX_PER_ADDRESS as u64;
@@ -143,10 +145,15 @@ pub async fn enter(site: &Rc<Site>, head: &Head, name: &str, pin: &str) -> Resul
 }
 
 /// Whether a PIN is right; each wrong one makes the next try wait longer.
-pub fn check_pin(site: &Site, head: &Head, given: &str, secret: &str) -> Result<(), Reply> {
-    let now = site.now();
-    let mut guesses = site.guesses.borrow_mut();
-    let pause = guesses.pause(now, head.from);
+pub fn check_pin(
+    guesses: &RefCell<Guesses>,
+    now: Millis,
+    from: IpAddr,
+    given: &str,
+    secret: &str,
+) -> Result<(), Reply> {
+    let mut guesses = guesses.borrow_mut();
+    let pause = guesses.pause(now, from);
     if pause > 0 {
         let text = "too many wrong PINs: wait a while";
         return Err(reply::later(StatusCode::TOO_MANY_REQUESTS, pause.div_ceil(1_000), text));
@@ -154,25 +161,37 @@ pub fn check_pin(site: &Site, head: &Head, given: &str, secret: &str) -> Result<
     if !same(given, secret) {
         // one that was not even given is no guess
         if !given.is_empty() {
-            guesses.wrong(now, head.from);
+            guesses.wrong(now, from);
         }
         return Err(reply::wrong(StatusCode::UNAUTHORIZED, "the PIN is not right"));
     }
-    guesses.right(head.from);
+    guesses.right(from);
     Ok(())
+}
+
+/// Makes a name private before it is a guest's, so that no word of it is told to others; `false`:
+/// it is another's already. What a user of this node who is no guest hears stays his to hear,
+/// whoever asks for his name.
+pub async fn shield(site: &Site, handle: &Handle) -> bool {
+    let users = status(site).await.map(|status| status.users).unwrap_or_default();
+    if site.hub.is_private(handle.as_str()) || users.iter().any(|user| user.handle == *handle) {
+        return false;
+    }
+    site.hub.keep_private(handle, true);
+    true
 }
 
 /// One more user of the node, whose talk is private from its first word.
 async fn add(site: &Site, handle: &Handle, back: Option<Parked>) -> Result<u64, Refusal> {
-    let taken = site.hub.is_private(handle.as_str());
-    site.hub.keep_private(handle, true);
+    let shielded = shield(site, handle).await;
     let since = back.as_ref().map(|back| back.since);
     let command = Command::AddUser { handle: handle.to_string(), back };
     let added = site.hub.ask(None, command, None).await;
-    if added.is_err() && !taken {
+    if added.is_err() && shielded {
         site.hub.keep_private(handle, false);
     }
     added?;
+    site.hub.keep_private(handle, true);
     if let Some(since) = since {
         return Ok(since);
     }

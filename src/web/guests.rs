@@ -26,6 +26,9 @@ pub const FORGET_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 pub const AWAY_MS: Millis = 20_000;
 /// Sends whose answer is remembered for each guest.
 pub const MAX_KEYS: usize = 32;
+/// Bytes of JSON that these answers have together, the newest aside: in a crowded room each
+/// names all who were there, and all guests' must fit in [`MAX_FILE`].
+pub const MAX_ANSWERS: usize = 8 * 1024;
 /// Longest key of a send, in bytes.
 pub const MAX_KEY: usize = 64;
 /// Streams of events of one guest at once: windows and tabs.
@@ -251,6 +254,11 @@ impl Guest {
                 if let Some(entry) = self.keys.iter_mut().find(|(k, _)| k == key) {
                     entry.1 = answer;
                 }
+                let size = |(_, answer): &(String, Value)| answer.to_string().len();
+                let mut bytes: usize = self.keys.iter().map(size).sum();
+                while bytes > MAX_ANSWERS && self.keys.len() > 1 {
+                    bytes -= self.keys.pop_front().as_ref().map_or(0, size);
+                }
             }
             None => self.keys.retain(|(k, _)| k != key),
         }
@@ -276,6 +284,20 @@ pub fn is_key(key: &str) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn long_answers_do_not_outgrow_the_file_that_guests_are_kept_in() {
+        let mut guest = guest("anna");
+        for n in 0..MAX_KEYS {
+            guest.key(&format!("k{n}"));
+            guest.answered(&format!("k{n}"), Some(json!("x".repeat(3_000))));
+        }
+        assert_eq!(guest.keys.len(), MAX_ANSWERS / 3_002);
+        guest.key("long");
+        guest.answered("long", Some(json!("x".repeat(2 * MAX_ANSWERS))));
+        assert_eq!(guest.keys.len(), 1);
+        assert!(matches!(guest.key("long"), Known::Answered(_)), "the newest stays");
+    }
 
     fn guest(name: &str) -> Guest {
         let handle = Handle::try_from(name).unwrap();

@@ -163,7 +163,7 @@ pub async fn serve<T: Tenant>(
                 let ip = from.ip().to_canonical();
                 let Some(seat) = Table::seat(&table, ip) else { continue };
                 let id = seat.id;
-                let life = converse(stream, from, seat, Rc::clone(&tenant));
+                let life = converse(stream, from, seat, Rc::clone(&tenant), Rc::clone(&executor));
                 table.take_place(id, executor.spawn(life));
             }
             Err(error) => match error.raw_os_error().map(Errno::from_raw) {
@@ -188,6 +188,7 @@ async fn converse<T: Tenant>(
     from: SocketAddr,
     seat: Seat,
     tenant: Rc<T>,
+    executor: Rc<LocalExecutor<'static>>,
 ) {
     // Best effort: without them it is only slower, or held longer.
     let _ = stream.get_ref().set_nodelay(true);
@@ -197,11 +198,13 @@ async fn converse<T: Tenant>(
     let service = service_fn(|request| {
         let work = Seat::works(&seat);
         let answer = Rc::clone(&tenant).answer(request, ip);
-        async move {
+        let answer = executor.spawn(async move {
             let mut answer = answer.await;
             answer.body_mut()._work = Some(work);
-            Ok::<_, Infallible>(answer)
-        }
+            answer
+        });
+        let mut carried = Carried(Some(answer));
+        async move { Ok::<_, Infallible>((&mut carried).await) }
     });
     let outcome = http1::Builder::new()
         .timer(SmolTimer::new())
@@ -215,8 +218,45 @@ async fn converse<T: Tenant>(
     }
 }
 
-/// A request's body, whole, if it is no longer than `most` bytes and comes in time.
+/// An answer being made. It is made to its end even if the connection breaks meanwhile: half of
+/// an act would leave users, names or windows that nobody has. It holds its connection's place
+/// until then.
+struct Carried(Option<Task<Response<Payload>>>);
+
+impl Future for Carried {
+    type Output = Response<Payload>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Some(task) => {
+                let answer = std::task::ready!(Pin::new(task).poll(cx));
+                self.0 = None;
+                Poll::Ready(answer)
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.detach();
+        }
+    }
+}
+
+/// A request's body, whole, if it is no longer than `most` bytes and comes in time: within twice
+/// [`BODY_MS`], so that a trickle holds no place for long.
 pub async fn body(request: Incoming, most: usize) -> Result<Vec<u8>, BadBody> {
+    let late = async {
+        Timer::after(Duration::from_millis(2 * BODY_MS)).await;
+        Err(BadBody::Late)
+    };
+    gathered(request, most).or(late).await
+}
+
+async fn gathered(request: Incoming, most: usize) -> Result<Vec<u8>, BadBody> {
     if request.size_hint().lower() > most as u64 {
         return Err(BadBody::TooLong);
     }
@@ -385,6 +425,35 @@ mod tests {
         let _newcomer = Table::seat(&table, ip(99)).unwrap();
         assert_eq!(table.places.borrow().len(), MAX_CONNECTIONS);
         assert!(!table.places.borrow().contains_key(&first));
+    }
+
+    /// Takes a while for each answer, and counts those it made to the end.
+    struct Slow(Cell<u32>);
+
+    impl Tenant for Slow {
+        async fn answer(self: Rc<Self>, _: Request<Incoming>, _: IpAddr) -> Response<Payload> {
+            Timer::after(Duration::from_millis(100)).await;
+            self.0.set(self.0.get() + 1);
+            Response::new(Payload::whole(&b""[..]))
+        }
+    }
+
+    #[test]
+    fn who_hangs_up_in_the_middle_of_a_request_leaves_no_half_of_an_act() {
+        use std::io::Write;
+        let listener = listen(Some(IpAddr::from([127, 0, 0, 1])), 38_584, 8).unwrap();
+        let at = listener.local_addr().unwrap();
+        let executor = Rc::new(LocalExecutor::new());
+        let tenant = Rc::new(Slow(Cell::new(0)));
+        let _serving = executor.spawn(serve(listener, Rc::clone(&executor), Rc::clone(&tenant)));
+        smol::block_on(executor.run(async {
+            let mut client = TcpStream::connect(at).unwrap();
+            client.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").unwrap();
+            Timer::after(Duration::from_millis(30)).await;
+            drop(client);
+            Timer::after(Duration::from_millis(400)).await;
+        }));
+        assert_eq!(tenant.0.get(), 1);
     }
 
     #[test]

@@ -48,7 +48,10 @@ pub struct Site {
     pub(super) shelf: RefCell<Shelf>,
     pub(super) seen: RefCell<Seen>,
     pub(super) uploads: RefCell<uploads::Uploads>,
+    /// Wrong PINs of the house.
     pub(super) guesses: RefCell<Guesses>,
+    /// Wrong PINs of the operator's; apart, or who knows the other PIN could guess without pauses.
+    pub(super) operator_guesses: RefCell<Guesses>,
     flow: RefCell<Flow>,
     pub(super) operators: RefCell<BTreeMap<String, Millis>>,
     pub(super) counts: Counts,
@@ -152,6 +155,7 @@ impl Site {
             seen: RefCell::default(),
             uploads: RefCell::default(),
             guesses: RefCell::default(),
+            operator_guesses: RefCell::default(),
             flow: RefCell::new(Flow::new(REQUESTS)),
             operators: RefCell::default(),
             counts: Counts::default(),
@@ -235,6 +239,8 @@ impl Site {
         if let Some(token) = http::cookie(&head.headers, &self.cookie_name("guest")) {
             if let Some(guest) = self.guests.borrow_mut().by_token(token) {
                 head.who = Who::Guest(guest.id.clone());
+                // a ban is for where it is now
+                guest.address = head.from;
             }
         }
         if let Some(token) = http::cookie(&head.headers, &self.cookie_name("operator")) {

@@ -111,12 +111,8 @@ pub async fn begin(site: &Rc<Site>, head: &Head, body: Incoming) -> Reply {
         state.paper.is_some() && state.last + UPLOAD_MS < now
     };
     site.uploads.borrow_mut().retain(|_, upload| !idle(upload));
-    let (all, own) = {
-        let uploads = site.uploads.borrow();
-        (uploads.len(), uploads.values().filter(|upload| upload.owner == *id).count())
-    };
-    if all >= MAX_UPLOADS || own >= MAX_UPLOADS_EACH {
-        return reply::later(StatusCode::TOO_MANY_REQUESTS, 3, "too many uploads at once");
+    if let Err(reply) = has_place(site, id) {
+        return reply;
     }
     let made = match super::guests::random() {
         Ok(random) => random,
@@ -132,8 +128,20 @@ pub async fn begin(site: &Rc<Site>, head: &Head, body: Incoming) -> Reply {
         size,
         state: RefCell::new(State { offset: 0, paper: Some(paper), last: now }),
     };
+    if let Err(reply) = has_place(site, id) {
+        return reply; // others of its own began while the file was made
+    }
     site.uploads.borrow_mut().insert(made.clone(), Rc::new(upload));
     reply::json(StatusCode::CREATED, &json!({"id": made, "offset": 0, "size": size}))
+}
+
+fn has_place(site: &Site, owner: &str) -> Result<(), Reply> {
+    let uploads = site.uploads.borrow();
+    let own = uploads.values().filter(|upload| upload.owner == owner).count();
+    if uploads.len() >= MAX_UPLOADS || own >= MAX_UPLOADS_EACH {
+        return Err(reply::later(StatusCode::TOO_MANY_REQUESTS, 3, "too many uploads at once"));
+    }
+    Ok(())
 }
 
 /// `/api/v1/uploads/<id>`: how far it is, the next bytes of it, or its end.

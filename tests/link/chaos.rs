@@ -84,3 +84,39 @@ fn every_message_arrives_exactly_once_whatever_happens() {
     }
     println!("{seeds} seeds");
 }
+
+#[test]
+fn forty_boxes_find_each_other_and_everyone_hears_one() {
+    crowd(40);
+}
+
+/// The largest LAN that is promised.
+#[test]
+#[ignore = "minutes: .ci/long runs it"]
+fn two_hundred_boxes_find_each_other_and_everyone_hears_one() {
+    crowd(200);
+}
+
+/// Each finds every other, once, and what one says to all arrives.
+fn crowd(count: usize) {
+    let mut world = World::new(200);
+    world.weather.loss = 0.3;
+    for n in 0..count {
+        world.node(&format!("user{n}"));
+    }
+    world.run(5 * 60_000);
+    for n in 0..count {
+        assert_eq!(world.nodes[n].here.len(), count - 1, "node {n}");
+        let machine = world.nodes[n].machine.as_ref().unwrap();
+        assert_eq!(machine.session_count(), count - 1, "node {n}");
+    }
+    let beacons = world.beacons / count as u64;
+    assert!(beacons < 20, "{beacons} beacons per box in five minutes");
+    for n in 1..count {
+        let far = world.far(n);
+        world.say(0, &far, "to all");
+    }
+    world.run(30_000);
+    assert_eq!(world.fates(0), (0, count - 1, 0));
+    println!("{} handshakes, {} beacons", world.handshakes, world.beacons);
+}

@@ -1,6 +1,6 @@
 //! Boxes, their disks, and the network between them. All of it follows from one seed.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use klatsch::dialect::link::machine::{Beaconed, Machine};
@@ -136,6 +136,8 @@ pub struct World {
     pub beacons: u64,
     pub handshakes: u64,
     conns: BTreeMap<usize, Conn>,
+    /// Which connection a stream of a node is an end of.
+    ends: HashMap<(usize, StreamId), (usize, usize)>,
     next_conn: usize,
     queue: BTreeMap<(Millis, u64), Ev>,
     seq: u64,
@@ -154,6 +156,7 @@ impl World {
             beacons: 0,
             handshakes: 0,
             conns: BTreeMap::new(),
+            ends: HashMap::new(),
             next_conn: 0,
             queue: BTreeMap::new(),
             seq: 0,
@@ -413,7 +416,7 @@ impl World {
             }
             Heard::Pinned(who) => self.nodes[n].told.push(format!("pinned {}", who.handle)),
             Heard::Twin(_) => self.nodes[n].told.push("twin".into()),
-            Heard::Read { .. } | Heard::Trouble(_) => {}
+            Heard::Trouble(_) => {}
         }
     }
 
@@ -506,10 +509,9 @@ impl World {
     }
 
     fn end(&self, n: usize, stream: StreamId) -> Option<(usize, usize)> {
-        self.conns.iter().find_map(|(id, conn)| {
-            let end = conn.ends.iter().position(|e| *e == Some((n, stream)))?;
-            Some((*id, end))
-        })
+        let (id, end) = *self.ends.get(&(n, stream))?;
+        let conn = self.conns.get(&id)?;
+        (conn.ends[end] == Some((n, stream))).then_some((id, end))
     }
 
     /// One end is gone: what it wrote still arrives, unless the process died.
@@ -635,6 +637,8 @@ impl World {
         conn.pipes[0].wanted = true;
         conn.pipes[1].wanted = true;
         self.conns.insert(id, conn);
+        self.ends.insert((n, stream), (id, 0));
+        self.ends.insert((there, other), (id, 1));
         let socket = self.nodes[there].listening.expect("it listens").0;
         self.later(1, Ev::Connected(n, stream));
         self.with(there, |now, m| m.accepted(now, socket, other, from));

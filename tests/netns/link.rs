@@ -99,6 +99,56 @@ fn every_text_arrives_once_and_in_order_though_either_is_killed_in_the_burst() {
 }
 
 #[test]
+fn what_is_deleted_while_it_waits_never_arrives() {
+    let Some(lan) = Lan::new(2) else { return };
+    let (anna, bob) = (lan.host(0).node("anna", ALONE), lan.host(1).node("bob", ALONE));
+    linked(&anna, "bob");
+    let home = Arc::clone(bob.home());
+    drop(bob);
+    assert!(says(&anna, "forget this") && says(&anna, "and this stays"));
+    let all = anna.json(&["history", "-n", "200"]);
+    let entry = all.iter().find(|e| e["body"]["text"] == "forget this").unwrap();
+    anna.must(&["forget", "--entry", &entry["order"].to_string()]);
+    let bob = lan.host(1).node_in(&home, "t", "bob", ALONE, "");
+    assert!(within(secs(60), || texts(&bob).contains(&"and this stays".to_owned())));
+    assert_eq!(texts(&bob), ["and this stays"]);
+}
+
+#[test]
+fn a_key_goes_with_its_backup() {
+    let Some(lan) = Lan::new(2) else { return };
+    let (anna, bob) = (lan.host(0).node("anna", ALONE), lan.host(1).node("bob", ALONE));
+    linked(&anna, "bob");
+    let fingerprint = bob.status()["fingerprint"].as_str().unwrap().to_owned();
+    assert_eq!(bob.must(&["identity", "show"]).trim(), fingerprint);
+    let backup = bob.must(&["identity", "export"]);
+    let file = anna.home().path().join("backup");
+    std::fs::write(&file, &backup).unwrap();
+    let path = file.to_str().unwrap();
+    // not while it runs, and not over a key that is there
+    assert_eq!(bob.code(&["identity", "import", path]), 1);
+    drop(bob);
+    // a new board, with the backup of the old one
+    let fresh = lan.host(1).node("bob", ALONE);
+    let home = Arc::clone(fresh.home());
+    assert_ne!(fresh.status()["fingerprint"], fingerprint.as_str());
+    let import =
+        |more: &[&str]| fresh_import(&home, &[&["identity", "import", path], more].concat());
+    drop(fresh);
+    assert_eq!(import(&[]), 1);
+    assert_eq!(import(&["--replace"]), 0);
+    let bob = lan.host(1).node_in(&home, "t", "bob", ALONE, "");
+    assert_eq!(bob.status()["fingerprint"], fingerprint.as_str());
+    anna.msg("bob", "still you");
+    assert!(within(secs(60), || texts(&bob) == ["still you"]));
+}
+
+/// The command line in the home of a node that does not run; its exit code.
+fn fresh_import(home: &Arc<tempfile::TempDir>, line: &[&str]) -> i32 {
+    crate::node::cli(home.path(), "t", line).output().unwrap().status.code().unwrap()
+}
+
+#[test]
 fn with_ipv6_alone_two_nodes_link() {
     let Some(lan) = Lan::bare(2) else { return };
     for n in 0..2 {

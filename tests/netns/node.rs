@@ -136,7 +136,7 @@ fn homed<'a>(command: &'a mut Command, home: &Path) -> &'a mut Command {
     command.env("XDG_RUNTIME_DIR", home).env("HOME", home).env_remove("KLATSCH_LOG")
 }
 
-fn cli(home: &Path, instance: &str, line: &[&str]) -> Command {
+pub fn cli(home: &Path, instance: &str, line: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
     homed(command.args(["--instance", instance]).args(line), home).stdin(Stdio::null());
     command

@@ -621,6 +621,26 @@ fn one_entry_past_max_page_is_not_imported() {
 }
 
 #[test]
+fn an_import_names_no_file_outside_the_image_folder() {
+    let mut bench = with_nora();
+    let folder = klatsch::config::Settings::default().imagepath.display().to_string();
+    let paths = ["/etc/shadow", &format!("{folder}/../link.key"), &format!("{folder}/a.png"), ""];
+    let entry = |path: &&str| {
+        let (size, format) = (1, "png".to_owned());
+        let (width, height, gone) = (None, None, false);
+        let body = Body::File { path: (*path).into(), size, format, width, height, gone };
+        klatsch::model::history::Entry { body, ..queued(1, "Nora", 5) }
+    };
+    let _ = bench.begin(Command::Import { entries: paths.iter().map(entry).collect() });
+    let Some((_, Query::Import(entries))) = bench.queries.pop() else { panic!() };
+    let path = |e: &klatsch::model::history::Entry| match &e.body {
+        Body::File { path, .. } => path.clone(),
+        Body::Text { .. } => panic!(),
+    };
+    assert_eq!(entries.iter().map(path).collect::<Vec<_>>(), ["", "", paths[2], ""]);
+}
+
+#[test]
 fn what_is_deleted_does_not_leave_any_more() {
     for delete in [
         Command::Delete { entry: Some(1), with: None, all: false },

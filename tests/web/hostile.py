@@ -189,6 +189,76 @@ for data in [b"\0" * 1000, b"GET http://evil.example/ HTTP/1.1\r\nHost: evil.exa
     answer = raw(data)
     must(b" 200 " not in answer, f"nonsense is refused: {data[:40]!r} -> {answer[:30]!r}")
 
+# half acts: who hangs up while his request is carried out leaves nothing behind
+def operate(method, parameters=None):
+    return ask("POST", f"/api/v1/{method}", parameters or {}, operator, source="127.0.0.8")
+
+
+_, headers, _ = ask("POST", "/api/v1/operator", {"pin": "4711"}, source="127.0.0.8")
+operator = {"Cookie": headers["set-cookie"].split(";")[0]}
+
+
+def hang_up(name, address):
+    body = json.dumps({"handle": name}).encode()
+    s = socket.socket()
+    s.bind((address, 0))
+    s.connect((HOST, PORT))
+    s.sendall(b"POST /api/v1/session HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    s.close()
+
+
+def users():
+    return [user["handle"] for user in json.loads(operate("Status")[2])["users"]]
+
+
+for n in range(40):
+    hang_up(f"ghost{n}", f"127.0.3.{n % 10 + 1}")
+    hang_up("box", f"127.0.3.{n % 10 + 1}")
+time.sleep(1)
+here = [g["handle"] for g in json.loads(ask("GET", "/api/v1/guests", headers=operator, source="127.0.0.8")[2])["guests"] if g["here"]]
+ghosts = [name for name in users() if name not in here and name != "box"]
+must(not ghosts, f"who hung up while coming in is a guest or nobody: {ghosts}")
+status, _, _ = operate("SetPresence", {"user": "box", "away": False})
+must(status == 200, f"the node's own user is still its own after guests asked for his name ({status})")
+for ghost in [name for name in here if name.startswith("ghost")]:
+    one = next(g["id"] for g in json.loads(ask("GET", "/api/v1/guests", headers=operator, source="127.0.0.8")[2])["guests"] if g["handle"] == ghost)
+    ask("POST", f"/api/v1/guests/{one}", {"act": "kick"}, operator, source="127.0.0.8")
+
+# many uploads begun in the same moment
+_, headers, _ = ask("POST", "/api/v1/session", {"handle": "loader"}, source="127.0.4.1")
+loader = {"Cookie": headers["set-cookie"].split(";")[0]}
+begun = []
+
+
+def begin():
+    begun.append(ask("POST", "/api/v1/uploads", {"name": "a", "size": 9}, loader, source="127.0.4.1")[0])
+
+
+threads = [threading.Thread(target=begin) for _ in range(20)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+must(begun.count(201) == 3, f"of 20 uploads begun at once by one guest {begun.count(201)} are taken")
+
+# who knows the PIN of the house guesses that of the operator
+operate("Config", {"key": "web.pin", "value": "1111"})
+answers = []
+for n in range(8):
+    answers.append(ask("POST", "/api/v1/operator", {"pin": f"{n}"}, source="127.0.5.1")[0])
+    ask("POST", "/api/v1/session", {"handle": "", "pin": "1111"}, source="127.0.5.1")
+must(answers[-1] == 429, f"the PIN of the house forgives no wrong PIN of the operator's: {answers}")
+operate("Config", {"key": "web.pin", "value": ""})
+
+# a ban is for where a guest is now
+_, headers, _ = ask("POST", "/api/v1/session", {"handle": "mover"}, source="127.0.6.1")
+mover = {"Cookie": headers["set-cookie"].split(";")[0]}
+ask("GET", "/api/v1/Who", headers=mover, source="127.0.6.2")
+one = next(g["id"] for g in json.loads(ask("GET", "/api/v1/guests", headers=operator, source="127.0.0.8")[2])["guests"] if g["handle"] == "mover")
+ask("POST", f"/api/v1/guests/{one}", {"act": "ban"}, operator, source="127.0.0.8")
+status, _, _ = ask("POST", "/api/v1/session", {"handle": "mover"}, source="127.0.6.2")
+must(status == 403, f"who moved to another address is banned there ({status})")
+
 guest.on = False
 guest.join()
 must(guest.bad == 0 and guest.count > 100, f"a guest made {guest.count} calls meanwhile, {guest.bad} failed, the slowest took {guest.slowest * 1000:.0f} ms")

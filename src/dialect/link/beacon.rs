@@ -31,7 +31,7 @@ pub struct Beacon {
     pub fingerprint: Fingerprint,
     /// The highest version of the session spoken there.
     pub version: u8,
-    /// What that box can beside that: bits, see [`super::frame`].
+    /// What that box can beside that, a bit each; none is given out yet.
     pub capabilities: u32,
     /// Its session port.
     pub port: u16,

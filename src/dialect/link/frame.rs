@@ -13,13 +13,6 @@ use crate::model::{EntryId, Handle, Wall};
 
 /// The version that this program speaks.
 pub const VERSION: u8 = 1;
-/// Capability: offers, takes and resumes files.
-pub const FILES: u32 = 1;
-/// Capability: named rooms.
-pub const ROOMS: u32 = 2;
-/// Capability: says what was read, and wants to know.
-pub const READ: u32 = 4;
-
 /// Addresses that a box tells of itself.
 pub const MAX_ADDRESSES: usize = 8;
 /// A sealed record's largest length: what two bytes can say.
@@ -51,71 +44,8 @@ pub enum Frame {
     Ack(u64),
     /// This message was taken and refused, for good: why, for people.
     Refuse(u64, String),
-    /// Messages up to this number from one user to another were read.
-    Read {
-        /// Who wrote them: the hearer's user.
-        from: Handle,
-        /// Who read them.
-        by: Handle,
-        /// The number.
-        upto: u64,
-    },
-    /// The file of an offer is wanted, from here on.
-    Get {
-        /// Which.
-        offer: Offer,
-        /// So much is durable already.
-        offset: u64,
-        /// The chained hash up to there.
-        chain: [u8; 32],
-        /// How far it may be sent now.
-        credit: u64,
-    },
-    /// A piece of a file.
-    Chunk {
-        /// Of which.
-        offer: Offer,
-        /// Where it belongs.
-        offset: u64,
-        /// It.
-        bytes: Vec<u8>,
-    },
-    /// The file of an offer may be sent up to here.
-    Credit(Offer, u64),
-    /// The file was sent whole: its size and chained hash.
-    End {
-        /// Which.
-        offer: Offer,
-        /// Bytes.
-        size: u64,
-        /// Of all.
-        chain: [u8; 32],
-    },
-    /// The file is whole, proven and durable.
-    Got(Offer),
-    /// No more of this file: `ours`: it was offered by who says this; `done`: for good, else it
-    /// may be wanted again; why, for people.
-    Stop {
-        /// Which.
-        offer: Offer,
-        /// Whose offer it is.
-        ours: bool,
-        /// Whether for good.
-        done: bool,
-        /// Why.
-        why: String,
-    },
     /// One of a later version, or rubbish of an authenticated peer: to be passed over.
     Unknown(u8),
-}
-
-/// Names an offered file: epoch and number of the message that offered it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Offer {
-    /// The epoch.
-    pub epoch: u64,
-    /// The number.
-    pub seq: u64,
 }
 
 /// How a side begins.
@@ -177,16 +107,6 @@ pub enum Content {
         /// Said to everyone, not to him alone.
         lobby: bool,
     },
-    /// A file is offered.
-    File {
-        /// Its name at the sender: for people, never a path here. In a folder's file with the
-        /// folders before it, by slashes.
-        name: String,
-        /// Bytes.
-        size: u64,
-        /// What the sender takes it for: `png`, `jpeg` …, `unknown`.
-        format: String,
-    },
     /// Something of a later version.
     Unknown(u8),
 }
@@ -220,22 +140,6 @@ impl Frame {
             Frame::Message(message) => to.u8(8).raw(&message.encode()),
             Frame::Ack(seq) => to.u8(9).u64(*seq),
             Frame::Refuse(seq, why) => to.u8(10).u64(*seq).short(why),
-            Frame::Read { from, by, upto } => {
-                to.u8(11).short(from.as_str()).short(by.as_str()).u64(*upto)
-            }
-            Frame::Get { offer, offset, chain, credit } => {
-                put_offer(to.u8(12), offer).u64(*offset).raw(chain).u64(*credit)
-            }
-            Frame::Chunk { offer, offset, bytes } => {
-                put_offer(to.u8(13), offer).u64(*offset).raw(bytes)
-            }
-            Frame::Credit(offer, upto) => put_offer(to.u8(14), offer).u64(*upto),
-            Frame::End { offer, size, chain } => put_offer(to.u8(15), offer).u64(*size).raw(chain),
-            Frame::Got(offer) => put_offer(to.u8(16), offer),
-            Frame::Stop { offer, ours, done, why } => {
-                let flags = u8::from(*ours) | u8::from(*done) << 1;
-                put_offer(to.u8(17), offer).u8(flags).short(why)
-            }
             Frame::Unknown(kind) => to.u8(*kind),
         }
         .0
@@ -279,39 +183,9 @@ impl Frame {
             8 => Frame::Message(Message::decode(from.rest())?),
             9 => Frame::Ack(from.u64()?),
             10 => Frame::Refuse(from.u64()?, from.short()?.into()),
-            11 => Frame::Read { from: from.handle()?, by: from.handle()?, upto: from.u64()? },
-            12 => Frame::Get {
-                offer: take_offer(&mut from)?,
-                offset: from.u64()?,
-                chain: from.hash()?,
-                credit: from.u64()?,
-            },
-            13 => Frame::Chunk {
-                offer: take_offer(&mut from)?,
-                offset: from.u64()?,
-                bytes: from.rest().to_vec(),
-            },
-            14 => Frame::Credit(take_offer(&mut from)?, from.u64()?),
-            15 => {
-                Frame::End { offer: take_offer(&mut from)?, size: from.u64()?, chain: from.hash()? }
-            }
-            16 => Frame::Got(take_offer(&mut from)?),
-            17 => {
-                let (offer, flags) = (take_offer(&mut from)?, from.u8()?);
-                let (ours, done) = (flags & 1 != 0, flags & 2 != 0);
-                Frame::Stop { offer, ours, done, why: from.short()?.into() }
-            }
             kind => Frame::Unknown(kind),
         })
     }
-}
-
-fn put_offer(to: Writer, offer: &Offer) -> Writer {
-    to.u64(offer.epoch).u64(offer.seq)
-}
-
-fn take_offer(from: &mut Reader<'_>) -> Result<Offer, BadWire> {
-    Ok(Offer { epoch: from.u64()?, seq: from.u64()? })
 }
 
 fn take_user(from: &mut Reader<'_>) -> Result<User, BadWire> {
@@ -329,7 +203,6 @@ impl Message {
             Content::Text { text, autoreply, lobby } => {
                 to.u8(1).u8(u8::from(*autoreply) | u8::from(*lobby) << 1).long(text)
             }
-            Content::File { name, size, format } => to.u8(2).u64(*size).short(format).long(name),
             Content::Unknown(kind) => to.u8(*kind),
         }
         .0
@@ -361,20 +234,9 @@ impl Message {
                     let (autoreply, lobby) = (flags & 1 != 0, flags & 2 != 0);
                     Content::Text { text: text.into(), autoreply, lobby }
                 }
-                2 => {
-                    let (size, format) = (from.u64()?, from.short()?.into());
-                    Content::File { name: from.long()?.into(), size, format }
-                }
                 kind => Content::Unknown(kind),
             },
         })
-    }
-}
-
-/// The short name of the other end of an offer: in logs and rows.
-impl std::fmt::Display for Offer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:016x}-{:x}", self.epoch, self.seq)
     }
 }
 
@@ -407,11 +269,10 @@ mod tests {
     }
 
     fn all() -> Vec<Frame> {
-        let offer = Offer { epoch: 3, seq: 4 };
         vec![
             Frame::Hello(Hello {
                 version: 1,
-                capabilities: FILES | READ,
+                capabilities: 5,
                 run: 9,
                 port: 5009,
                 epoch: 5,
@@ -435,20 +296,8 @@ mod tests {
                 autoreply: true,
                 lobby: true,
             })),
-            Frame::Message(message(Content::File {
-                name: "a b/c.png".into(),
-                size: 1 << 40,
-                format: "png".into(),
-            })),
             Frame::Ack(7),
             Frame::Refuse(7, "nobody of that name".into()),
-            Frame::Read { from: handle("anna"), by: handle("bob"), upto: 7 },
-            Frame::Get { offer, offset: 5, chain: [1; 32], credit: 9 },
-            Frame::Chunk { offer, offset: 5, bytes: vec![1, 2, 3] },
-            Frame::Credit(offer, 99),
-            Frame::End { offer, size: 100, chain: [2; 32] },
-            Frame::Got(offer),
-            Frame::Stop { offer, ours: true, done: false, why: "paused".into() },
         ]
     }
 
@@ -464,17 +313,14 @@ mod tests {
         for frame in all() {
             let bytes = frame.encode();
             for len in 0..bytes.len() {
-                // a chunk's bytes go to the end: a shorter one is another chunk
-                if !matches!(frame, Frame::Chunk { .. }) || len < 25 {
-                    assert!(Frame::decode(&bytes[..len]).is_err(), "{frame:?} cut to {len}");
-                }
+                assert!(Frame::decode(&bytes[..len]).is_err(), "{frame:?} cut to {len}");
             }
         }
     }
 
     #[test]
     fn what_later_versions_append_or_add_is_passed_over() {
-        for frame in all().into_iter().filter(|f| !matches!(f, Frame::Chunk { .. })) {
+        for frame in all() {
             let mut bytes = frame.encode();
             bytes.extend(b"more");
             assert_eq!(Frame::decode(&bytes), Ok(frame));

@@ -135,15 +135,6 @@ pub enum Heard {
         /// What is to be kept.
         rows: Vec<Row>,
     },
-    /// Someone read what one of our users wrote.
-    Read {
-        /// Our user.
-        from: Handle,
-        /// Who read it.
-        by: Far,
-        /// What.
-        entries: Vec<EntryId>,
-    },
     /// A handle was heard for the first time: its key is pinned from now on.
     Pinned(Far),
     /// Somebody claims a handle that another key is pinned to: refused.

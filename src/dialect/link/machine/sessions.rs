@@ -295,6 +295,10 @@ impl Machine {
         of: Fingerprint,
         hello: &Hello,
     ) -> Result<(), &'static str> {
+        if !self.neighbours.contains_key(&of) {
+            // it was slow to say hello, and others took its place
+            return Err("too many boxes are known already");
+        }
         if hello.version == 0 {
             return Err("it speaks no version");
         }

@@ -1,0 +1,170 @@
+//! Who is linked, as people name and see him: beside the plain dialects, and by his key.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use super::Linked;
+use crate::model::{
+    Answer, Dialect, Handle, Now, PeerId, PeerView, Presence, Refusal, RouteView, Trust,
+    VerifyView, What,
+};
+use crate::node::Node;
+use crate::node::delivery::Target;
+use crate::node::roster::Peer;
+
+impl Node {
+    /// Whom of the link's a peer of a plain dialect is, if that one is here.
+    pub(in crate::node) fn linked_twin(&self, peer: &Peer) -> Option<PeerId> {
+        let is_at = |l: &&Linked| {
+            let ips = l.v4.iter().copied().chain(l.at.and_then(|at| match at.ip() {
+                IpAddr::V4(ip) => Some(ip),
+                IpAddr::V6(_) => None,
+            }));
+            ips.into_iter().any(|ip| peer.routes.iter().any(|r| *r.addr.ip() == ip))
+        };
+        let mut all = self.linked.called(peer.handle.as_str()).filter(|l| l.here);
+        all.find(is_at).map(|l| l.id)
+    }
+
+    /// What is to be said of an image to somebody who is linked: it goes another way.
+    pub(in crate::node) fn unencrypted(&self, target: Target) -> Option<Rc<str>> {
+        let Target::Peer(id) = target else { return None };
+        let linked = self.roster.get(id).and_then(|p| self.linked_twin(p));
+        linked.map(|_| "unencrypted: the link has no images yet".into())
+    }
+
+    /// Who is linked as he is met in a plain dialect: for images, which the link does not have.
+    pub(in crate::node) fn plainly(&self, target: Target) -> Target {
+        let Target::Linked(id) = target else { return target };
+        let plain = self.roster.here().find(|p| self.linked_twin(p) == Some(id));
+        plain.map_or(target, |p| Target::Peer(p.id))
+    }
+
+    /// Whether what is said to all in a plain shared chat reaches it there.
+    pub(in crate::node) fn hears_shared(&self, linked: &Linked) -> bool {
+        let here = |f: &crate::node::foreign::Foreigner| linked.v4.contains(f.contact.at.ip());
+        self.foreigners.called(linked.far.handle.as_str()).any(|f| f.session && here(f))
+    }
+
+    /// Who is linked is one peer with who bears its handle at its box in a plain dialect: the
+    /// latter is told of as gone, and as here again when the link is.
+    pub(in crate::node) fn hide_twins(&mut self, now: Now) {
+        let twins = self.roster.here().filter(|p| self.linked_twin(p).is_some());
+        let twins: Vec<PeerId> = twins.map(|p| p.id).collect();
+        let hidden: BTreeSet<PeerId> = twins.iter().copied().collect();
+        let old = std::mem::replace(&mut self.hidden, hidden);
+        for id in twins.into_iter().filter(|id| !old.contains(id)) {
+            let Some(peer) = self.roster.get(id) else { continue };
+            let (handle, dialect) = (peer.handle.to_string(), peer.route().dialect);
+            let reason = "met by the link too: it is one peer".to_owned();
+            if !self.is_blocked(&handle) {
+                self.tell(now, None, What::PeerLeft { peer: id, handle, dialect, reason });
+            }
+        }
+        let shown: Vec<PeerId> = old.difference(&self.hidden).copied().collect();
+        shown.into_iter().for_each(|id| self.tell_joined(now, id));
+    }
+
+    /// Our own key's name, where there is a link.
+    pub(in crate::node) fn fingerprint(&self) -> Option<String> {
+        self.dialects.link.as_ref().map(|m| m.fingerprint().to_string())
+    }
+
+    /// What two people compare to know that they have each other's key.
+    pub(in crate::node) fn verify(&self, name: &str) -> Result<Answer, Refusal> {
+        let handle = self.linked_handle(name)?;
+        let code = self.dialects.link.as_ref().and_then(|m| m.code(&handle));
+        let code = code.ok_or_else(|| no_key(name))?;
+        let (claim, claim_code) = code.claim.map(|(f, c)| (f.to_string(), c)).unzip();
+        Ok(Answer::Verify(VerifyView {
+            handle: handle.to_string(),
+            fingerprint: code.fingerprint.to_string(),
+            code: code.code,
+            verified: code.verified,
+            claim,
+            claim_code,
+        }))
+    }
+
+    /// The operator compared a key, or accepts another one.
+    pub(in crate::node) fn trust(&mut self, now: Now, name: &str) -> Result<Answer, Refusal> {
+        let handle = self.linked_handle(name)?;
+        let done = self.link().and_then(|m| m.trust(now.mono, &handle));
+        done.ok_or_else(|| no_key(name))?;
+        self.settle_link(now);
+        self.verify(name)
+    }
+
+    fn linked_handle(&self, name: &str) -> Result<Handle, Refusal> {
+        let (handle, place) = name.rsplit_once('@').unwrap_or((name, ""));
+        let known = self.linked_meant(handle, place).and_then(|id| self.linked.get(id));
+        known.map(|l| l.far.handle.clone()).ok_or_else(|| no_key(name))
+    }
+
+    /// The name to type for exactly this one.
+    pub(in crate::node) fn linked_name(&self, id: PeerId) -> String {
+        let Some(linked) = self.linked.get(id) else { return id.to_string() };
+        let handle = &linked.far.handle;
+        let several = self.linked.called(handle.as_str()).count() > 1;
+        let ours = self.users.called(handle.as_str()).is_some();
+        match several || ours {
+            true => format!("{handle}@{}", Dialect::Link),
+            false => handle.to_string(),
+        }
+    }
+
+    /// Whom of the link's a name means; the one its handle is pinned to before a guest.
+    pub(in crate::node) fn linked_meant(&self, handle: &str, place: &str) -> Option<PeerId> {
+        let fits = |l: &&Linked| {
+            place.is_empty()
+                || place.eq_ignore_ascii_case(Dialect::Link.name())
+                || place == l.far.of.to_string()
+                || l.at.is_some_and(|at| at.ip().to_string() == place || at.to_string() == place)
+                || place.parse().is_ok_and(|ip| l.v4.contains(&ip))
+        };
+        let all = self.linked.called(handle).filter(fits);
+        all.max_by_key(|l| (l.pinned, l.here)).map(|l| l.id)
+    }
+
+    /// Those the link knows, as people and programs see them.
+    pub(in crate::node) fn linked_views(&self, gone: bool) -> Vec<PeerView> {
+        let shown = self.linked.by_id.values().filter(|l| gone || l.here);
+        shown.map(|l| self.linked_view(l)).collect()
+    }
+
+    fn linked_view(&self, linked: &Linked) -> PeerView {
+        let address = linked.at.map(|at| at.ip().to_string()).unwrap_or_default();
+        let port = linked.at.map_or(0, |at| at.port());
+        let own = RouteView { dialect: Dialect::Link, address: address.clone(), port, form: None };
+        let mut routes = vec![own];
+        for twin in self.roster.called(linked.far.handle.as_str()) {
+            if twin.is_here() && self.linked_twin(twin) == Some(linked.id) {
+                routes.extend(self.routes_of(twin));
+            }
+        }
+        let mut dialect: Vec<Dialect> = routes.iter().map(|r| r.dialect).collect();
+        dialect.dedup();
+        PeerView {
+            id: linked.id,
+            handle: linked.far.handle.to_string(),
+            name: self.linked_name(linked.id),
+            dialect,
+            address,
+            port,
+            routes,
+            presence: match (linked.here, linked.away) {
+                (false, _) => Presence::Gone,
+                (true, true) => Presence::Away,
+                (true, false) => Presence::Online,
+            },
+            trust: if linked.verified { Trust::Verified } else { Trust::Unverified },
+            last_heard: linked.heard,
+            blocked: self.is_blocked(linked.far.handle.as_str()),
+        }
+    }
+}
+
+fn no_key(name: &str) -> Refusal {
+    Refusal::bad("the peer", name, "somebody whom the link knows: WHO shows who is linked")
+}
