@@ -69,6 +69,13 @@ impl Gateway {
         self.heard.push_back((now, original.clone()));
         !known
     }
+
+    fn wait(&mut self, carry: Carry) {
+        if self.carries.len() >= MAX_CARRIES {
+            self.carries.pop_front();
+        }
+        self.carries.push_back(carry);
+    }
 }
 
 impl Original {
@@ -115,11 +122,7 @@ impl Node {
         let rank = self.rank(from).min(MAX_TURNS);
         let at = now.mono + TURN_MS * u64::try_from(rank).unwrap_or(0);
         for to in CHATS.into_iter().filter(|to| *to != dialect) {
-            if self.gateway.carries.len() >= MAX_CARRIES {
-                self.gateway.carries.pop_front();
-            }
-            let original = original.clone();
-            self.gateway.carries.push_back(Carry { at, to, original, from });
+            self.gateway.wait(Carry { at, to, original: original.clone(), from });
         }
         self.tick_gateway(now);
     }
@@ -225,6 +228,18 @@ mod tests {
         {
             assert_eq!(Original::of(plain), None, "{plain}");
         }
+    }
+
+    #[test]
+    fn one_text_past_those_that_wait_for_their_turn_pushes_out_the_oldest() {
+        let mut gateway = Gateway::default();
+        for n in 0..=MAX_CARRIES {
+            let original = original(&n.to_string());
+            gateway.wait(Carry { at: 5, to: Dialect::Room, original, from: Ipv4Addr::LOCALHOST });
+        }
+        assert_eq!(gateway.carries.len(), MAX_CARRIES);
+        assert_eq!(gateway.carries[0].original.text, "1");
+        assert_eq!(gateway.carries[MAX_CARRIES - 1].original.text, MAX_CARRIES.to_string());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::lan::{Lan, say};
 use super::node::{Node, SOON, within};
+use super::picture::png;
 
 const EVERY: &str = "gateway = true\n[slcp]\nannounce = 5\n[hello]\nenabled = true\nannounce = 1\n\
     [room]\nenabled = true\n[directory]\nenabled = true\n";
@@ -99,6 +100,18 @@ fn five_ways_in_at_once_write_to_each_other() {
     vana.says("text", |t| t[1] == "Konsole an alle");
     sara.says("text", |t| *t == json!(["box", "Konsole an alle"]));
     gast.says("text", |t| t[0] == "box" && t[2] == "Konsole an alle");
+
+    // an image where there are images, a plain word where there are none
+    let (path, _) = png(node.home().path(), 8, 8);
+    let path = path.to_str().unwrap();
+    node.must(&["img", "sara", path]);
+    sara.says("image", |i| i[0] == "box");
+    for (who, chat) in [("vana", "hello"), ("nico", "room"), ("Mert", "directory")] {
+        let out = node.cli(&["img", who, path]);
+        let words = String::from_utf8(out.stderr).unwrap();
+        let wanted = format!("{who} is in the {chat} chat, which has no images");
+        assert!(out.status.code() == Some(1) && words.contains(&wanted), "{who}: {words}");
+    }
 
     // nothing of it twice, nobody gone, nobody unhappy
     std::thread::sleep(std::time::Duration::from_secs(2));
