@@ -50,7 +50,8 @@ try() {
 
 find_package() {
     if [ -z "$deb" ]; then
-        deb=$("$top/cross/deb" "$arch" | tail -n 1)
+        "$top/cross/build" --deb "$arch"
+        deb=$(ls -t "$top"/target/debian/klatsch_*_"$arch".deb | head -n 1)
     fi
     [ -f "$deb" ] || fail "there is no package $deb"
     cp "$deb" "$out/klatsch.deb"
@@ -109,6 +110,7 @@ configure_root() {
     rm -f "$root/etc/os-release"
     mv "$out/os-release" "$root/etc/os-release"
     sed "s/@COMPATIBLE@/$compatible/" "$here/system/rauc.conf" >"$root/etc/rauc/system.conf"
+    sed "s/@CONSOLE@/$console/" "$here/system/box.toml" >"$root/etc/klatsch/klatsch.toml.d/50-box.toml"
     make_keys
     install -m 0644 "$work/keys/update.cert.pem" "$root/etc/rauc/keyring.pem"
     tool systemctl --quiet --root="/work/$name/root" preset-all 2>&1 | grep -v '^Created symlink' || true
