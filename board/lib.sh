@@ -13,12 +13,12 @@ step() {
     echo "-- $title: $((SECONDS - start)) s"
 }
 
-# A program of Debian 13, whatever runs here: the tools' own system, with target/board as /work.
+# A program of Debian 13, whatever runs here: the tools' own system, with target/board as /board.
 tool() {
     env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
         SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" E2FSPROGS_FAKE_TIME="$SOURCE_DATE_EPOCH" \
         unshare --mount -- sh -c '
-            mount --bind "$1" "$2/work" && mount -t proc proc "$2/proc" && mount --bind /dev "$2/dev"
+            mount --bind "$1" "$2/board" && mount -t proc proc "$2/proc" && mount --bind /dev "$2/dev"
             tools=$2; shift 2; exec chroot "$tools" "$@"' sh "$work" "$tools" "$@"
 }
 
@@ -39,7 +39,7 @@ make_tools() {
         --components="main non-free-firmware" --include="$wanted" \
         --aptopt='APT::Install-Recommends "false"' trixie "$tools" \
         "deb $mirror trixie main non-free-firmware"
-    mkdir -p "$tools/work"
+    mkdir -p "$tools/board"
     touch "$tools/.ready"
 }
 
@@ -71,7 +71,7 @@ unpack_root() {
     tried=$out/root
     try tool mmdebstrap --quiet --mode=root --variant=extract --architectures="$arch" \
         --components="main non-free-firmware" --include="${list%,}" \
-        --aptopt='APT::Install-Recommends "false"' trixie "/work/$name/root" \
+        --aptopt='APT::Install-Recommends "false"' trixie "/board/$name/root" \
         "deb $mirror trixie main non-free-firmware" \
         "deb $security trixie-security main non-free-firmware"
     dpkg-deb --extract "$out/klatsch.deb" "$out/root"
@@ -88,7 +88,7 @@ configure_root() {
         install -m 0644 "$root/usr/share/base-passwd/$file.master" "$root/etc/$file"
     done
     cp -a "$here/system/root/." "$root/"
-    tool systemd-sysusers --root="/work/$name/root"
+    tool systemd-sysusers --root="/board/$name/root"
     # every small tool that no package brought
     local path
     tool busybox --list-full | while read -r path; do
@@ -113,8 +113,8 @@ configure_root() {
     sed "s/@CONSOLE@/$console/" "$here/system/box.toml" >"$root/etc/klatsch/klatsch.toml.d/50-box.toml"
     make_keys
     install -m 0644 "$work/keys/update.cert.pem" "$root/etc/rauc/keyring.pem"
-    tool systemctl --quiet --root="/work/$name/root" preset-all 2>&1 | grep -v '^Created symlink' || true
-    ldconfig -r "$root" 2>/dev/null || tool ldconfig -r "/work/$name/root"
+    tool systemctl --quiet --root="/board/$name/root" preset-all 2>&1 | grep -v '^Created symlink' || true
+    ldconfig -r "$root" 2>/dev/null || tool ldconfig -r "/board/$name/root"
 }
 
 # The key that signs updates. Whoever publishes images keeps one key: KLATSCH_UPDATE_KEY and
@@ -126,7 +126,7 @@ make_keys() {
         cp "${KLATSCH_UPDATE_CERT:?stands beside KLATSCH_UPDATE_KEY}" "$work/keys/update.cert.pem"
     elif [ ! -f "$work/keys/update.key.pem" ]; then
         (umask 077 && tool openssl req -x509 -newkey rsa:3072 -nodes -days 7300 -subj "/CN=klatsch update" \
-            -keyout /work/keys/update.key.pem -out /work/keys/update.cert.pem 2>/dev/null)
+            -keyout /board/keys/update.key.pem -out /board/keys/update.cert.pem 2>/dev/null)
         echo "made a key for updates of this checkout"
     fi
 }
@@ -135,15 +135,15 @@ make_keys() {
 closure() {
     local module
     for module in "$@"; do
-        tool modprobe --dirname="/work/$name/root" --set-version="$release" --show-depends \
+        tool modprobe --dirname="/board/$name/root" --set-version="$release" --show-depends \
             --ignore-install "$module" 2>/dev/null | awk '$1 == "insmod" {print $2}' ||
             true # built in, or not of this kernel
-    done | sed "s|^/work/$name/root||" | awk '!seen[$0]++'
+    done | sed "s|^/board/$name/root||" | awk '!seen[$0]++'
 }
 
 trim_root() {
     local root=$out/root file
-    tool depmod --basedir "/work/$name/root" "$release"
+    tool depmod --basedir "/board/$name/root" "$release"
     # the kernel's modules: those named, and what they need
     closure $(sed 's/#.*//' "$here/system/modules") "${modules[@]}" >"$out/modules.kept"
     mkdir -p "$out/modules"
@@ -157,7 +157,7 @@ trim_root() {
         cp -a "$out/modules/lib/modules/$release/kernel" "$root/usr/lib/modules/$release/"
     find "$root/usr/lib/modules/$release" -name '*.xz' -print -quit | grep -q . &&
         find "$root/usr/lib/modules/$release" -name '*.xz' -exec xz -d {} +
-    tool depmod --basedir "/work/$name/root" "$release"
+    tool depmod --basedir "/board/$name/root" "$release"
     # kernel and device trees leave for the slot and the FAT partition
     mv "$root/boot/vmlinuz-$release" "$out/vmlinuz"
     rm -rf "$out/dtbs" && mv "$root/usr/lib/linux-image-$release" "$out/dtbs"
@@ -209,7 +209,7 @@ make_slot() {
     local tree=$out/slot.d
     rm -rf "$tree"
     mkdir -p "$tree"
-    tool mksquashfs "/work/$name/root" "/work/$name/slot.d/root.squashfs" -quiet -no-progress \
+    tool mksquashfs "/board/$name/root" "/board/$name/slot.d/root.squashfs" -quiet -no-progress \
         -comp zstd -Xcompression-level 19 -b 256K -no-xattrs >/dev/null
     if [ "$memory_gzip" = 0 ]; then
         cp "$out/vmlinuz" "$tree/kernel"
@@ -223,7 +223,7 @@ make_slot() {
     tool mke2fs -q -t ext4 -O ^has_journal,^resize_inode -m 0 -L klatsch-slot -b 4096 \
         -U 6b6c6174-7363-4800-8000-000000000001 \
         -E hash_seed=6b6c6174-7363-4800-8000-000000000002,root_owner=0:0 \
-        -d "/work/$name/slot.d" "/work/$name/slot.ext4" "${mb}M"
+        -d "/board/$name/slot.d" "/board/$name/slot.ext4" "${mb}M"
     [ $mb -lt $slot_mb ] || fail "the system has $mb MB, a slot $slot_mb"
 }
 
@@ -238,7 +238,7 @@ make_card() {
         -e "s/@FDT@/$fdt/g; s/@CONSOLE@/$console/g; s/@CMDLINE@/$cmdline/g" \
         "$here/boot/boot.cmd" >"$out/boot.cmd"
     tool mkimage -A "$([ "$arch" = arm64 ] && echo arm64 || echo arm)" -T script -C none \
-        -n klatsch -d "/work/$name/boot.cmd" "/work/$name/fat.d/boot.scr" >/dev/null
+        -n klatsch -d "/board/$name/boot.cmd" "/board/$name/fat.d/boot.scr" >/dev/null
     cp "$here/system/klatsch.toml" "$fat/klatsch.toml"
     fill_boot "$fat"
     mkdir -p "$out/data.d" && rm -rf "$out/data.d"/*
@@ -257,9 +257,9 @@ image klatsch-$name.img {
 }
 END
     rm -rf "$out/data.ext4"
-    tool mke2fs -q -t ext4 -m 1 -L klatsch-data -b 4096 -E root_owner=0:0 -d "/work/$name/data.d" \
-        "/work/$name/data.ext4" "${data_mb}M"
-    tool sh -c "rm -rf /tmp/genimage && cd /work/$name && genimage --loglevel 1 --config genimage.cfg \
+    tool mke2fs -q -t ext4 -m 1 -L klatsch-data -b 4096 -E root_owner=0:0 -d "/board/$name/data.d" \
+        "/board/$name/data.ext4" "${data_mb}M"
+    tool sh -c "rm -rf /tmp/genimage && cd /board/$name && genimage --loglevel 1 --config genimage.cfg \
         --rootpath fat.d --inputpath . --outputpath . --tmppath /tmp/genimage"
 }
 
@@ -278,8 +278,8 @@ format=verity
 [image.system]
 filename=slot.ext4
 END
-    tool rauc --cert=/work/keys/update.cert.pem --key=/work/keys/update.key.pem \
-        bundle "/work/$name/bundle.d" "/work/$name/klatsch-$name.raucb" >/dev/null
+    tool rauc --cert=/board/keys/update.cert.pem --key=/board/keys/update.key.pem \
+        bundle "/board/$name/bundle.d" "/board/$name/klatsch-$name.raucb" >/dev/null
 }
 
 report() {
