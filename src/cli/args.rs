@@ -158,6 +158,12 @@ pub enum Verb {
         #[arg(required = true)]
         text: Vec<String>,
     },
+    /// Rooms between linked boxes
+    Room {
+        /// What to do: join, leave, who, list
+        #[command(subcommand)]
+        verb: RoomVerb,
+    },
     /// Ask for a private chat, where a dialect has them
     Chat {
         /// Whom
@@ -242,6 +248,28 @@ pub enum Verb {
         #[command(subcommand)]
         verb: UserVerb,
     },
+}
+
+/// What to do with rooms.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Subcommand)]
+pub enum RoomVerb {
+    /// Enter one; it is made where nobody is in it
+    Join {
+        /// Its name
+        name: String,
+    },
+    /// Leave one
+    Leave {
+        /// Its name
+        name: String,
+    },
+    /// Show who is in one
+    Who {
+        /// Its name
+        name: String,
+    },
+    /// Show those that are heard of
+    List,
 }
 
 /// One or more recipients, written with commas between them.

@@ -39,6 +39,8 @@ pub enum Kind {
     CommandName,
     /// The name of a program's form.
     Form,
+    /// What to do with a room.
+    RoomAct,
     /// Nothing: free text.
     None,
 }
@@ -251,6 +253,16 @@ pub static ROWS: &[Row] = &[
         help: "Ends BLOCK.",
         example: "UNBLOCK mallory",
         arguments: &[Kind::Handle],
+    },
+    Row {
+        name: "ROOM",
+        aliases: &["ROOMS"],
+        usage: "ROOM JOIN|LEAVE|WHO <name>, LIST",
+        summary: "rooms between linked boxes",
+        help: "MSG #name writes there, HISTORY #name reads it. Whoever is linked may enter a room. \
+               Who is in it and not here gets what was said when he comes back.",
+        example: "ROOM JOIN coffee",
+        arguments: &[Kind::RoomAct, Kind::None],
     },
     Row {
         name: "VERIFY",

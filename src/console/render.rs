@@ -8,7 +8,7 @@ use crate::model::answer::{Page, UserView};
 use crate::model::text::harmless;
 use crate::model::{
     ChatState, Delivery, Dialect, Direction, Health, InterfaceView, PeerView, Presence, Receipt,
-    Report, SettingView, Status, Trust, VerifyView, Wall, What,
+    Report, RoomMember, RoomView, SettingView, Status, Trust, VerifyView, Wall, What,
 };
 
 /// Rows of one table or list that are printed; the rest is counted.
@@ -134,6 +134,10 @@ impl Paint {
 
     fn parties(&self, direction: Direction, mine: bool, from: &str, to: &str) -> String {
         match (direction, mine) {
+            // a room: where it was said matters as much as by whom
+            (Direction::In, true) if to.starts_with('#') => {
+                format!("{} → {}", self.name(from), harmless(to))
+            }
             (Direction::In, true) => self.name(from),
             (Direction::In, false) => format!("{} → {}", self.name(from), harmless(to)),
             (Direction::Out, true) => format!("you → {}", self.name(to)),
@@ -473,6 +477,23 @@ fn lay<const N: usize>(rows: &[[String; N]], most: usize) -> Vec<String> {
         line.trim_end().to_owned()
     };
     rows.iter().map(line).collect()
+}
+
+/// The answer to ROOM LIST and ROOM WHO.
+pub fn rooms(rooms: &[RoomView]) -> String {
+    if rooms.is_empty() {
+        return "there is no room yet: ROOM JOIN name makes one".into();
+    }
+    let line = |room: &RoomView| {
+        let member = |m: &RoomMember| {
+            let away = if m.here { "" } else { " (not here)" };
+            format!("{}{away}", harmless(&m.name))
+        };
+        let members: Vec<String> = room.members.iter().map(member).collect();
+        let you = if room.joined { " (you are in)" } else { "" };
+        format!("{}{you}: {}", harmless(&room.room), members.join(", "))
+    };
+    capped(rooms.iter().map(line).collect(), "rooms")
 }
 
 /// The answer to VERIFY and TRUST.

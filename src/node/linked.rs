@@ -138,6 +138,7 @@ impl Node {
             beacon: settings.beacon,
             announce: Millis::from(settings.announce) * 1_000,
             named: settings.peers.clone(),
+            keep: self.outbox_keep(),
             sockets: u32::from(TAG) << 24,
             streams: u64::from(TAG) << 56,
         };
@@ -253,6 +254,11 @@ impl Node {
                 rows.into_iter().for_each(|row| self.keep_soon(now, Change::Link(row)));
                 done.into_iter().for_each(|settled| self.linked_settled(now, settled));
             }
+            Heard::Room(write) => self.room_heard(now, *write),
+            Heard::RoomDelivered { entry, from, to } => {
+                self.room_delivered(now, entry, &from, &to);
+            }
+            Heard::Unsaid(entries) => self.room_unsaid(entries),
             Heard::Pinned(who) => drop(self.know_linked(&who)),
             Heard::Changed { claim, at, .. } => {
                 let who = &claim.handle;

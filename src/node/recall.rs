@@ -9,7 +9,7 @@ use super::Node;
 use super::dialects::OWN_TICKET;
 use super::io::Ticket;
 use super::outbox::Item;
-use crate::command::{Command, LOBBY};
+use crate::command::Command;
 use crate::model::answer::Page;
 use crate::model::history::{Body, Entry, Forget, Found, Query, Reader};
 use crate::model::limits::MAX_PAGE;
@@ -94,8 +94,8 @@ impl Node {
 
     /// The conversation that a name means, whoever bears it now.
     fn conversation(&self, name: &str) -> String {
-        if name == LOBBY {
-            return name.to_owned();
+        if name.starts_with('#') {
+            return name.to_lowercase();
         }
         match self.resolve(name) {
             Ok(target) => self.handle_of(target).to_lowercase(),

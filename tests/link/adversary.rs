@@ -37,6 +37,7 @@ impl Victim {
             beacon: true,
             announce: 60_000,
             named: Vec::new(),
+            keep: 24 * 60 * 60_000,
             sockets: 100,
             streams: 1,
         };

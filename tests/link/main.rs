@@ -7,5 +7,6 @@ mod chaos;
 mod finding;
 mod messages;
 mod recorded;
+mod rooms;
 mod trust;
 mod world;

@@ -222,6 +222,7 @@ impl World {
             beacon: true,
             announce: 60_000,
             named: node.named.clone(),
+            keep: 24 * 60 * 60_000,
             sockets: 100,
             streams: STREAMS,
         };
@@ -416,7 +417,10 @@ impl World {
             }
             Heard::Pinned(who) => self.nodes[n].told.push(format!("pinned {}", who.handle)),
             Heard::Twin(_) => self.nodes[n].told.push("twin".into()),
-            Heard::Trouble(_) => {}
+            Heard::Room(write) => {
+                self.with(n, |now, m| m.room_kept(now, write.token, true));
+            }
+            Heard::RoomDelivered { .. } | Heard::Unsaid(_) | Heard::Trouble(_) => {}
         }
     }
 

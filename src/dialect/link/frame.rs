@@ -7,6 +7,7 @@
 use std::net::Ipv4Addr;
 
 use super::noise::{Fingerprint, TAG};
+use super::rooms::{self, wire::Part};
 use super::wire::{BadWire, Reader, Writer};
 use crate::model::limits::{LINK_TEXT, MAX_USERS};
 use crate::model::{EntryId, Handle, Wall};
@@ -44,6 +45,8 @@ pub enum Frame {
     Ack(u64),
     /// This message was taken and refused, for good: why, for people.
     Refuse(u64, String),
+    /// About a room: bytes 24 to 29.
+    Room(Part),
     /// One of a later version, or rubbish of an authenticated peer: to be passed over.
     Unknown(u8),
 }
@@ -140,6 +143,7 @@ impl Frame {
             Frame::Message(message) => to.u8(8).raw(&message.encode()),
             Frame::Ack(seq) => to.u8(9).u64(*seq),
             Frame::Refuse(seq, why) => to.u8(10).u64(*seq).short(why),
+            Frame::Room(part) => part.encode(),
             Frame::Unknown(kind) => to.u8(*kind),
         }
         .0
@@ -183,6 +187,9 @@ impl Frame {
             8 => Frame::Message(Message::decode(from.rest())?),
             9 => Frame::Ack(from.u64()?),
             10 => Frame::Refuse(from.u64()?, from.short()?.into()),
+            kind @ rooms::wire::FIRST..=rooms::wire::LAST => {
+                Frame::Room(Part::decode(kind, &mut from)?)
+            }
             kind => Frame::Unknown(kind),
         })
     }

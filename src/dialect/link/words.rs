@@ -24,6 +24,8 @@ pub struct Setup {
     pub announce: Millis,
     /// Boxes named by the operator.
     pub named: Vec<Named>,
+    /// How long messages of rooms are kept for members that are not here.
+    pub keep: Millis,
     /// The first number for our sockets; four are used.
     pub sockets: u32,
     /// The first number for our streams.
@@ -135,6 +137,20 @@ pub enum Heard {
         /// What is to be kept.
         rows: Vec<Row>,
     },
+    /// Messages of a room, ours and others': to be kept, then told, in this order; answered by
+    /// [`super::machine::Machine::room_kept`].
+    Room(Box<super::rooms::Write>),
+    /// A message of ours to a room is durable at the box of these.
+    RoomDelivered {
+        /// As it was given.
+        entry: EntryId,
+        /// Whose it is.
+        from: Handle,
+        /// They.
+        to: Vec<Far>,
+    },
+    /// Messages of ours to a room that will not be said: their author left it.
+    Unsaid(Vec<EntryId>),
     /// A handle was heard for the first time: its key is pinned from now on.
     Pinned(Far),
     /// Somebody claims a handle that another key is pinned to: refused.

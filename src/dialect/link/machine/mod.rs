@@ -1,11 +1,13 @@
 //! The link's machine: sockets, who is there, sessions, messages, keys.
 //!
 //! One file each: `dial` (beacons and whom to call), `sessions` (connections and which of them
-//! is used), `messages` (exactly once), `keys` (who is believed to be who).
+//! is used), `messages` (exactly once), `rooms`,
+//! `keys` (who is believed to be who).
 
 mod dial;
 mod keys;
 mod messages;
+mod rooms;
 mod sessions;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -14,6 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::frame::Frame;
 use super::noise::{Fingerprint, Key, Rng};
 use super::queue::{Incoming, Outgoing};
+use super::rooms::Rooms;
 use super::session::Session;
 use super::words::{Far, Heard, Keep, Me, Out, Row, Setup};
 use crate::model::net::Interface;
@@ -22,6 +25,7 @@ use crate::model::{Handle, IoError, Millis, Net, SocketId, StreamId};
 pub use dial::{BACKOFF_MAX_MS, BACKOFF_MS, Beaconed};
 pub use keys::{Code, Trusted};
 pub use messages::CannotSend;
+pub use rooms::ROOMS;
 pub use sessions::{MAX_TRIES, TRIES_MS};
 
 use dial::{Calls, Place};
@@ -31,7 +35,7 @@ use sessions::Sources;
 /// After a session broke its box is held to be there for so long: it may come back.
 pub const GRACE_MS: Millis = 20_000;
 /// What this version can beside messages.
-pub const CAPABILITIES: u32 = 0;
+pub const CAPABILITIES: u32 = ROOMS;
 /// The ports just above are our users'; the first one that is not.
 const BEYOND_USERS: u16 = 64;
 /// Ports tried for sessions where the first is taken.
@@ -89,6 +93,7 @@ pub struct Machine {
     claims: BTreeMap<String, (Fingerprint, super::frame::User)>,
     next_token: u64,
     waiting: BTreeMap<u64, Waiting>,
+    rooms: Rooms,
     wake: Option<Millis>,
     out: VecDeque<Out>,
 }
@@ -97,6 +102,8 @@ impl Machine {
     /// A machine with what it kept in earlier runs. Sockets are opened at once.
     pub fn new(now: Millis, setup: Setup, rows: &[Row]) -> Machine {
         let mut rng = Rng::new(setup.seed);
+        let for_rooms = Rng::new(super::noise::hash(&[b"rooms", &setup.seed]));
+        let rooms = Rooms::new(setup.secret.clone(), for_rooms, setup.keep);
         let key = setup.secret.public();
         let mut machine = Machine {
             me: key.fingerprint(),
@@ -120,14 +127,16 @@ impl Machine {
             claims: BTreeMap::new(),
             next_token: 0,
             waiting: BTreeMap::new(),
+            rooms,
             wake: None,
             out: VecDeque::new(),
             rng,
             setup,
         };
         for row in rows {
-            machine.restore(row);
+            machine.restore(now, row);
         }
+        machine.rooms.restored(now);
         machine.bind();
         machine.name_calls(now);
         machine
@@ -167,6 +176,8 @@ impl Machine {
         self.tick_sessions(now);
         self.tick_calls(now);
         self.tick_neighbours(now);
+        self.rooms.tick(now);
+        self.settle_rooms(now);
         let due = [self.rebind_at, self.announce_at.iter().copied().min()];
         for at in due.into_iter().flatten() {
             self.wake_by(at);
@@ -188,7 +199,9 @@ impl Machine {
             all.iter().filter(|u| u.joined).map(|u| u.handle.clone()).collect()
         };
         let renamed = handles(&users) != handles(&self.users);
+        self.rooms.set_present(handles(&users));
         self.users = users;
+        self.settle_rooms(now);
         self.tell_users(now);
         if renamed {
             self.announce(now, 200);
@@ -361,8 +374,11 @@ impl Machine {
     }
 
     /// Takes back one row; what cannot be read is passed over: a later version's.
-    fn restore(&mut self, row: &Row) {
+    fn restore(&mut self, now: Millis, row: &Row) {
         let Some(value) = &row.value else { return };
+        if self.rooms.restore(now, &row.key, value) {
+            return;
+        }
         let mut parts = row.key.split('/');
         let (kind, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         if let Some(name) = row.key.strip_prefix("pin/") {

@@ -195,11 +195,14 @@ impl Machine {
                 next.into_iter().find(|s| self.sessions.get(s).is_some_and(Session::is_ready));
             if let Some(next) = ready {
                 n.active = Some(next);
+                self.rooms_linked(now, of, false);
                 return self.pump(now, next);
             }
             if !n.sessions.is_empty() {
                 return;
             }
+            self.rooms_unlinked(now, of);
+            let Some(n) = self.neighbours.get_mut(&of) else { return };
             let grace = if bye { 0 } else { GRACE_MS };
             n.gone_at = Some(now + grace);
             let at = n.at.unwrap_or(session.at);
@@ -281,6 +284,7 @@ impl Machine {
             Frame::Message(message) => self.message_came(now, stream, of, message),
             Frame::Ack(upto) => return self.acked(now, stream, of, upto),
             Frame::Refuse(seq, why) => return self.refused(now, stream, of, seq, &why),
+            Frame::Room(part) => return self.room_part(now, of, part),
             // the session answers these itself, or they are of a later version
             _ => {}
         }
@@ -346,10 +350,12 @@ impl Machine {
             self.wake_by(now + late);
         }
         self.keep(rows);
+        let anew = !stale.is_empty();
         for stream in stale {
             self.drop_session(now, stream, "its box started anew", false);
         }
         self.reached(of);
+        self.rooms_linked(now, of, anew);
         self.wake_by(now + PING_MS);
         self.write_all();
         self.pump(now, stream);
@@ -424,6 +430,7 @@ impl Machine {
                 n.out.rewind();
             }
         }
+        self.rooms_linked(now, of, false);
         for stream in rest {
             self.say_bye(now, stream, "another session is in use");
         }
