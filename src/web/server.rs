@@ -23,8 +23,10 @@ use nix::sys::socket::{setsockopt, sockopt};
 use smol::{Async, LocalExecutor, Task, Timer};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
+use super::gate::gives_way;
+
 /// Connections at once. When one more comes, the one that was idle longest is closed; if all are
-/// at work, the newcomer is.
+/// at work, the newest of the address that has most of them ([`gives_way`]), or the newcomer.
 pub const MAX_CONNECTIONS: usize = 256;
 /// Connections at once from one address: a browser opens six, some phones share an address.
 pub const MAX_PER_ADDRESS: usize = 24;
@@ -326,8 +328,16 @@ impl Table {
         let mut pushed_out = None;
         if full || of_address >= MAX_PER_ADDRESS {
             let idle = places.iter().filter(|(_, p)| p.working == 0 && (full || p.ip == ip));
-            let (_, longest) = idle.map(|(id, place)| (place.idle, *id)).min()?;
-            pushed_out = places.remove(&longest);
+            let longest = idle.map(|(id, place)| (place.idle, *id)).min().map(|(_, id)| id);
+            let leaves = match longest {
+                Some(id) => id,
+                None if of_address >= MAX_PER_ADDRESS => return None,
+                None => {
+                    let most = gives_way(places.values().map(|place| place.ip), ip)?;
+                    *places.iter().rev().find(|(_, place)| place.ip == most)?.0
+                }
+            };
+            pushed_out = places.remove(&leaves);
         }
         let id = table.next.replace(table.next.get() + 1);
         places.insert(id, Place { ip, working: 0, idle: Instant::now(), task: None });
@@ -425,6 +435,20 @@ mod tests {
         let _newcomer = Table::seat(&table, ip(99)).unwrap();
         assert_eq!(table.places.borrow().len(), MAX_CONNECTIONS);
         assert!(!table.places.borrow().contains_key(&first));
+    }
+
+    #[test]
+    fn eleven_busy_addresses_do_not_keep_others_out() {
+        let table = Rc::new(Table::default());
+        let seats: Vec<Rc<Seat>> = (0..MAX_CONNECTIONS)
+            .map(|n| Rc::new(Table::seat(&table, ip((n / MAX_PER_ADDRESS) as u8)).unwrap()))
+            .collect();
+        let _working: Vec<Work> = seats.iter().map(Seat::works).collect();
+        let newcomer = || Some(Seat::works(&Rc::new(Table::seat(&table, ip(99))?)));
+        let newcomers: Vec<Work> = (0..MAX_PER_ADDRESS).map_while(|_| newcomer()).collect();
+        assert_eq!(table.places.borrow().len(), MAX_CONNECTIONS);
+        // twelve addresses share them: 256 / 12
+        assert_eq!(newcomers.len(), 21);
     }
 
     /// Takes a while for each answer, and counts those it made to the end.

@@ -20,8 +20,9 @@ use super::server::{self, BadBody, Payload, Tenant};
 use super::shelf::{Seen, Shelf};
 use super::{calls, door, events, http, metrics, operator, plain, uploads};
 use crate::config::{Settings, Web, rows};
+use crate::command::Command;
 use crate::hub::Hub;
-use crate::model::{Millis, Wall, What};
+use crate::model::{Answer, Millis, Wall, What};
 
 /// Requests of one address.
 pub const REQUESTS: Bucket = Bucket { size: 240, refill: 60 };
@@ -74,6 +75,8 @@ pub struct Counts {
     pub refused: Cell<u64>,
     /// Streams of events open.
     pub streams: Cell<u64>,
+    /// Of these, those of operators.
+    pub of_operators: Cell<u64>,
     /// Bytes uploaded.
     pub uploaded: Cell<u64>,
 }
@@ -213,20 +216,30 @@ impl Site {
         loop {
             let event = self.hub.next(&mut cursor).await;
             match &event.event.what {
-                What::Config { key, value } if key.starts_with("web.") => {
-                    let set = rows::set(&mut self.settings.borrow_mut(), key, value);
-                    if let Err(refusal) = set {
-                        log::warn!("web: {refusal}");
-                    }
-                    if key == "web.operator-pin" {
-                        self.operators.borrow_mut().clear();
-                    }
-                }
+                What::Config { key, .. } if key.starts_with("web.") => self.reread().await,
+                What::Gap(_) => self.reread().await,
                 What::PeerLeft { dialect: crate::model::Dialect::Local, handle, .. } => {
                     door::left(&self, handle);
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Takes over the settings as the node has them: events do not tell PINs.
+    async fn reread(&self) {
+        let Ok(Answer::Config(all)) = self.hub.ask(None, Command::PageSettings {}, None).await else {
+            return; // the node is stopping
+        };
+        let mut settings = self.settings.borrow_mut();
+        let before = settings.web.operator_pin.clone();
+        for setting in all {
+            if let Err(refusal) = rows::set(&mut settings, &setting.key, &setting.value) {
+                log::warn!("web: {refusal}");
+            }
+        }
+        if settings.web.operator_pin != before {
+            self.operators.borrow_mut().clear();
         }
     }
 

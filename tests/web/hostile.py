@@ -259,6 +259,57 @@ ask("POST", f"/api/v1/guests/{one}", {"act": "ban"}, operator, source="127.0.0.8
 status, _, _ = ask("POST", "/api/v1/session", {"handle": "mover"}, source="127.0.6.2")
 must(status == 403, f"who moved to another address is banned there ({status})")
 
+# downloads that are begun and not taken, from four addresses
+_, headers, _ = ask("POST", "/api/v1/session", {"handle": "sharer"}, source="127.0.7.1")
+sharer = {"Cookie": headers["set-cookie"].split(";")[0]}
+SIZE = 8 << 20
+_, _, made = ask("POST", "/api/v1/uploads", {"name": "big", "size": SIZE}, sharer, source="127.0.7.1")
+made = json.loads(made)["id"]
+status, _, _ = ask("PATCH", f"/api/v1/uploads/{made}", b"x" * SIZE, dict(sharer, **{"Upload-Offset": "0"}), source="127.0.7.1")
+must(status == 200, f"a file of 8 MB is uploaded ({status})")
+ask("POST", "/api/v1/SendFile", {"to": ["#lobby"], "upload": made}, sharer, source="127.0.7.1")
+time.sleep(0.5)
+_, _, said = ask("GET", "/api/v1/History?with=%23lobby", headers=sharer, source="127.0.7.1")
+place = [entry["body"]["text"] for entry in json.loads(said)["entries"]][-1].split("8484")[-1]
+held = []
+for n in range(4 * 24):
+    c = socket.socket()
+    c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    c.bind((f"127.0.7.{n % 4 + 2}", 0))
+    c.settimeout(3)
+    c.connect((HOST, PORT))
+    c.sendall(f"GET {place} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    held.append(c)
+time.sleep(1)
+fds = sum(os.readlink(f"/proc/{PID}/fd/{fd}").endswith(".bin") for fd in os.listdir(f"/proc/{PID}/fd") if os.path.islink(f"/proc/{PID}/fd/{fd}"))
+for n in range(4):
+    status, _, body = ask("GET", place, source=f"127.0.7.{n + 10}", timeout=20)
+    must((status, len(body)) == (200, SIZE), f"{len(held)} downloads that nobody takes hold {fds} files; another address has its own ({status}, {len(body)} bytes)")
+must(memory() - before < 8192, f"memory meanwhile: {memory()} kB private, {before} before")
+for c in held:
+    c.close()
+
+# all places of guests, with pages open, from four addresses
+crowd, pages = [], []
+for n in range(4 * 8):
+    status, headers, _ = ask("POST", "/api/v1/session", {"handle": f"crowd{n}"}, source=f"127.0.8.{n % 4 + 1}")
+    if status != 200:
+        continue
+    cookie = headers["set-cookie"].split(";")[0]
+    c = socket.socket()
+    c.bind((f"127.0.8.{n % 4 + 1}", 0))
+    c.settimeout(3)
+    c.connect((HOST, PORT))
+    c.sendall(f"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookie}\r\n\r\n".encode())
+    c.recv(100)
+    pages.append(c)
+let_in = [ask("POST", "/api/v1/session", {"handle": f"later{n}"}, source=f"127.0.8.{n + 10}")[0] for n in range(3)]
+must(let_in == [200] * 3, f"{len(pages)} guests of four addresses, all with pages: three from elsewhere come in: {let_in}")
+status, _, _ = ask("GET", "/api/v1/Who", headers=guest.cookie, source="127.0.0.9")
+must(status == 200, f"and who was there alone from his address stays ({status})")
+for c in pages:
+    c.close()
+
 guest.on = False
 guest.join()
 must(guest.bad == 0 and guest.count > 100, f"a guest made {guest.count} calls meanwhile, {guest.bad} failed, the slowest took {guest.slowest * 1000:.0f} ms")
