@@ -128,6 +128,7 @@ pub async fn enter(site: &Rc<Site>, head: &Head, name: &str, pin: &str) -> Resul
     }
     let handle = Handle::try_from(name.trim())
         .map_err(|bad| reply::refusal(&Refusal::bad("the name", name, bad.expected())))?;
+    let _one = site.coming_in.lock().await;
     make_room(site, set.guests, head.from).await.map_err(|refusal| reply::refusal(&refusal))?;
     let since = add(site, &handle, None).await.map_err(|refusal| reply::refusal(&refusal))?;
     let mut guest = Guest::new(handle.clone(), head.from, site.wall()).map_err(|error| {
@@ -250,6 +251,7 @@ async fn bring_in(site: &Rc<Site>, id: &str) -> Result<Handle, Refusal> {
     if here {
         return Ok(handle);
     }
+    let one = site.coming_in.lock().await;
     make_room(site, site.set().guests, address).await?;
     match add(site, &handle, Some(back.clone())).await {
         Err(Refusal::HandleTaken { free, .. }) => {
@@ -271,6 +273,7 @@ async fn bring_in(site: &Rc<Site>, id: &str) -> Result<Handle, Refusal> {
         }
         (guest.away, guest.autoreply.clone())
     };
+    drop(one);
     site.touch();
     let user = Some(handle.to_string());
     if let Some(text) = autoreply {

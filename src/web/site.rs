@@ -58,6 +58,8 @@ pub struct Site {
     pub(super) counts: Counts,
     /// Guests being brought in at this moment.
     pub(super) entering: RefCell<std::collections::BTreeSet<String>>,
+    /// Held by who comes in, from making room to taking it: a place is not taken twice.
+    pub(super) coming_in: smol::lock::Mutex<()>,
     /// Something is to be kept.
     dirty: Cell<bool>,
     /// Something changed that [`door::tend`] should look at.
@@ -163,6 +165,7 @@ impl Site {
             operators: RefCell::default(),
             counts: Counts::default(),
             entering: RefCell::default(),
+            coming_in: smol::lock::Mutex::new(()),
             dirty: Cell::new(false),
             changed: event_listener::Event::new(),
             begun: Instant::now(),
