@@ -59,10 +59,8 @@ impl Node {
     /// The page's settings with their PINs.
     pub(super) fn pages(&self) -> Answer {
         let rows = config_rows::rows().iter().filter(|row| row.key.starts_with("web."));
-        let clear = rows.map(|row| SettingView {
-            value: row.get(&self.settings),
-            ..row.view(&self.settings)
-        });
+        let clear = rows
+            .map(|row| SettingView { value: row.get(&self.settings), ..row.view(&self.settings) });
         Answer::Config(clear.collect())
     }
 

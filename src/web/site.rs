@@ -15,12 +15,13 @@ use super::assets::Asset;
 use super::files::Desk;
 use super::gate::{Bucket, Flow, Guesses};
 use super::guests::Guests;
+use super::http::Ports;
 use super::reply::{self, Reply};
 use super::server::{self, BadBody, Payload, Tenant};
 use super::shelf::{Seen, Shelf};
 use super::{calls, door, events, http, metrics, operator, plain, uploads};
-use crate::config::{Settings, Web, rows};
 use crate::command::Command;
+use crate::config::{Settings, Web, rows};
 use crate::hub::Hub;
 use crate::model::{Answer, Millis, Wall, What};
 
@@ -231,7 +232,8 @@ impl Site {
 
     /// Takes over the settings as the node has them: events do not tell PINs.
     async fn reread(&self) {
-        let Ok(Answer::Config(all)) = self.hub.ask(None, Command::PageSettings {}, None).await else {
+        let Ok(Answer::Config(all)) = self.hub.ask(None, Command::PageSettings {}, None).await
+        else {
             return; // the node is stopping
         };
         let mut settings = self.settings.borrow_mut();
@@ -287,7 +289,7 @@ impl Site {
             return reply::later(StatusCode::TOO_MANY_REQUESTS, 2, "too many requests: slower");
         }
         let reads = matches!(head.method, Method::GET | Method::HEAD);
-        if !reads && !http::is_own_origin(&head.headers) {
+        if !reads && !http::is_own_origin(&head.headers, Ports::Same) {
             return reply::wrong(
                 StatusCode::FORBIDDEN,
                 "only this page's own forms and scripts may",
@@ -366,6 +368,9 @@ pub(super) fn bad_body(bad: BadBody) -> Reply {
 }
 
 impl Tenant for Site {
+    const CONNECTIONS: usize = server::MAX_CONNECTIONS;
+    const PER_ADDRESS: usize = server::MAX_PER_ADDRESS;
+
     async fn answer(
         self: Rc<Self>,
         request: Request<Incoming>,

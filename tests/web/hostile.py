@@ -116,6 +116,20 @@ s.close()
 must(sent < 16 << 20, f"a body without a length is cut off after {sent} bytes")
 must(memory() - before < 2048, f"memory after that: {memory()} kB private, {before} before")
 
+# a reader that does not read: it is looked at again in the end
+idle = socket.socket()
+idle.settimeout(1)
+idle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+idle.connect((HOST, PORT))
+for _ in range(200):
+    try:
+        idle.send(b"GET /app.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    except OSError:
+        break
+time.sleep(2)
+must(memory() - before < 8192, f"a reader that does not read: {memory()} kB private")
+idle_since = time.monotonic()
+
 # 1,000 connections from one address, none of which says anything
 silent = []
 for _ in range(1000):
@@ -170,19 +184,6 @@ must(gone == len(slow), f"slowloris: {gone} of {len(slow)} connections are close
 must(peak - before < 8192, f"memory at its peak: {peak} kB private, {before} before")
 for c in slow:
     c.close()
-
-# a reader that does not read
-idle = socket.socket()
-idle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-idle.connect((HOST, PORT))
-for _ in range(200):
-    try:
-        idle.send(b"GET /app.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-    except OSError:
-        break
-time.sleep(2)
-must(memory() - before < 8192, f"a reader that does not read: {memory()} kB private")
-idle.close()
 
 # nonsense
 for data in [b"\0" * 1000, b"GET http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\n\r\n", b"GET /../../etc/passwd HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: 127.0.0.1\r\n\r\n"]:
@@ -310,6 +311,18 @@ status, _, _ = ask("GET", "/api/v1/Who", headers=guest.cookie, source="127.0.0.9
 must(status == 200, f"and who was there alone from his address stays ({status})")
 for c in pages:
     c.close()
+
+# by now the reader that does not read has been given up (WRITE_MS is 30 s)
+while time.monotonic() - idle_since < 40:
+    try:
+        idle.send(b"G")
+    except ConnectionError:
+        break
+    except OSError:
+        pass
+    time.sleep(0.5)
+must(time.monotonic() - idle_since < 40, f"a reader that does not read is closed within {time.monotonic() - idle_since:.0f} s")
+idle.close()
 
 guest.on = False
 guest.join()
