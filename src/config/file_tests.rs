@@ -234,7 +234,7 @@ fn the_shipped_file_names_every_key_with_its_default() {
             keys.push(format!("{section}{key}"));
         }
     }
-    let all: Vec<&str> = rows::rows().iter().map(|row| row.key).collect();
+    let all: Vec<&str> = rows::rows().map(|row| row.key).collect();
     assert_eq!(keys, all);
     // Laid over settings that differ everywhere, it restores every default.
     let mut settings = Settings {
