@@ -58,7 +58,7 @@ impl Node {
 
     /// The page's settings with their PINs.
     pub(super) fn pages(&self) -> Answer {
-        let rows = config_rows::rows().iter().filter(|row| row.key.starts_with("web."));
+        let rows = config_rows::rows().filter(|row| row.key.starts_with("web."));
         let clear = rows
             .map(|row| SettingView { value: row.get(&self.settings), ..row.view(&self.settings) });
         Answer::Config(clear.collect())
