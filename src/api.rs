@@ -113,6 +113,8 @@ pub const METHODS: &[(&str, &[Parameter])] = &[
     ("SetForm", &[HANDLE, may("form", Kind::Text), USER]),
     ("Verify", &[HANDLE, USER]),
     ("Trust", &[HANDLE, USER]),
+    ("MarkRead", &[must("with", Kind::Text), USER]),
+    ("ForgetKey", &[HANDLE, USER]),
     ("RoomJoin", &[ROOM, USER]),
     ("RoomLeave", &[ROOM, USER]),
     ("Rooms", &[USER]),

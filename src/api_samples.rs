@@ -40,6 +40,8 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::SetForm { handle: text(), form: Some("udp".into()) },
         Command::Verify { handle: text() },
         Command::Trust { handle: text() },
+        Command::MarkRead { with: text() },
+        Command::ForgetKey { handle: text() },
         Command::RoomJoin { room: text() },
         Command::RoomLeave { room: text() },
         Command::Rooms {},
@@ -92,6 +94,8 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::SetForm { .. } => ("SetForm", Answer::Done),
         Command::Verify { .. } => ("Verify", Answer::Verify(verify())),
         Command::Trust { .. } => ("Trust", Answer::Verify(verify())),
+        Command::MarkRead { .. } => ("MarkRead", Answer::Done),
+        Command::ForgetKey { .. } => ("ForgetKey", Answer::Count(2)),
         Command::RoomJoin { .. } => ("RoomJoin", Answer::Done),
         Command::RoomLeave { .. } => ("RoomLeave", Answer::Done),
         Command::Rooms {} => ("Rooms", Answer::Rooms(vec![room()])),
@@ -312,6 +316,7 @@ fn receipts() -> Vec<Receipt> {
         receipt(Delivery::Queued, Some("waiting")),
         receipt(Delivery::Sent, None),
         receipt(Delivery::Delivered, None),
+        receipt(Delivery::Read, None),
         receipt(Delivery::Failed, Some("nobody listens")),
     ]
 }

@@ -114,6 +114,11 @@ pub enum Command {
     Rooms {},
     /// Who is in one.
     RoomWho { room: String },
+    /// The acting user has read what came from a peer.
+    MarkRead { with: String },
+    /// Free a handle of its key, of a box that is not here; `*`: all that were never compared or
+    /// talked with.
+    ForgetKey { handle: String },
     /// A private chat with a peer, in a dialect that has them.
     Chat { handle: String },
     /// Yes to what somebody asks for: the number is in its event, and in `Status`.
@@ -204,6 +209,7 @@ impl Command {
             self,
             Command::Config { .. }
                 | Command::Trust { .. }
+                | Command::ForgetKey { .. }
                 | Command::AddUser { .. }
                 | Command::RemoveUser { .. }
                 | Command::Delete { .. }

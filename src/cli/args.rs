@@ -119,6 +119,9 @@ pub enum Verb {
         /// All that was said with somebody, or in #lobby
         #[arg(group = "what")]
         who: Option<String>,
+        /// The key of a linked handle whose box is not here; * for all never compared or talked with
+        #[arg(long, value_name = "HANDLE", group = "what")]
+        key: Option<String>,
         /// One entry, by the number that `history` shows
         #[arg(long, value_name = "NUMBER", group = "what")]
         entry: Option<u64>,
@@ -180,6 +183,8 @@ pub enum Verb {
         number: u32,
     },
     /// End a private chat
+    // rarely wanted: the manual page and `klatsch close --help` have it
+    #[command(hide = true)]
     Close {
         /// With whom; none: the newest
         handle: Option<String>,

@@ -152,7 +152,8 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
         Verb::Search { words, n, before } => {
             Command::Search { words: words.join(" "), before, limit: n }
         }
-        Verb::Forget { who, entry, all } => Command::Delete { entry, with: who, all },
+        Verb::Forget { key: Some(handle), .. } => Command::ForgetKey { handle },
+        Verb::Forget { who, entry, all, .. } => Command::Delete { entry, with: who, all },
         Verb::Room { verb } => match verb {
             RoomVerb::Join { name } => Command::RoomJoin { room: name },
             RoomVerb::Leave { name } => Command::RoomLeave { room: name },

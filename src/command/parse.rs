@@ -321,6 +321,8 @@ fn forget(row: &'static Row, rest: &str) -> Result<Command, Mistake> {
     };
     let delete = if first.eq_ignore_ascii_case("all") {
         Command::Delete { entry: None, with: None, all: true }
+    } else if first.eq_ignore_ascii_case("key") && words.clone().next().is_some() {
+        Command::ForgetKey { handle: words.next().unwrap_or_default().into() }
     } else if first.eq_ignore_ascii_case("entry") {
         let entry = Some(entry_number(row, words.next())?);
         Command::Delete { entry, with: None, all: false }

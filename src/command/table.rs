@@ -136,10 +136,12 @@ pub static ROWS: &[Row] = &[
     Row {
         name: "FORGET",
         aliases: &[],
-        usage: "FORGET <who>|ENTRY <number>|ALL",
+        usage: "FORGET <who>|KEY <who>|ENTRY n|ALL",
         summary: "delete what was said, for good",
         help: "What you said with somebody (or #lobby), one entry by the number that HISTORY \
-               shows, or everything. What still waits for somebody does not leave then.",
+               shows, or everything. What still waits for somebody does not leave then. KEY frees a \
+               linked handle for another key while its box is not here; KEY * all that were never \
+               compared or talked with.",
         example: "FORGET ENTRY 17",
         arguments: &[Kind::Handle, Kind::None],
     },

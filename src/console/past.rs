@@ -86,7 +86,9 @@ fn mark(recipients: &[Recipient]) -> String {
         return format!(" [{}]", words(first));
     }
     let mut parts = Vec::new();
-    for kind in [Delivery::Delivered, Delivery::Sent, Delivery::Queued, Delivery::Failed] {
+    for kind in
+        [Delivery::Read, Delivery::Delivered, Delivery::Sent, Delivery::Queued, Delivery::Failed]
+    {
         let of: Vec<&Recipient> = recipients.iter().filter(|r| r.state == kind).collect();
         match of.len() {
             0 => {}

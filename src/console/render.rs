@@ -5,6 +5,7 @@ use super::past::{self, Moment};
 use super::row::width;
 use crate::command::{Command, ROWS, Row, is_secret};
 use crate::model::answer::{Page, UserView};
+use crate::model::event::BY_LINK_TOO;
 use crate::model::text::harmless;
 use crate::model::{
     ChatState, Delivery, Dialect, Direction, Health, InterfaceView, PeerView, Presence, Receipt,
@@ -76,8 +77,10 @@ impl Paint {
                 let path = harmless(path);
                 Some(format!("{time}{who}: image {path} ({facts}, {})", bytes(*size)))
             }
+            What::PeerLeft { reason, .. } if reason == BY_LINK_TOO => None,
             What::PeerJoined { handle, address, dialect, .. } => {
                 let place = match dialect {
+                    Dialect::Link => format!("{}, encrypted", harmless(address)),
                     Dialect::Local => "this node".to_owned(),
                     _ => harmless(address),
                 };

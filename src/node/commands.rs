@@ -72,6 +72,8 @@ impl Node {
             Command::SetForm { handle, form } => self.set_form(&handle, form),
             Command::Verify { handle } => self.verify(&handle),
             Command::Trust { handle } => self.trust(now, &handle),
+            Command::MarkRead { with } => self.mark_read(now, id, &with),
+            Command::ForgetKey { handle } => self.forget_key(now, &handle),
             Command::RoomJoin { room } => {
                 self.must_be_joined(id).and_then(|()| self.room_enter(now, id, &room, true))
             }
@@ -188,6 +190,11 @@ impl Node {
         let targets = &self.targets(user, to)?;
         if !lobby {
             self.no_private_chat(targets)?;
+            for target in targets {
+                if let Target::Linked(peer) = target {
+                    self.has_read(now, user, *peer);
+                }
+            }
         }
         let ticket = Some(ticket);
         self.text_out(now, Outgoing { ticket, user, targets, lobby, text, autoreply: false })

@@ -230,6 +230,20 @@ impl Node {
         }
     }
 
+    /// What is deleted of a room's conversation (empty: of all) is kept for others no more, if it
+    /// is the box's own user who deletes.
+    pub(super) fn forget_room(&mut self, now: Now, user: UserId, conversation: &str) {
+        let room = RoomName::try_from(conversation).ok();
+        let meant = conversation.is_empty() || (is_room(conversation) && room.is_some());
+        if !meant || self.users.acting(None) != Ok(user) {
+            return;
+        }
+        if let Some(machine) = self.dialects.link.as_mut() {
+            machine.room_forget_kept(now.mono, room.as_ref());
+        }
+        self.settle_link(now);
+    }
+
     /// Messages of ours will not be said.
     pub(super) fn room_unsaid(&mut self, entries: Vec<EntryId>) {
         for entry in entries {

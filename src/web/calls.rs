@@ -27,6 +27,7 @@ pub const FOR_GUESTS: &[&str] = &[
     "FreeHandle",
     "History",
     "Search",
+    "MarkRead",
     "RoomJoin",
     "RoomLeave",
     "Rooms",

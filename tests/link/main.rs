@@ -5,6 +5,7 @@
 mod adversary;
 mod chaos;
 mod finding;
+mod hints;
 mod messages;
 mod recorded;
 mod rooms;

@@ -9,28 +9,52 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use klatsch::dialect::link::frame::{Frame, VERSION};
+use klatsch::dialect::link::machine::{READ, ROOMS};
 use klatsch::dialect::link::noise::{Handshake, Rng, Secret};
+use klatsch::dialect::link::rooms::Post;
 use klatsch::dialect::link::session::{Event, Session};
-use klatsch::model::StreamId;
+use klatsch::model::{EntryId, RoomName, StreamId, Wall};
 
 use crate::world::World;
 
-fn file(version: u8) -> PathBuf {
-    let name = format!("tests/data/link/session-v{version}.txt");
+/// What is recorded, and what both boxes can: the first as version 1 began.
+const LEVELS: [(&str, u32); 2] = [("", 0), ("-rooms", ROOMS | READ)];
+
+fn file(version: u8, level: &str) -> PathBuf {
+    let name = format!("tests/data/link/session-v{version}{level}.txt");
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
 /// A conversation between two boxes, as lines: who wrote, and what.
-fn play() -> String {
+fn play(capabilities: u32) -> String {
     let mut world = World::new(20_261_121);
     world.tape = Some(Vec::new());
-    let (a, b) = (world.node("anna"), world.node("bob"));
+    let [a, b] = ["anna", "bob"].map(|name| {
+        let n = world.add(name);
+        world.nodes[n].capabilities = capabilities;
+        world.start(n);
+        n
+    });
     world.run(10_000);
     let (of_a, of_b) = (world.far(a), world.far(b));
     world.say(a, &of_b, "Kommst du zum Klatsch? ☕");
     world.say(b, &of_a, "Už jdu.");
     world.say(a, &of_b, "refuse me");
     world.run(30_000);
+    if capabilities & ROOMS != 0 {
+        let room = RoomName::try_from("kaffee").unwrap();
+        for n in [a, b] {
+            let user = world.nodes[n].users[0].handle.clone();
+            world.with(n, |now, m| m.room_join(now, &user, &room).unwrap());
+        }
+        let entry = EntryId { epoch: 1, n: 9 };
+        let text = "Für alle: Kuchen ist da.".into();
+        let post = Post { entry, from: crate::world::handle("anna"), at: Wall(0), text };
+        world.with(a, |now, m| m.room_post(now, &room, post).unwrap());
+        let of = world.print(a);
+        world.with(b, |now, m| m.read(now, of, vec![entry]));
+        world.run(30_000);
+    }
     world.with(b, |now, m| m.goodbye(now));
     let mut text = String::new();
     for (_, end, bytes) in world.tape.take().unwrap() {
@@ -42,13 +66,15 @@ fn play() -> String {
 
 #[test]
 fn a_session_of_this_version_is_byte_for_byte_as_recorded() {
-    let path = file(VERSION);
-    if std::env::var_os("KLATSCH_RECORD").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, play()).unwrap();
+    for (level, capabilities) in LEVELS {
+        let path = file(VERSION, level);
+        if std::env::var_os("KLATSCH_RECORD").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, play(capabilities)).unwrap();
+        }
+        let recorded = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(play(capabilities), recorded, "{level}");
     }
-    let recorded = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(play(), recorded);
 }
 
 /// Frames of every kind as version 1 writes them. Each later version must read them so.
@@ -67,6 +93,11 @@ const FRAMES_V1: &[(&str, &str)] = &[
     ),
     ("090000000000000007", "Ack(7)"),
     ("0a0000000000000007026e6f", "Refuse(7, \"no\")"),
+    ("1806636f666665650000000000000003010104616e6e61", "Room(Here"),
+    ("1906636f6666656500", "Room(Members"),
+    ("1a06636f666665650000", "Room(Have"),
+    ("1e0100000000000000010000000000000002", "Read("),
+    ("1f00", "Peers([])"),
 ];
 
 #[test]
@@ -83,7 +114,7 @@ fn frames_of_version_1_are_read() {
 /// The recorded bytes again, into fresh machines' sessions: whoever kept them proves nothing.
 #[test]
 fn a_recorded_session_played_again_opens_nothing() {
-    let recorded = std::fs::read_to_string(file(1)).unwrap();
+    let recorded = std::fs::read_to_string(file(1, "")).unwrap();
     let at = "10.0.0.9:40000".parse().unwrap();
     for end in ["0", "1"] {
         let rng = Rng::new([77; 32]);

@@ -813,6 +813,24 @@ fn a_claim_to_have_what_we_never_said_renews_our_numbers_once_a_run() {
     assert_eq!(epochs.len(), 2);
 }
 
+#[test]
+fn what_is_deleted_is_passed_on_no_more() {
+    let mut lan = Lan::gather(12, 2);
+    lan.crash(1);
+    lan.run(1_000);
+    lan.say(0, "regretted");
+    lan.run(1_000);
+    lan.with(0, |_, rooms| rooms.forget(Some(&room())));
+    lan.run(1_000);
+    assert!(!lan.nodes[0].disk.rows.keys().any(|k| k.starts_with("room-said/")));
+    lan.start(1);
+    lan.run(60_000);
+    lan.say(0, "and on");
+    lan.run(2_000);
+    assert_eq!(lan.texts(1), ["and on"], "at once: its author says that nothing is before it");
+    assert!(lan.nodes[1].disk.told.iter().all(|t| !t.late));
+}
+
 /// As many as are promised: all hear what one says, and what is put on the wire for it stays
 /// in proportion.
 #[test]

@@ -11,6 +11,7 @@ mod keeps;
 mod lan;
 mod link;
 mod lone;
+mod named;
 mod node;
 mod picture;
 mod rooms;

@@ -38,6 +38,10 @@ impl Session {
                 "the machine is asked to restart; everything is erased then".into()
             }
             (command, Answer::Page(page)) => self.paint.page(&page, &command),
+            (Command::ForgetKey { .. }, Answer::Count(n)) => match n {
+                1 => "1 key is forgotten".into(),
+                n => format!("{n} keys are forgotten"),
+            },
             (Command::Delete { .. }, Answer::Count(n)) => match n {
                 0 => "there was nothing of that to delete".into(),
                 1 => "1 entry is deleted".into(),

@@ -5,6 +5,7 @@
 //! `keys` (who is believed to be who).
 
 mod dial;
+mod hints;
 mod keys;
 mod messages;
 mod rooms;
@@ -23,7 +24,8 @@ use crate::model::net::Interface;
 use crate::model::{Handle, IoError, Millis, Net, SocketId, StreamId};
 
 pub use dial::{BACKOFF_MAX_MS, BACKOFF_MS, Beaconed};
-pub use keys::{Code, Trusted};
+pub use hints::{MAX_READ, MAX_TOLD, READ, TOLD_MS};
+pub use keys::{CannotForget, Code, Trusted};
 pub use messages::CannotSend;
 pub use rooms::ROOMS;
 pub use sessions::{MAX_TRIES, TRIES_MS};
@@ -54,8 +56,18 @@ pub(super) struct Neighbour {
     /// Its users that are here, and believed.
     users: Vec<super::frame::User>,
     at: Option<SocketAddr>,
-    /// Its IPv4 addresses, as it says.
+    /// Its IPv4 addresses, as it says …
     v4: Vec<Ipv4Addr>,
+    /// … those at which it proved its key, the latest last …
+    proven: Vec<Ipv4Addr>,
+    /// … and those of both, as they were told.
+    shown: Vec<Ipv4Addr>,
+    /// When such a proof was last asked for.
+    asked: Option<Millis>,
+    /// What our people read of it, to be said.
+    read: Vec<crate::model::EntryId>,
+    /// It told of others: since then, so many.
+    told: (Millis, usize),
     sessions: Vec<StreamId>,
     /// The session that is used for sending.
     active: Option<StreamId>,
@@ -93,6 +105,8 @@ pub struct Machine {
     claims: BTreeMap<String, (Fingerprint, super::frame::User)>,
     next_token: u64,
     waiting: BTreeMap<u64, Waiting>,
+    /// Calls that are to prove an address of a box.
+    proofs: BTreeMap<StreamId, Fingerprint>,
     rooms: Rooms,
     wake: Option<Millis>,
     out: VecDeque<Out>,
@@ -127,6 +141,7 @@ impl Machine {
             claims: BTreeMap::new(),
             next_token: 0,
             waiting: BTreeMap::new(),
+            proofs: BTreeMap::new(),
             rooms,
             wake: None,
             out: VecDeque::new(),

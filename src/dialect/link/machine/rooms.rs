@@ -130,6 +130,12 @@ impl Machine {
         self.settle_rooms(now);
     }
 
+    /// What is kept of a room (none: of all) for members that come back goes.
+    pub fn room_forget_kept(&mut self, now: Millis, room: Option<&RoomName>) {
+        self.rooms.forget(room);
+        self.settle_rooms(now);
+    }
+
     /// Whether a user of ours is in a room.
     pub fn is_in_room(&self, user: &Handle, room: &RoomName) -> bool {
         self.rooms.is_in(user, room)

@@ -181,6 +181,7 @@ impl Machine {
 
     fn forget_session(&mut self, now: Millis, stream: StreamId, why: &str, bye: bool) {
         let Some(session) = self.sessions.remove(&stream) else { return };
+        self.proofs.remove(&stream);
         self.call_ended(now, stream, session.is_ready());
         let Some(of) = session.of else { return };
         let Some(n) = self.neighbours.get_mut(&of) else { return };
@@ -242,7 +243,7 @@ impl Machine {
         }
         let hello = Hello {
             version: VERSION,
-            capabilities: super::CAPABILITIES,
+            capabilities: self.setup.capabilities,
             run: self.run,
             port: self.port.unwrap_or(0),
             epoch: n.out.epoch,
@@ -284,6 +285,8 @@ impl Machine {
             Frame::Message(message) => self.message_came(now, stream, of, message),
             Frame::Ack(upto) => return self.acked(now, stream, of, upto),
             Frame::Refuse(seq, why) => return self.refused(now, stream, of, seq, &why),
+            Frame::Read(entries) => self.read_came(of, entries),
+            Frame::Peers(peers) => self.peers_told(now, of, peers),
             Frame::Room(part) => return self.room_part(now, of, part),
             // the session answers these itself, or they are of a later version
             _ => {}
@@ -318,6 +321,7 @@ impl Machine {
         }
         n.at = Some(at);
         n.gone_at = None;
+        n.proved_at(at.ip());
         n.come.stream(hello.epoch);
         let mut rows = Vec::new();
         if hello.got_epoch == n.out.epoch && hello.got >= n.out.next() {
@@ -356,6 +360,8 @@ impl Machine {
         }
         self.reached(of);
         self.rooms_linked(now, of, anew);
+        self.say_read(now, of);
+        self.tell_peers(now, of);
         self.wake_by(now + PING_MS);
         self.write_all();
         self.pump(now, stream);

@@ -26,6 +26,8 @@ const SILENT_MS: Millis = 30_000;
 const ASKED: usize = 16;
 /// … and to one box.
 const ASKED_OF_ONE: usize = 4;
+/// Users of a box that others tell of: what is said at the start of a session stays small.
+const USERS_TOLD: usize = 8;
 /// Messages in one answer …
 const GIVE: usize = 16;
 /// … and their bytes.
@@ -149,7 +151,7 @@ impl Rooms {
                 key: told.key,
                 version: told.version,
                 member: told.member,
-                users: told.users,
+                users: told.users.into_iter().take(USERS_TOLD).collect(),
                 first_hand: false,
                 rev: room.rev,
                 shared: old.and_then(|m| m.shared),
@@ -287,11 +289,15 @@ impl Rooms {
         if let Some(log) = room.logs.get_mut(&(mark.of, mark.epoch)) {
             if log.asked.is_some_and(|(by, _)| by == of) {
                 log.asked = None;
+                if of == mark.of {
+                    log.void = log.void.max(mark.seq);
+                }
                 for source in log.sources.iter_mut().filter(|s| s.of == of) {
                     source.ended = source.ended.max(mark.seq);
                 }
             }
         }
+        self.step(now, key);
         self.seek(now, key);
     }
 
@@ -340,7 +346,7 @@ impl Room {
             key: m.key,
             version: m.version,
             member: m.member,
-            users: m.users.clone(),
+            users: m.users.iter().take(USERS_TOLD).cloned().collect(),
         };
         let news = self.members.iter().filter(|(of, m)| **of != to && m.rev > since);
         let members: Vec<Told> = news.map(told).collect();

@@ -26,6 +26,10 @@ use room::Room;
 pub use take::{WAIT_MOST_MS, WAIT_MS};
 use wire::Part;
 
+/// Words about who is in, that one box is heard with …
+const MAX_TOLD: usize = 2_048;
+/// … in this time; what is more is passed over.
+const TOLD_MS: Millis = 10_000;
 /// Keys of authors who are no members, whose shared secret is at hand.
 const MAX_STRANGERS: usize = 64;
 
@@ -103,6 +107,8 @@ struct Linked {
     key: Key,
     /// The rooms that it says it is in, and who of its users.
     rooms: BTreeMap<String, (RoomName, Vec<Handle>)>,
+    /// What it told of who is in: since then, so much.
+    told: (Millis, usize),
 }
 
 /// See the module.
@@ -340,7 +346,8 @@ impl Rooms {
     /// A session with a box that knows of rooms is in use, or another one than before: what was
     /// said on that may be lost, and is said again.
     pub fn linked(&mut self, of: Fingerprint, key: Key) {
-        let linked = self.boxes.entry(of).or_insert(Linked { key, rooms: BTreeMap::new() });
+        let linked =
+            self.boxes.entry(of).or_insert(Linked { key, rooms: BTreeMap::new(), told: (0, 0) });
         let mut parts = Vec::new();
         for (key, room) in self.rooms.iter_mut().filter(|(_, room)| room.is_in()) {
             room.told.remove(&of);
@@ -378,7 +385,9 @@ impl Rooms {
         let Some(linked) = self.boxes.get(&of) else { return Ok(()) };
         let room = match part {
             Part::Here { room, version, member, users } => {
-                self.here(now, of, room, version, member, users);
+                if self.may_tell(now, of, 1) {
+                    self.here(now, of, room, version, member, users);
+                }
                 return Ok(());
             }
             Part::Said(said) => return self.said(now, of, said),
@@ -392,7 +401,11 @@ impl Rooms {
             return Ok(());
         }
         match part {
-            Part::Members(_, list) => self.members_told(&key, list),
+            Part::Members(_, list) => {
+                if self.may_tell(now, of, list.len()) {
+                    self.members_told(&key, list);
+                }
+            }
             Part::Have(_, marks) => self.have(now, &key, of, &marks),
             Part::Want(_, mark) => self.wanted(&key, of, mark),
             Part::End(_, mark) => self.ended(now, &key, of, mark),
@@ -414,6 +427,26 @@ impl Rooms {
             sum(|r| r.waiting.len()),
             self.boxes.values().map(|b| b.rooms.len()).sum(),
         ]
+    }
+
+    /// Whether a box may tell so much more now: each word may be a write to the disk.
+    fn may_tell(&mut self, now: Millis, of: Fingerprint, count: usize) -> bool {
+        let Some(linked) = self.boxes.get_mut(&of) else { return false };
+        if now >= linked.told.0 + TOLD_MS {
+            linked.told = (now, 0);
+        }
+        linked.told.1 += count;
+        linked.told.1 <= MAX_TOLD
+    }
+
+    /// What is kept of a room (none: of all) for others goes: somebody deletes what was said.
+    pub fn forget(&mut self, name: Option<&RoomName>) {
+        let key = name.map(RoomName::key);
+        let meant = |k: &String| key.as_ref().is_none_or(|key| key == k);
+        for (_, room) in self.rooms.iter_mut().filter(|(k, _)| meant(k)) {
+            let rows = room.forget_kept();
+            self.out.push_back(Out::Keep(rows));
+        }
     }
 
     fn boxes_in(&self, key: &str) -> BTreeSet<Fingerprint> {

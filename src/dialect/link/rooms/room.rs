@@ -81,6 +81,8 @@ pub(super) struct Log {
     /// The last that was taken.
     pub(super) upto: u64,
     pub(super) rev: u64,
+    /// Its author's box itself said that up to here it has no more for us than it gave.
+    pub(super) void: u64,
     pub(super) sources: Vec<Source>,
     /// Who is asked for more, and until when.
     pub(super) asked: Option<(Fingerprint, Millis)>,
@@ -267,14 +269,19 @@ impl Room {
         rows
     }
 
+    /// What is kept for others goes; the rows that go with it.
+    pub(super) fn forget_kept(&mut self) -> Vec<Row> {
+        self.kept_bytes = 0;
+        self.kept.drain(..).map(|k| Row::delete(message_key(&self.name, k.row))).collect()
+    }
+
     /// The last of ours left: what is not said yet will not be, and what goes.
     pub(super) fn left(&mut self) -> (Vec<EntryId>, Vec<Row>) {
-        let mut rows: Vec<Row> = Vec::new();
-        rows.extend(self.kept.drain(..).map(|k| Row::delete(message_key(&self.name, k.row))));
+        let mut rows = self.forget_kept();
         let members = std::mem::take(&mut self.members);
         rows.extend(members.keys().map(|of| Row::delete(member_key(&self.name, *of))));
         self.logs.values_mut().for_each(|log| (log.sources, log.asked) = (Vec::new(), None));
-        (self.kept_bytes, self.waiting_bytes) = (0, 0);
+        self.waiting_bytes = 0;
         self.waiting.clear();
         self.heads.clear();
         self.told.clear();

@@ -53,10 +53,17 @@ impl Taken<'_> {
     /// Whether all that was said before it, and is for us, is there.
     fn has_causes(&self, said: &Said, prev: u64, mask: u16) -> bool {
         let there = |(n, head): (usize, &Mark)| {
-            mask & 1 << n == 0 || head.of == self.me || self.upto(head.of, head.epoch) >= head.seq
+            mask & 1 << n == 0 || head.of == self.me || self.is_there(head)
         };
-        self.upto(said.author.fingerprint(), said.epoch) >= prev
+        self.is_there(&Mark { seq: prev, ..said.mark() })
             && said.heads.iter().enumerate().all(there)
+    }
+
+    /// Whether a message was taken, or is gone for good.
+    fn is_there(&self, mark: &Mark) -> bool {
+        let void = self.room.logs.get(&(mark.of, mark.epoch)).map_or(0, |log| log.void);
+        let gone = void >= mark.seq && !self.room.waiting.contains_key(mark);
+        self.upto(mark.of, mark.epoch) >= mark.seq || gone
     }
 }
 
@@ -430,6 +437,7 @@ impl Room {
         if let Some(log) = self.logs.get_mut(&(mark.of, mark.epoch)) {
             log.sources.iter_mut().for_each(|s| s.ended = s.ended.min(mark.seq - 1));
             log.asked = None;
+            log.void = log.void.min(mark.seq - 1);
             log.again = now + AGAIN_MS;
         }
     }
