@@ -53,6 +53,8 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::Reboot {},
         Command::PowerOff {},
         Command::FactoryReset {},
+        Command::Update { descriptor: Some(0) },
+        Command::SetTime { time: crate::model::Wall(1_795_228_536_000) },
         Command::History { with: None, before: None, limit: None },
         Command::History { with: Some(text()), before: Some(1 << 40), limit: Some(20) },
         Command::Search { words: text(), before: None, limit: Some(20) },
@@ -100,6 +102,9 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::Reboot {} => ("Reboot", Answer::Done),
         Command::PowerOff {} => ("PowerOff", Answer::Done),
         Command::FactoryReset {} => ("FactoryReset", Answer::Done),
+        Command::Update { .. } => ("Update", Answer::Log(vec!["0.2.0 stands in slot B".into()])),
+        Command::SetTime { .. } => ("SetTime", Answer::Done),
+        Command::OfferTime { .. } => ("no method", Answer::Done), // not among `commands`
         Command::History { .. } => ("History", page()),
         Command::Search { .. } => ("Search", page()),
         Command::Delete { .. } => ("Delete", Answer::Count(3)),

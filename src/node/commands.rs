@@ -81,7 +81,10 @@ impl Node {
             | Command::Log { .. }
             | Command::Reboot {}
             | Command::PowerOff {}
-            | Command::FactoryReset {} => {
+            | Command::FactoryReset {}
+            | Command::Update { .. }
+            | Command::SetTime { .. }
+            | Command::OfferTime { .. } => {
                 // the process around the node answers these before it gets to hear of them
                 Err(Refusal::Failed { reason: "nothing is known here of the machine".into() })
             }
