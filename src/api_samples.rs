@@ -95,6 +95,7 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::Refuse { .. } => ("Refuse", Answer::Done),
         Command::Close { .. } => ("Close", Answer::Done),
         Command::FreeHandle { .. } => ("FreeHandle", Answer::Handle(handle())),
+        Command::PageSettings {} => ("no method", Answer::Config(vec![setting()])), // nor is it
         Command::Shared {} => ("no method", Answer::Shared(Vec::new())), // not among `commands`
         Command::Doctor {} => ("Doctor", Answer::Doctor(report())),
         Command::Network {} => ("Network", Answer::Network(vec![interface()])),

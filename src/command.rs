@@ -121,6 +121,9 @@ pub enum Command {
     /// The hello chat's shared history, for its web API alone: no method of the socket.
     #[serde(skip)]
     Shared {},
+    /// The page's settings with their PINs, for the page alone: no method of the socket.
+    #[serde(skip)]
+    PageSettings {},
     /// What the machine sees and what is likely wrong.
     Doctor {},
     /// The machine's interfaces: addresses, links, Wi-Fi.
@@ -185,7 +188,7 @@ pub enum Command {
     Import { entries: Vec<Entry> },
 }
 
-/// Whether a setting's value is the operator's alone to read: a PIN.
+/// Whether a setting's value is told to nobody, but only whether it is set: a PIN.
 pub fn is_secret(key: &str) -> bool {
     let last = key.rsplit(['.', '-']).next().unwrap_or_default();
     last.eq_ignore_ascii_case("pin")
@@ -195,7 +198,7 @@ impl Command {
     /// Whether it changes or shows what is the operator's: a console with a PIN asks for it, one
     /// that is not the operator's refuses.
     pub fn is_operators(&self) -> bool {
-        // a PIN is shown to whoever could set it, and to nobody else
+        // whether there is a PIN is shown to whoever could set it
         if let Command::Config { key, value: None } = self {
             return key.as_deref().is_none_or(is_secret);
         }

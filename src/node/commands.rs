@@ -75,6 +75,7 @@ impl Node {
             Command::Accept { number } => self.decide_chat(now, id, number, true),
             Command::Refuse { number } => self.decide_chat(now, id, number, false),
             Command::Close { handle } => self.close(now, id, handle.as_deref()),
+            Command::PageSettings {} => Ok(self.pages()),
             Command::Shared {} => Ok(Answer::Shared(self.shared())),
             Command::Doctor {}
             | Command::Network {}
