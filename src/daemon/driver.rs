@@ -12,9 +12,9 @@ use std::time::{Duration, Instant, SystemTime};
 use async_channel::{Receiver, Sender};
 use smol::{LocalExecutor, Timer};
 
-use super::multicast::Multicast;
 use super::hooks::Hooks;
 use super::led::{self, Led};
+use super::multicast::Multicast;
 use super::notify::Notify;
 use super::ports::{self, Proto};
 use super::signals::{self, Signal};
@@ -234,7 +234,10 @@ impl Driver {
             let pause = Millis::try_from(UNSENT_PAUSE.as_millis()).unwrap_or(1);
             now(Instant::now()).mono + pause
         });
-        [self.node.wake_at(), unsent, self.notify.wake_at(), self.led.wake_at()].into_iter().flatten().min()
+        [self.node.wake_at(), unsent, self.notify.wake_at(), self.led.wake_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn feed(&mut self, input: Input) {

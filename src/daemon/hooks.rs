@@ -223,7 +223,10 @@ mod tests {
         let (hooks, executor) = hooks(folder.path(), MOST);
         assert_eq!(hooks.0.programs.borrow().len(), 1);
         hooks.happened(&event("$(touch /tmp/never); `id`\n\u{1b}"));
-        hooks.happened(&Event { what: What::Config { key: "a".into(), value: "b".into() }, ..event("") });
+        hooks.happened(&Event {
+            what: What::Config { key: "a".into(), value: "b".into() },
+            ..event("")
+        });
         run(&hooks, &executor);
         let seen = std::fs::read_to_string(out).unwrap();
         let json: serde_json::Value = serde_json::from_str(seen.lines().next().unwrap()).unwrap();
@@ -237,7 +240,11 @@ mod tests {
     fn a_program_that_does_not_end_is_ended_with_what_it_began() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out");
-        program(folder.path(), "error", &format!("(sleep 60; echo late >{}) & wait", out.display()));
+        program(
+            folder.path(),
+            "error",
+            &format!("(sleep 60; echo late >{}) & wait", out.display()),
+        );
         let (hooks, executor) = hooks(folder.path(), Duration::from_millis(200));
         let begun = Instant::now();
         hooks.happened(&event("x"));

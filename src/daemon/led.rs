@@ -141,7 +141,8 @@ impl Led {
         }
         let path = self.leds.join(&self.name).join(file);
         let open = fs::OpenOptions::new().write(true).open(&path);
-        let written = open.and_then(|mut file| std::io::Write::write_all(&mut file, value.as_bytes()));
+        let written =
+            open.and_then(|mut file| std::io::Write::write_all(&mut file, value.as_bytes()));
         if let (Err(error), false) = (written, self.said) {
             self.said = true;
             log::warn!("the LED cannot be set: {}: {}", path.display(), IoError::from(error));
@@ -179,7 +180,10 @@ mod tests {
     }
 
     fn times(seen: &[(Millis, String)]) -> Vec<Millis> {
-        assert!(seen.iter().enumerate().all(|(n, (_, v))| (v == "255") == (n % 2 == 0)), "{seen:?}");
+        assert!(
+            seen.iter().enumerate().all(|(n, (_, v))| (v == "255") == (n % 2 == 0)),
+            "{seen:?}"
+        );
         seen.iter().map(|(at, _)| *at).collect()
     }
 

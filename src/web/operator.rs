@@ -25,6 +25,8 @@ pub enum What<'a> {
     Ban(&'a str),
     /// The daemon's restart.
     Restart,
+    /// A system update.
+    Update,
 }
 
 impl What<'_> {
@@ -33,7 +35,7 @@ impl What<'_> {
         match self {
             What::Door => &["GET", "POST", "DELETE"],
             What::Guests => &["GET"],
-            What::Guest(_) | What::Restart => &["POST"],
+            What::Guest(_) | What::Restart | What::Update => &["POST"],
             What::Ban(_) => &["DELETE"],
         }
     }
@@ -67,6 +69,7 @@ pub async fn answer(site: &Rc<Site>, head: &Head, what: What<'_>, body: Incoming
                 false => reply::wrong(StatusCode::NOT_FOUND, "that address is not banned"),
             }
         }
+        What::Update => super::update::answer(site, body).await,
         What::Restart => {
             log::info!("web: the operator restarts the daemon");
             site.save();
