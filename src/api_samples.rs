@@ -398,6 +398,7 @@ pub(crate) fn status() -> Status {
             state: ChatState::Asked,
         }],
         peers: 3,
+        blocked: vec!["mallory".into()],
         socket: "/run/klatsch/control".into(),
         state: String::new(),
         imagepath: "/var/lib/klatsch/images".into(),

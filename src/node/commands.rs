@@ -122,6 +122,7 @@ impl Node {
             epoch: format!("{:016x}", self.epoch),
             uptime: (now.mono - self.born.min(now.mono)) / 1_000,
             users: self.users.iter().map(|(_, u)| u.view()).collect(),
+            blocked: self.kept.blocked.clone(),
             dialects: self.dialect_views(),
             links: self.links.iter().map(link).collect(),
             chats: self.chat_views(),

@@ -476,6 +476,10 @@ impl<'a> Route<'a> {
                 ("guests", Some(id), None) => Route::Operator(operator::What::Guest(id)),
                 ("bans", Some(ip), None) => Route::Operator(operator::What::Ban(ip)),
                 ("update", None, None) => Route::Operator(operator::What::Update),
+                ("transfers", None, None) => Route::Operator(operator::What::Transfers),
+                ("transfers", Some(id), None) => {
+                    Route::Operator(operator::What::Transfer(id))
+                }
                 ("restart", None, None) => Route::Operator(operator::What::Restart),
                 (method, None, None) if calls::is_method(method) => Route::Call(method),
                 _ => Route::Nowhere,
@@ -555,6 +559,8 @@ mod tests {
             ("/api/v1/bans/10.0.0.1", "operator", "DELETE"),
             ("/api/v1/restart", "operator", "POST"),
             ("/api/v1/update", "operator", "POST"),
+            ("/api/v1/transfers", "operator", "GET"),
+            ("/api/v1/transfers/d3", "operator", "DELETE"),
             ("/api/v1/Send", "call", "POST"),
             ("/api/v1/Who", "call", "GET POST"),
         ] {
