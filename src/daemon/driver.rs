@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use async_channel::{Receiver, Sender};
 use smol::{LocalExecutor, Timer};
 
+use super::heap::Heap;
 use super::multicast::Multicast;
 use super::notify::Notify;
 use super::ports::{self, Proto};
@@ -74,6 +75,7 @@ pub(super) struct Driver {
     /// What performing actions brought up, for the node's next turn.
     at_once: VecDeque<Input>,
     notify: Notify,
+    heap: Heap,
 }
 
 enum Woken {
@@ -119,6 +121,7 @@ impl Driver {
             unsent: VecDeque::new(),
             at_once: VecDeque::new(),
             notify: Notify::from_environment(),
+            heap: Heap::default(),
         }
     }
 
@@ -163,6 +166,7 @@ impl Driver {
                     timer_at = None;
                     self.send_unsent();
                     self.feed(Input::Tick);
+                    self.heap.tick(now(Instant::now()).mono);
                 }
                 Woken::Input(input) => self.feed(input),
                 Woken::Accepted(accepted) => self.accept(accepted),
@@ -231,6 +235,7 @@ impl Driver {
             // Refused only when the thread has ended: then nothing is kept anyway.
             let _ = self.store.clock(*trusted);
         }
+        self.heap.input();
         self.node.handle(now(Instant::now()), input);
     }
 

@@ -24,7 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
             None => {}
         }
     }
-    if bytes.len() as u64 <= LIMIT {
+    if !bytes.is_empty() && bytes.len() as u64 <= LIMIT {
         let mut send = Transmit::default();
         let mut text = send.head("x");
         text.extend(send.piece(bytes));
