@@ -1,6 +1,8 @@
 //! Every row: its values, its bounds, its neighbours.
 
 use super::*;
+use crate::config::web;
+use crate::model::limits::{MAX_AUTOREPLY, MAX_HANDLE};
 
 #[test]
 fn every_row_takes_back_what_it_shows() {
@@ -11,7 +13,7 @@ fn every_row_takes_back_what_it_shows() {
         assert_eq!(other, settings, "{}", row.key);
         assert!(!row.help.is_empty() && !row.expected.is_empty(), "{}", row.key);
     }
-    assert_eq!(view(&settings).len(), rows().len());
+    assert_eq!(view(&settings).len(), rows().count());
 }
 
 #[test]

@@ -7,7 +7,9 @@ mod clock;
 mod doctor;
 mod driver;
 mod heap;
+mod hooks;
 mod journal;
+mod led;
 mod links;
 mod log;
 mod machine;
@@ -21,6 +23,7 @@ mod signals;
 mod tcp;
 mod terminal;
 mod udp;
+pub mod update;
 mod web;
 
 use std::net::TcpListener;
@@ -40,6 +43,8 @@ use crate::model::{Answer, Event, Handle, IoError, Status, Wall, What};
 use crate::node::linked::Identity;
 use crate::node::{self, Birth, Node};
 use crate::store::{Begin, Rules, Store, identity};
+
+pub use machine::mark_for_reset;
 
 use driver::Driver;
 use place::{Claim, Held, Place, State, Surroundings};
