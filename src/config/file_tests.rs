@@ -221,6 +221,12 @@ fn one_user_and_one_note_past_the_limit() {
 }
 
 #[test]
+fn another_chats_file_that_is_wrong_without_end_makes_no_endless_notes() {
+    let wrong = format!("[NETWORK_INFO]\n{}", "broadcast_address = x\n".repeat(MAX_NOTES + 5));
+    assert_eq!(lay(&wrong).1.len(), MAX_NOTES + 1);
+}
+
+#[test]
 fn the_shipped_file_names_every_key_with_its_default() {
     let shipped = include_str!("../../systemd/klatsch.toml");
     assert_eq!(lay(shipped), (Settings::default(), vec![]));
