@@ -19,7 +19,7 @@ pub mod trouble;
 
 pub use answer::{
     Answer, ChatView, LinkView, PeerView, Receipt, Refusal, RoomMember, RoomView, RouteView,
-    SettingView, SharedMessage, Status, VerifyView,
+    SettingView, SharedMessage, Status, TransferView, VerifyView,
 };
 pub use delivery::{Delivery, EntryId};
 pub use event::{ChatState, Direction, Event, TransferState, What};

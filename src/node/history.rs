@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::Node;
+use super::files::OfferJob;
 use super::io::{Action, Ticket};
 use super::linked::LinkJob;
 use super::outbox::Leaving;
@@ -46,6 +47,7 @@ pub(super) enum Job {
     Leaving(Leaving),
     Link(Box<LinkJob>),
     Room(Box<RoomJob>),
+    Offer(Box<OfferJob>),
 }
 
 #[derive(Default)]
@@ -234,6 +236,7 @@ impl Node {
             Job::Leaving(leaving) => self.waited_leaves(now, &leaving, &durable),
             Job::Link(job) => self.link_kept(now, *job, &durable),
             Job::Room(job) => self.room_kept(now, *job, &durable),
+            Job::Offer(job) => self.offers_leave(now, *job, &durable),
         }
     }
 
@@ -265,7 +268,9 @@ impl Node {
             return;
         }
         self.outbox.renamed(&from, to);
+        self.files.renamed(&from, to);
         if let Some(machine) = self.dialects.link.as_mut() {
+            machine.renamed(&from, to);
             machine.room_renamed(now.mono, &from, to);
         }
         self.keep_soon(now, Change::Renamed { from, to: to.clone() });

@@ -48,12 +48,10 @@ impl Desk {
 
     fn paper(self: &Rc<Desk>, fetcher: Option<IpAddr>) -> Result<Paper, IoError> {
         if let Some(newcomer) = fetcher {
-            let open = self.open.borrow();
-            let fetched = || open.iter().filter_map(|(n, file)| Some((*n, file.fetcher?)));
-            if fetched().count() >= MAX_FETCHED {
-                let most = gives_way(fetched().map(|(_, ip)| ip), newcomer);
-                let leaves = fetched().rfind(|(_, ip)| Some(*ip) == most);
-                drop(open);
+            let fetched = self.fetched();
+            if fetched.len() >= MAX_FETCHED {
+                let most = gives_way(fetched.iter().map(|(_, ip)| *ip), newcomer);
+                let leaves = fetched.iter().rfind(|(_, ip)| Some(*ip) == most);
                 self.close(leaves.ok_or_else(exhausted)?.0);
             }
         }
@@ -65,6 +63,21 @@ impl Desk {
         let end = if fetcher.is_some() { FileOp::Close } else { FileOp::Discard };
         self.open.borrow_mut().insert(n, Open { fetcher, end });
         Ok(Paper { desk: Rc::clone(self), n })
+    }
+
+    /// The files that are being fetched, and to which address.
+    pub fn fetched(&self) -> Vec<(u64, IpAddr)> {
+        let open = self.open.borrow();
+        open.iter().filter_map(|(n, file)| Some((*n, file.fetcher?))).collect()
+    }
+
+    /// Ends the fetching of one; `false`: it is over already.
+    pub fn stop(&self, n: u64) -> bool {
+        let is_there = self.open.borrow().get(&n).is_some_and(|file| file.fetcher.is_some());
+        if is_there {
+            self.close(n);
+        }
+        is_there
     }
 
     fn close(&self, n: u64) {

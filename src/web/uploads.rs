@@ -44,6 +44,23 @@ pub struct Upload {
     state: RefCell<State>,
 }
 
+impl Upload {
+    /// The id of the guest who sends it.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// Bytes in all.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Bytes that are there.
+    pub fn done(&self) -> u64 {
+        self.state.borrow().offset
+    }
+}
+
 struct State {
     offset: u64,
     /// None while a request has it.
@@ -213,6 +230,9 @@ async fn patch(
         let end = !matches!(next, Ok(Some(_)));
         if let Ok(Some(bytes)) = &next {
             waiting.extend_from_slice(bytes);
+        }
+        if !site.uploads.borrow().contains_key(id) {
+            break Some(reply::wrong(StatusCode::GONE, "the upload was ended here"));
         }
         let offset = upload.state.borrow().offset;
         if offset + waiting.len() as u64 > upload.size {

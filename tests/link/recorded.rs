@@ -1,15 +1,15 @@
-//! A session of each protocol version, byte for byte, as it was when that version was made. A
-//! later program still reads what an earlier one said.
+//! A session of each protocol version and set of capabilities, byte for byte, as it was when that
+//! was made. A later program still reads what an earlier one said.
 //!
 //! The machines draw all their randomness from a seed, so a session is the same each time it is
-//! played: if this test fails, the wire changed. Then the version is to change too, and a new
-//! recording stands beside the old ones (`KLATSCH_RECORD=1` writes it).
+//! played: if this test fails, the wire changed. Then the version or a capability is to change
+//! too, and a new recording stands beside the old ones (`KLATSCH_RECORD=1` writes it).
 
 use std::fmt::Write;
 use std::path::PathBuf;
 
 use klatsch::dialect::link::frame::{Frame, VERSION};
-use klatsch::dialect::link::machine::{READ, ROOMS};
+use klatsch::dialect::link::machine::{FILES, READ, ROOMS};
 use klatsch::dialect::link::noise::{Handshake, Rng, Secret};
 use klatsch::dialect::link::rooms::Post;
 use klatsch::dialect::link::session::{Event, Session};
@@ -17,12 +17,17 @@ use klatsch::model::{EntryId, RoomName, StreamId, Wall};
 
 use crate::world::World;
 
-/// What is recorded, and what both boxes can: the first as version 1 began.
-const LEVELS: [(&str, u32); 2] = [("", 0), ("-rooms", ROOMS | READ)];
+/// What both boxes could, each time something was added; the last is what this program can.
+const LEVELS: [u32; 3] = [0, FILES, FILES | ROOMS | READ];
 
-fn file(version: u8, level: &str) -> PathBuf {
-    let name = format!("tests/data/link/session-v{version}{level}.txt");
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/link")
+}
+
+/// By version and capabilities: a session is another one with each.
+fn file(capabilities: u32) -> PathBuf {
+    let level = if capabilities == 0 { String::new() } else { format!("-c{capabilities}") };
+    folder().join(format!("session-v{VERSION}{level}.txt"))
 }
 
 /// A conversation between two boxes, as lines: who wrote, and what.
@@ -41,6 +46,12 @@ fn play(capabilities: u32) -> String {
     world.say(b, &of_a, "Už jdu.");
     world.say(a, &of_b, "refuse me");
     world.run(30_000);
+    if capabilities & FILES != 0 {
+        let cake = b"Rezept: Bienenstich".to_vec();
+        world.nodes[a].disk.shelf.sources.insert("kuchen.txt".into(), vec![(String::new(), cake)]);
+        world.give(a, &of_b, "kuchen.txt").unwrap();
+        world.run(30_000);
+    }
     if capabilities & ROOMS != 0 {
         let room = RoomName::try_from("kaffee").unwrap();
         for n in [a, b] {
@@ -66,14 +77,13 @@ fn play(capabilities: u32) -> String {
 
 #[test]
 fn a_session_of_this_version_is_byte_for_byte_as_recorded() {
-    for (level, capabilities) in LEVELS {
-        let path = file(VERSION, level);
+    for capabilities in LEVELS {
+        let path = file(capabilities);
         if std::env::var_os("KLATSCH_RECORD").is_some() {
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(&path, play(capabilities)).unwrap();
         }
         let recorded = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(play(capabilities), recorded, "{level}");
+        assert_eq!(play(capabilities), recorded, "{capabilities}");
     }
 }
 
@@ -98,6 +108,36 @@ const FRAMES_V1: &[(&str, &str)] = &[
     ("1a06636f666665650000", "Room(Have"),
     ("1e0100000000000000010000000000000002", "Read("),
     ("1f00", "Peers([])"),
+    (
+        "0800000000000000080000000000000001000000000000000304616e6e6103626f620000000000000000\
+         100000000001000000000000001303612e7403706e67",
+        "Message(Message { seq: 8, entry: EntryId { epoch: 1, n: 3 }, from: Handle(\"anna\"), \
+         to: Handle(\"bob\"), said: Wall(0), content: Offer(Offer { name: \"a.t\"",
+    ),
+    (
+        "0800000000000000090000000000000001000000000000000303626f6204616e6e610000000000000000\
+         1100000000000000010000000000000003000100",
+        "Message(Message { seq: 9, entry: EntryId { epoch: 1, n: 3 }, from: Handle(\"bob\"), \
+         to: Handle(\"anna\"), said: Wall(0), content: Verdict(Verdict { id: EntryId { epoch: 1, \
+         n: 3 }, giver: false, outcome: Done",
+    ),
+    (
+        "10000000000000000100000000000000030000000100000000000000000000000a000000000003c00a",
+        "File(Want { id: EntryId { epoch: 1, n: 3 }, turn: 1, index: 0, offset: 10, upto: 245770",
+    ),
+    ("1100000000000000010000000000000003000000010000000000000009", "File(Grant"),
+    ("12000000000000000100000000000000030000000100000000000000130000", "File(File"),
+    ("130000000000000001000000000000000300000001000000000000000a4141", "File(Chunk"),
+    (
+        "140000000000000001000000000000000300000001\
+         0505050505050505050505050505050505050505050505050505050505050505",
+        "File(End",
+    ),
+    (
+        "15000000000000000100000000000000030302686d",
+        "File(Pause { id: EntryId { epoch: 1, n: 3 }, giver: true, paused: true, why: \"hm\"",
+    ),
+    ("1600000000000000010000000000000003", "File(Gone"),
 ];
 
 #[test]
@@ -114,7 +154,14 @@ fn frames_of_version_1_are_read() {
 /// The recorded bytes again, into fresh machines' sessions: whoever kept them proves nothing.
 #[test]
 fn a_recorded_session_played_again_opens_nothing() {
-    let recorded = std::fs::read_to_string(file(1, "")).unwrap();
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        opens_nothing(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    }
+    // and the pattern has not changed under the recordings
+    assert_eq!(Handshake::new(true, &Secret::new([1; 32]), Rng::new([2; 32])).write().len(), 32);
+}
+
+fn opens_nothing(recorded: &str) {
     let at = "10.0.0.9:40000".parse().unwrap();
     for end in ["0", "1"] {
         let rng = Rng::new([77; 32]);
@@ -139,6 +186,4 @@ fn a_recorded_session_played_again_opens_nothing() {
         assert!(broken, "from end {end}");
         assert!(!events.iter().any(|e| matches!(e, Event::Frame(_))));
     }
-    // and the pattern has not changed under the recording
-    assert_eq!(Handshake::new(true, &Secret::new([1; 32]), Rng::new([2; 32])).write().len(), 32);
 }

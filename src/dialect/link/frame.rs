@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::files::{FileFrame, Offer, Verdict};
 use super::machine::{MAX_READ, MAX_TOLD};
 use super::noise::{Fingerprint, TAG};
 use super::rooms::{self, wire::Part};
@@ -52,6 +53,8 @@ pub enum Frame {
     Read(Vec<EntryId>),
     /// Where other boxes are, at most [`MAX_TOLD`].
     Peers(Vec<(Fingerprint, SocketAddr)>),
+    /// About a file (`files`).
+    File(FileFrame),
     /// One of a later version, or rubbish of an authenticated peer: to be passed over.
     Unknown(u8),
 }
@@ -115,6 +118,10 @@ pub enum Content {
         /// Said to everyone, not to him alone.
         lobby: bool,
     },
+    /// A file, or a folder.
+    Offer(Offer),
+    /// What became of one.
+    Verdict(Verdict),
     /// Something of a later version.
     Unknown(u8),
 }
@@ -165,6 +172,7 @@ impl Frame {
                     to.raw(&of.0).raw(&ip.octets()).u16(at.port())
                 })
             }
+            Frame::File(frame) => frame.write(to),
             Frame::Unknown(kind) => to.u8(*kind),
         }
         .0
@@ -227,6 +235,9 @@ impl Frame {
                 let peers = (0..count).map(|_| take_peer(&mut from));
                 Frame::Peers(peers.collect::<Result<_, _>>()?)
             }
+            kind if FileFrame::KINDS.contains(&kind) => {
+                Frame::File(FileFrame::read(kind, Reader(from.rest()))?)
+            }
             kind => Frame::Unknown(kind),
         })
     }
@@ -254,6 +265,8 @@ impl Message {
             Content::Text { text, autoreply, lobby } => {
                 to.u8(1).u8(u8::from(*autoreply) | u8::from(*lobby) << 1).long(text)
             }
+            Content::Offer(offer) => offer.write(to.u8(16)),
+            Content::Verdict(verdict) => verdict.write(to.u8(17)),
             Content::Unknown(kind) => to.u8(*kind),
         }
         .0
@@ -286,6 +299,8 @@ impl Message {
                     let (autoreply, lobby) = (flags & 1 != 0, flags & 2 != 0);
                     Content::Text { text: text.into(), autoreply, lobby }
                 }
+                16 => Content::Offer(Offer::read(&mut from)?),
+                17 => Content::Verdict(Verdict::read(&mut from)?),
                 kind => Content::Unknown(kind),
             },
         })

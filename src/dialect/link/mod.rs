@@ -6,6 +6,7 @@
 //! boxes say to each other, `machine` all of it together. The protocol and what it promises: `docs/link.md`.
 
 pub mod beacon;
+pub mod files;
 pub mod frame;
 pub mod machine;
 pub mod noise;

@@ -1,15 +1,18 @@
 //! The link's machine: sockets, who is there, sessions, messages, keys.
 //!
 //! One file each: `dial` (beacons and whom to call), `sessions` (connections and which of them
-//! is used), `messages` (exactly once), `rooms`,
-//! `keys` (who is believed to be who).
+//! is used), `messages` (exactly once), `keys` (who is believed to be who), `files` (with `gives`
+//! and `takes`: what goes out and comes in), `rooms` (over sessions), `hints` (what else is said).
 
 mod dial;
+mod files;
+mod gives;
 mod hints;
 mod keys;
 mod messages;
 mod rooms;
 mod sessions;
+mod takes;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -24,20 +27,26 @@ use crate::model::net::Interface;
 use crate::model::{Handle, IoError, Millis, Net, SocketId, StreamId};
 
 pub use dial::{BACKOFF_MAX_MS, BACKOFF_MS, Beaconed};
+pub use gives::Opened;
 pub use hints::{MAX_READ, MAX_TOLD, READ, TOLD_MS};
 pub use keys::{CannotForget, Code, Trusted};
 pub use messages::CannotSend;
 pub use rooms::ROOMS;
 pub use sessions::{MAX_TRIES, TRIES_MS};
+pub use takes::{STALLED_MS, Taking};
 
 use dial::{Calls, Place};
-use messages::Waiting;
+use gives::Give;
+use messages::{Offered, Waiting};
 use sessions::Sources;
+use takes::Take;
 
 /// After a session broke its box is held to be there for so long: it may come back.
 pub const GRACE_MS: Millis = 20_000;
+/// The capability of files.
+pub const FILES: u32 = 2;
 /// What this version can beside messages.
-pub const CAPABILITIES: u32 = ROOMS;
+pub const CAPABILITIES: u32 = FILES | ROOMS;
 /// The ports just above are our users'; the first one that is not.
 const BEYOND_USERS: u16 = 64;
 /// Ports tried for sessions where the first is taken.
@@ -108,6 +117,14 @@ pub struct Machine {
     /// Calls that are to prove an address of a box.
     proofs: BTreeMap<StreamId, Fingerprint>,
     rooms: Rooms,
+    /// Offers that the node is asked about, by token.
+    offers: BTreeMap<u64, Offered>,
+    /// Files, by a number of ours.
+    gives: BTreeMap<u64, Give>,
+    takes: BTreeMap<u64, Take>,
+    next_file: u64,
+    /// Names askings for files.
+    turn: u32,
     wake: Option<Millis>,
     out: VecDeque<Out>,
 }
@@ -143,6 +160,11 @@ impl Machine {
             waiting: BTreeMap::new(),
             proofs: BTreeMap::new(),
             rooms,
+            offers: BTreeMap::new(),
+            gives: BTreeMap::new(),
+            takes: BTreeMap::new(),
+            next_file: 0,
+            turn: 0,
             wake: None,
             out: VecDeque::new(),
             rng,
@@ -191,6 +213,7 @@ impl Machine {
         self.tick_sessions(now);
         self.tick_calls(now);
         self.tick_neighbours(now);
+        self.tick_files(now);
         self.rooms.tick(now);
         self.settle_rooms(now);
         let due = [self.rebind_at, self.announce_at.iter().copied().min()];
@@ -403,8 +426,12 @@ impl Machine {
             return;
         }
         let Ok(of) = name.parse::<Fingerprint>() else { return };
+        let rest = parts.next();
+        if let ("give" | "take", Some(id)) = (kind, rest) {
+            return self.restore_file(kind, of, id, value);
+        }
         let n = self.neighbours.entry(of).or_default();
-        let read = match (kind, parts.next()) {
+        let read = match (kind, rest) {
             ("box", None) => keys::restore_box(n, value),
             ("out", None) => n.out.restore(value),
             ("out", Some(_)) => n.out.restore_message(value),

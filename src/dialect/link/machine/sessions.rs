@@ -183,6 +183,7 @@ impl Machine {
         let Some(session) = self.sessions.remove(&stream) else { return };
         self.proofs.remove(&stream);
         self.call_ended(now, stream, session.is_ready());
+        self.files_lost(stream);
         let Some(of) = session.of else { return };
         let Some(n) = self.neighbours.get_mut(&of) else { return };
         n.sessions.retain(|s| *s != stream);
@@ -196,6 +197,7 @@ impl Machine {
                 next.into_iter().find(|s| self.sessions.get(s).is_some_and(Session::is_ready));
             if let Some(next) = ready {
                 n.active = Some(next);
+                self.run_takes(now);
                 self.rooms_linked(now, of, false);
                 return self.pump(now, next);
             }
@@ -285,6 +287,7 @@ impl Machine {
             Frame::Message(message) => self.message_came(now, stream, of, message),
             Frame::Ack(upto) => return self.acked(now, stream, of, upto),
             Frame::Refuse(seq, why) => return self.refused(now, stream, of, seq, &why),
+            Frame::File(frame) => return self.file_frame(now, stream, of, frame),
             Frame::Read(entries) => self.read_came(of, entries),
             Frame::Peers(peers) => self.peers_told(now, of, peers),
             Frame::Room(part) => return self.room_part(now, of, part),
@@ -364,6 +367,7 @@ impl Machine {
         self.tell_peers(now, of);
         self.wake_by(now + PING_MS);
         self.write_all();
+        self.run_takes(now);
         self.pump(now, stream);
         Ok(())
     }
@@ -440,6 +444,7 @@ impl Machine {
         for stream in rest {
             self.say_bye(now, stream, "another session is in use");
         }
+        self.run_takes(now);
         self.pump(now, best);
     }
 
