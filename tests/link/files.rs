@@ -155,6 +155,24 @@ fn either_side_may_let_it_rest_and_end_it() {
 }
 
 #[test]
+fn what_went_on_while_the_other_was_away_goes_on_there_too() {
+    let (mut world, a, b) = pair(15);
+    let to = world.far(b);
+    put(&mut world, a, "x", file(1, 2_000_000));
+    let no = world.give(a, &to, "x").unwrap();
+    world.run(150);
+    world.with(a, |now, m| m.pause_file(now, no, true, ""));
+    world.run(1_000);
+    world.cut(a);
+    world.partition(a, 1);
+    world.run(60_000);
+    world.with(a, |now, m| m.pause_file(now, no, false, ""));
+    world.partition(a, 0);
+    world.run(5 * 60_000);
+    assert_eq!(whole(&world, b), [file(1, 2_000_000)]);
+}
+
+#[test]
 fn after_a_break_it_goes_on_where_it_was() {
     let (mut world, a, b) = pair(6);
     let to = world.far(b);
