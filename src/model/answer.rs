@@ -245,6 +245,8 @@ pub struct Status {
     pub transfers: Vec<TransferView>,
     /// Peers present.
     pub peers: u32,
+    /// Handles that were silenced here, in lower case.
+    pub blocked: Vec<String>,
     /// The name of this box's key; `null` where there is no link.
     pub fingerprint: Option<String>,
     /// Path of the control socket.

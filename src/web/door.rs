@@ -17,7 +17,7 @@ use super::site::{Head, Site, Who};
 use crate::command::{Command, Parked};
 use crate::hub::parked;
 use crate::model::answer::Status;
-use crate::model::{Answer, Handle, Millis, Refusal};
+use crate::model::{Answer, Handle, Millis, Refusal, Wall};
 
 /// Between two looks at who is away, in milliseconds. Only while there are guests.
 const TEND_MS: u64 = 5_000;
@@ -34,7 +34,10 @@ pub async fn session(site: &Rc<Site>, head: &Head, body: Incoming) -> Reply {
             };
             let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
             match enter(site, head, text("handle"), text("pin")).await {
-                Ok(id) => entered(site, &id),
+                Ok(id) => {
+                    offer_time(site, object.get("clock").and_then(Value::as_u64)).await;
+                    entered(site, &id)
+                }
                 Err(reply) => reply,
             }
         }
@@ -64,6 +67,14 @@ pub async fn session(site: &Rc<Site>, head: &Head, body: Incoming) -> Reply {
             };
             reply::good(&about(site, id))
         }
+    }
+}
+
+/// A box whose clock nobody set may take a visitor's; it decides that itself.
+async fn offer_time(site: &Site, clock: Option<u64>) {
+    if let Some(clock) = clock {
+        let time = Wall(clock).min(Wall::MAX);
+        let _ = site.hub.ask(None, Command::OfferTime { time }, None).await;
     }
 }
 
@@ -128,7 +139,8 @@ pub async fn enter(site: &Rc<Site>, head: &Head, name: &str, pin: &str) -> Resul
     }
     let handle = Handle::try_from(name.trim())
         .map_err(|bad| reply::refusal(&Refusal::bad("the name", name, bad.expected())))?;
-    make_room(site, set.guests).await.map_err(|refusal| reply::refusal(&refusal))?;
+    let _one = site.coming_in.lock().await;
+    make_room(site, set.guests, head.from).await.map_err(|refusal| reply::refusal(&refusal))?;
     let since = add(site, &handle, None).await.map_err(|refusal| reply::refusal(&refusal))?;
     let mut guest = Guest::new(handle.clone(), head.from, site.wall()).map_err(|error| {
         log::error!("web: no random numbers: {error}");
@@ -200,11 +212,15 @@ async fn add(site: &Site, handle: &Handle, back: Option<Parked>) -> Result<u64, 
     Ok(users.iter().find(|user| user.handle == *handle).map_or(u64::MAX, |user| user.since))
 }
 
-/// Room for one more guest: whoever is without a page longest makes it.
-async fn make_room(site: &Rc<Site>, most: u32) -> Result<(), Refusal> {
+/// Room for one more guest: whoever is without a page longest makes it, else one of the address
+/// that has most.
+async fn make_room(site: &Rc<Site>, most: u32, newcomer: IpAddr) -> Result<(), Refusal> {
     while site.guests.borrow().here() >= most as usize {
-        let alone = site.guests.borrow().longest_alone();
-        match alone {
+        let leaves = {
+            let guests = site.guests.borrow();
+            guests.longest_alone().or_else(|| guests.gives_way(newcomer))
+        };
+        match leaves {
             Some(id) => remove(site, &id).await,
             None => return Err(Refusal::TooMany { what: "guests".into(), limit: most.into() }),
         }
@@ -236,17 +252,18 @@ impl Drop for Entering<'_> {
 
 async fn bring_in(site: &Rc<Site>, id: &str) -> Result<Handle, Refusal> {
     let gone = || Refusal::NoSuchUser { handle: "you".into() };
-    let (mut handle, here, back) = {
+    let (mut handle, here, back, address) = {
         let mut guests = site.guests.borrow_mut();
         let guest = guests.by_id(id).ok_or_else(gone)?;
         guest.seen = site.wall();
         let back = Parked { name: parked(&guest.id), since: guest.since };
-        (guest.handle.clone(), guest.here, back)
+        (guest.handle.clone(), guest.here, back, guest.address)
     };
     if here {
         return Ok(handle);
     }
-    make_room(site, site.set().guests).await?;
+    let one = site.coming_in.lock().await;
+    make_room(site, site.set().guests, address).await?;
     match add(site, &handle, Some(back.clone())).await {
         Err(Refusal::HandleTaken { free, .. }) => {
             add(site, &free, Some(back)).await?;
@@ -267,6 +284,7 @@ async fn bring_in(site: &Rc<Site>, id: &str) -> Result<Handle, Refusal> {
         }
         (guest.away, guest.autoreply.clone())
     };
+    drop(one);
     site.touch();
     let user = Some(handle.to_string());
     if let Some(text) = autoreply {
@@ -342,12 +360,12 @@ pub async fn tend(site: Rc<Site>) {
         }
         Timer::after(Duration::from_millis(if site.is_dirty() { 1_000 } else { TEND_MS })).await;
         site.save();
-        look(&site).await;
+        let now = site.now();
+        look(&site, now).await;
     }
 }
 
-async fn look(site: &Rc<Site>) {
-    let now = site.now();
+async fn look(site: &Rc<Site>, now: Millis) {
     let stay = u64::from(site.set().stay) * 60_000;
     let mut resting = Vec::new();
     let mut leaving = Vec::new();
@@ -449,6 +467,68 @@ pub async fn code(site: &Site, head: &Head) -> Reply {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use futures_lite::StreamExt;
+
+    use super::*;
+    use crate::config::Settings;
+    use crate::hub::Hub;
+    use crate::web::site::Ground;
+
+    /// What the node was asked to do with `anna`, whose page was closed, at each of these times.
+    fn alone(stay: u32, times: &[Millis]) -> Vec<String> {
+        let executor = Rc::new(smol::LocalExecutor::new());
+        let (hub, calls) = Hub::new(1);
+        let asked = Rc::new(RefCell::new(Vec::new()));
+        let kept = Rc::clone(&asked);
+        executor
+            .spawn(async move {
+                let mut calls = Box::pin(calls);
+                while let Some(call) = calls.next().await {
+                    kept.borrow_mut().push(match call.command {
+                        Command::SetPresence { away, .. } => format!("away {away}"),
+                        Command::RemoveUser { handle, .. } => format!("remove {handle}"),
+                        other => format!("{other:?}"),
+                    });
+                    let _ = call.reply.send(Ok(Answer::Done)).await;
+                }
+            })
+            .detach();
+        let mut settings = Settings::default();
+        settings.web.stay = stay;
+        let restart = async_channel::bounded(1).0;
+        let host = "box".to_owned();
+        let site = Site::new(Ground { hub, folder: None, port: 1, settings, host, restart });
+        let address = IpAddr::from([10, 0, 0, 1]);
+        let mut anna = Guest::new(Handle::try_from("anna").unwrap(), address, 1).unwrap();
+        (anna.here, anna.alone) = (true, Some(1_000));
+        site.guests.borrow_mut().add(anna);
+        let mut busy = Guest::new(Handle::try_from("busy").unwrap(), address, 1).unwrap();
+        (busy.here, busy.streams) = (true, 1);
+        site.guests.borrow_mut().add(busy);
+        smol::block_on(executor.run(async {
+            for now in times {
+                look(&site, *now).await;
+            }
+        }));
+        drop(site);
+        asked.take()
+    }
+
+    #[test]
+    fn who_closed_the_page_is_away_soon_and_leaves_after_web_stay() {
+        let away = 1_000 + guests::AWAY_MS;
+        for stay in [1, 60] {
+            let over = 1_000 + u64::from(stay) * 60_000;
+            assert!(alone(stay, &[away - 1]).is_empty());
+            assert_eq!(alone(stay, &[away, away + 5_000]), ["away true"]);
+            assert_eq!(alone(stay, &[away, over - 1]), ["away true"]);
+            assert_eq!(alone(stay, &[away, over, over + 5_000]), ["away true", "remove anna"]);
+        }
+    }
+
     #[test]
     fn addresses_are_as_people_type_them() {
         assert_eq!(super::at("10.0.0.1", 8484), "http://10.0.0.1:8484/");

@@ -13,7 +13,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::gate::{Bucket, Level};
+use super::gate::{Bucket, Level, gives_way};
 use crate::model::{Handle, Millis};
 
 /// Guests remembered, in the chat or not; the one gone longest is forgotten for a newcomer.
@@ -144,6 +144,15 @@ impl Guests {
         self.all.push(guest);
     }
 
+    /// Who of those in the chat gives up the place to a newcomer from this address: the newest of
+    /// the address that has most guests ([`gives_way`]).
+    pub fn gives_way(&self, newcomer: IpAddr) -> Option<String> {
+        let here = || self.all.iter().filter(|guest| guest.here);
+        let most = gives_way(here().map(|guest| guest.address), newcomer)?;
+        let of_most = here().filter(|guest| guest.address == most);
+        of_most.max_by_key(|guest| guest.joined).map(|guest| guest.id.clone())
+    }
+
     /// Who of those in the chat has been without a page longest, if anyone is.
     pub fn longest_alone(&self) -> Option<String> {
         let alone = self.all.iter().filter(|g| g.here && g.streams == 0);
@@ -172,18 +181,29 @@ impl Guests {
             }
             return Guests::default();
         }
-        let mut guests: Guests = serde_json::from_str(&text).unwrap_or_else(|error| {
+        Guests::parse(&text, now).unwrap_or_else(|error| {
             log::warn!("web: {FILE} is damaged ({error}): guests begin anew");
             Guests::default()
-        });
+        })
+    }
+
+    /// What a file's text says, within the bounds of what is kept; `now` is milliseconds of the
+    /// system's clock.
+    ///
+    /// # Errors
+    /// It is no such file.
+    pub fn parse(text: &str, now: u64) -> serde_json::Result<Guests> {
+        let mut guests: Guests = serde_json::from_str(text)?;
         // A clock that jumped ahead must not forget all of them: the newest always stays.
         let newest = guests.all.iter().map(|g| g.seen).max().unwrap_or_default().min(now);
-        guests.all.retain(|g| g.token.len() == 32 && g.seen + FORGET_MS > newest);
+        let is_forgotten = |g: &Guest| g.seen.saturating_add(FORGET_MS) <= newest;
+        guests.all.retain(|g| g.token.len() == 32 && !is_forgotten(g));
         guests.all.truncate(MAX_REMEMBERED);
+        guests.banned.truncate(MAX_BANS);
         for guest in &mut guests.all {
             guest.keys.retain(|(_, answer)| !answer.is_null());
         }
-        guests
+        Ok(guests)
     }
 
     /// Keeps them. The file is replaced whole or not at all; it is not forced to the disk, so
@@ -318,6 +338,19 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_file_names_no_more_than_is_kept_and_its_times_overflow_nothing() {
+        let guest = guest("anna");
+        let with = |seen| Guest { seen, ..guest.clone() };
+        let all = Guests {
+            all: (0..=MAX_REMEMBERED as u64).map(|n| with(u64::MAX - n)).collect(),
+            banned: (0..=MAX_BANS).map(|_| guest.address).collect(),
+        };
+        let read = Guests::parse(&serde_json::to_string(&all).unwrap(), 5).unwrap();
+        assert_eq!((read.all.len(), read.banned.len()), (MAX_REMEMBERED, MAX_BANS));
+        assert!(Guests::parse("{\"all\": 1}", 5).is_err());
+    }
+
+    #[test]
     fn what_is_kept_is_read_back_and_only_its_owner_may_read_it() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
@@ -366,6 +399,22 @@ mod tests {
         }
         assert_eq!(guests.all.len(), MAX_REMEMBERED);
         assert_eq!((guests.all[0].seen, guests.all[1].seen), (1_000, 1_002));
+    }
+
+    #[test]
+    fn whoever_fills_the_chat_from_few_addresses_makes_room_for_others() {
+        let mut guests = Guests::default();
+        for n in 0..28u8 {
+            let mut one = guest("anna");
+            (one.here, one.joined) = (true, n.into());
+            one.address = IpAddr::from([10, 0, 0, n / 7]);
+            guests.add(one);
+        }
+        let newcomer = IpAddr::from([10, 0, 0, 99]);
+        let leaves = guests.gives_way(newcomer).unwrap();
+        let leaves = guests.by_id(&leaves).unwrap();
+        assert_eq!(leaves.joined % 7, 6, "the newest of one of them");
+        assert_eq!(guests.gives_way(IpAddr::from([10, 0, 0, 1])), None);
     }
 
     #[test]
