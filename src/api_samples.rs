@@ -8,7 +8,7 @@ use crate::model::ring::GapReason;
 use crate::model::{
     Answer, ChatState, ChatView, Delivery, Dialect, Direction, EntryId, Finding, Gap, Handle,
     Health, InterfaceView, PeerId, PeerView, Presence, Receipt, Refusal, Report, RouteView,
-    SettingView, Status, TransferState, Trust, VerifyView, Wall, What,
+    SettingView, Status, TransferState, TransferView, Trust, VerifyView, Wall, What,
 };
 
 fn handle() -> Handle {
@@ -42,6 +42,9 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::Trust { handle: text() },
         Command::Chat { handle: text() },
         Command::Accept { number: 3 },
+        Command::Pause { number: 3 },
+        Command::Resume { number: 3 },
+        Command::Cancel { number: 3 },
         Command::Refuse { number: 3 },
         Command::Close { handle: None },
         Command::Close { handle: Some(text()) },
@@ -53,6 +56,8 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::Reboot {},
         Command::PowerOff {},
         Command::FactoryReset {},
+        Command::Update { descriptor: Some(0) },
+        Command::SetTime { time: crate::model::Wall(1_795_228_536_000) },
         Command::History { with: None, before: None, limit: None },
         Command::History { with: Some(text()), before: Some(1 << 40), limit: Some(20) },
         Command::Search { words: text(), before: None, limit: Some(20) },
@@ -91,6 +96,9 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::Chat { .. } => ("Chat", Answer::Done),
         Command::Accept { .. } => ("Accept", Answer::Done),
         Command::Refuse { .. } => ("Refuse", Answer::Done),
+        Command::Pause { .. } => ("Pause", Answer::Done),
+        Command::Resume { .. } => ("Resume", Answer::Done),
+        Command::Cancel { .. } => ("Cancel", Answer::Done),
         Command::Close { .. } => ("Close", Answer::Done),
         Command::FreeHandle { .. } => ("FreeHandle", Answer::Handle(handle())),
         Command::PageSettings {} => ("no method", Answer::Config(vec![setting()])), // nor is it
@@ -101,6 +109,9 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::Reboot {} => ("Reboot", Answer::Done),
         Command::PowerOff {} => ("PowerOff", Answer::Done),
         Command::FactoryReset {} => ("FactoryReset", Answer::Done),
+        Command::Update { .. } => ("Update", Answer::Log(vec!["0.2.0 stands in slot B".into()])),
+        Command::SetTime { .. } => ("SetTime", Answer::Done),
+        Command::OfferTime { .. } => ("no method", Answer::Done), // not among `commands`
         Command::History { .. } => ("History", page()),
         Command::Search { .. } => ("Search", page()),
         Command::Delete { .. } => ("Delete", Answer::Count(3)),
@@ -225,6 +236,7 @@ pub(crate) fn events() -> Vec<What> {
         },
         What::Transfer {
             id,
+            number: Some(3),
             direction: Direction::Out,
             peer,
             handle: bob(),
@@ -391,6 +403,20 @@ pub(crate) fn status() -> Status {
             handle: "bob".into(),
             dialect: Dialect::Room,
             state: ChatState::Asked,
+        }],
+        transfers: vec![TransferView {
+            number: 4,
+            id: EntryId { epoch: 1, n: 2 },
+            user: handle(),
+            direction: Direction::In,
+            peer: PeerId(7),
+            handle: "bob".into(),
+            name: "cat.png".into(),
+            done: 1,
+            size: 2,
+            files: 1,
+            state: TransferState::Offered,
+            reason: None,
         }],
         peers: 3,
         blocked: vec!["mallory".into()],

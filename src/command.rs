@@ -16,8 +16,8 @@ pub use table::{Kind, ROWS, Row};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Handle;
 use crate::model::history::Entry;
+use crate::model::{Handle, Wall};
 
 /// The target that means everyone: each peer in turn where a dialect has no room.
 pub const LOBBY: &str = "#lobby";
@@ -51,7 +51,7 @@ pub enum Command {
     Leave {},
     /// Text to each of `to`: handles, `handle@dialect`, `handle@address`, peer ids, or `#lobby`.
     Send { to: Vec<String>, text: String },
-    /// An image to each of `to`. Either a path that the node opens, or `fileDescriptor`, the
+    /// An image to each of `to`; to those who are linked any file, or a folder. Either a path that the node opens, or `fileDescriptor`, the
     /// index of a descriptor that came with the call (then `path` only gives its name).
     SendFile {
         to: Vec<String>,
@@ -111,6 +111,12 @@ pub enum Command {
     Accept { number: u32 },
     /// No to it.
     Refuse { number: u32 },
+    /// A file on its way over the link rests: the number as in its event, and in `Status`.
+    Pause { number: u32 },
+    /// It goes on.
+    Resume { number: u32 },
+    /// It ends, on either side.
+    Cancel { number: u32 },
     /// A private chat's end, or of the asking for it; without a handle, of the newest.
     Close {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -139,6 +145,17 @@ pub enum Command {
     PowerOff {},
     /// Forget all that was kept and received, and restart.
     FactoryReset {},
+    /// Install the update whose open file came with the call: the index of its descriptor.
+    Update {
+        #[serde(rename = "fileDescriptor", default, skip_serializing_if = "Option::is_none")]
+        descriptor: Option<u32>,
+    },
+    /// Set the machine's clock. Who may do that is believed: it counts as right until the machine
+    /// restarts.
+    SetTime { time: Wall },
+    /// What time a visitor's browser has, believed by nobody. Never from outside.
+    #[serde(skip)]
+    OfferTime { time: Wall },
     /// The newest of what the acting user may read: with somebody, in the lobby, or all of it.
     History {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -202,17 +219,45 @@ impl Command {
                 | Command::Import { .. }
                 | Command::Network {}
                 | Command::Log { .. }
+                | Command::SetTime { .. }
         ) || self.is_drastic()
     }
 
     /// Whether it is about the machine around the node: the process answers it, not the node.
     pub fn is_machines(&self) -> bool {
-        matches!(self, Command::Doctor {} | Command::Network {} | Command::Log { .. })
-            || self.is_drastic()
+        matches!(
+            self,
+            Command::Doctor {}
+                | Command::Network {}
+                | Command::Log { .. }
+                | Command::SetTime { .. }
+                | Command::OfferTime { .. }
+        ) || self.is_drastic()
+    }
+
+    /// Whether a person does it who has the chat before him: to write, to read what was said, to
+    /// be back. A program that looks how things stand does other things.
+    pub fn is_act(&self) -> bool {
+        matches!(
+            self,
+            Command::Send { .. }
+                | Command::SendFile { .. }
+                | Command::SetPresence { .. }
+                | Command::History { .. }
+                | Command::Search { .. }
+                | Command::Accept { .. }
+                | Command::Refuse { .. }
+        )
     }
 
     /// Whether it ends what runs: over the socket only root and the node's own user may.
     pub fn is_drastic(&self) -> bool {
-        matches!(self, Command::Reboot {} | Command::PowerOff {} | Command::FactoryReset {})
+        matches!(
+            self,
+            Command::Reboot {}
+                | Command::PowerOff {}
+                | Command::FactoryReset {}
+                | Command::Update { .. }
+        )
     }
 }

@@ -90,6 +90,14 @@ pub enum Verb {
         /// The image file
         path: PathBuf,
     },
+    /// Send a file of any kind, or a folder, to people who are linked
+    File {
+        /// As in `msg`
+        #[arg(value_name = "HANDLE[,HANDLE]")]
+        to: Recipients,
+        /// The file or folder
+        path: PathBuf,
+    },
     /// Show what was said, the newest last
     History {
         /// With whom, or #lobby; none: all that is yours
@@ -173,6 +181,25 @@ pub enum Verb {
         /// The number that `monitor` and `status` show
         number: u32,
     },
+    /// Let a file on its way rest
+    // these three: the manual page and `klatsch help pause` have them
+    #[command(hide = true)]
+    Pause {
+        /// The number that `monitor` and `status` show
+        number: u32,
+    },
+    /// Let it go on
+    #[command(hide = true)]
+    Resume {
+        /// The number that `monitor` and `status` show
+        number: u32,
+    },
+    /// End a file on its way, or its offer
+    #[command(hide = true)]
+    Cancel {
+        /// The number that `monitor` and `status` show
+        number: u32,
+    },
     /// End a private chat
     Close {
         /// With whom; none: the newest
@@ -235,6 +262,25 @@ pub enum Verb {
         /// Go on after this event
         #[arg(long, value_name = "EPOCH:SEQ")]
         since: Option<String>,
+    },
+    /// Apply the settings on an appliance's card: its start does this, as root
+    #[command(hide = true)]
+    Provision {
+        /// Where the FAT partition is mounted
+        #[arg(long, value_name = "DIR")]
+        boot: PathBuf,
+        /// Where the data partition is mounted
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Files of run time
+        #[arg(long, value_name = "DIR", default_value = "/run")]
+        run: PathBuf,
+    },
+    /// Install a system update on an appliance; it restarts then
+    #[command(hide = true)]
+    Update {
+        /// The bundle, klatsch-*.raucb
+        file: PathBuf,
     },
     /// The node's own users
     User {

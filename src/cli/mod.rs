@@ -7,6 +7,7 @@ pub mod args;
 mod identity;
 mod monitor;
 mod past;
+mod provision;
 mod send;
 mod show;
 
@@ -77,6 +78,9 @@ pub fn main() -> ExitCode {
             crate::daemon::start(Start { system, ..options.start(false) })
         }
         Some(Verb::Identity { verb }) => identity::run(&options, verb).into(),
+        Some(Verb::Provision { boot, data, run }) => {
+            provision::run(&provision::Folders { boot, data, run }).into()
+        }
         Some(verb) => smol::block_on(carry_out(&options, verb)).into(),
     }
 }
@@ -105,11 +109,13 @@ async fn carry_out(options: &Options, verb: Verb) -> Code {
             send::text(&mut client, options, vec![LOBBY.into()], text.join(" ")).await
         }
         Verb::Img { to, path } => send::image(&mut client, options, to.0, path).await,
+        Verb::File { to, path } => send::file(&mut client, options, to.0, path).await,
         Verb::Export { messages_txt, with } => {
             let with = with.as_deref().map(past::conversation);
             past::export(&client, options, messages_txt, with).await
         }
         Verb::Import { file } => past::import(&client, options, file).await,
+        Verb::Update { file } => update(&client, options, &file).await,
         Verb::Monitor { since } => monitor::run(&mut client, options, since).await,
         verb => ask(&client, options, verb).await,
     };
@@ -152,6 +158,9 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
         Verb::Chat { handle } => Command::Chat { handle },
         Verb::Accept { number } => Command::Accept { number },
         Verb::Refuse { number } => Command::Refuse { number },
+        Verb::Pause { number } => Command::Pause { number },
+        Verb::Resume { number } => Command::Resume { number },
+        Verb::Cancel { number } => Command::Cancel { number },
         Verb::Close { handle } => Command::Close { handle },
         Verb::Join => Command::Join {},
         Verb::Leave => Command::Leave {},
@@ -192,9 +201,12 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
         // These have ways of their own.
         Verb::Run { .. }
         | Verb::Identity { .. }
+        | Verb::Provision { .. }
+        | Verb::Update { .. }
         | Verb::Msg { .. }
         | Verb::All { .. }
         | Verb::Img { .. }
+        | Verb::File { .. }
         | Verb::Export { .. }
         | Verb::Import { .. }
         | Verb::Monitor { .. } => {
@@ -207,6 +219,21 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
         Answer::Doctor(report) if !report.healthy => Code::Refused,
         _ => Code::Done,
     })
+}
+
+/// Hands an update in, and says in one line what became of it.
+async fn update(
+    client: &Client,
+    options: &Options,
+    file: &std::path::Path,
+) -> Result<Code, Refusal> {
+    // We open it: the node may run as another user, and sees no one's home.
+    let bundle = crate::store::files::open_source(file)
+        .map_err(|error| Refusal::File { path: file.display().to_string(), reason: error.text })?;
+    let command = Command::Update { descriptor: Some(0) };
+    let answer = client.ask(options.acting.clone(), command, Some(bundle.into())).await?;
+    show(options, &answer)?;
+    Ok(Code::Done)
 }
 
 async fn status(client: &Client, options: &Options) -> Result<Status, Refusal> {

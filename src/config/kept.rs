@@ -45,8 +45,11 @@ pub fn read(folder: &Path) -> (Kept, Option<Note>) {
     said(line, format!("damaged ({why}): {aside}"))
 }
 
-/// What the file's bytes say, or the line where they are damaged and how.
-fn parse(bytes: &[u8]) -> Result<Kept, (Option<usize>, String)> {
+/// What the file's bytes say.
+///
+/// # Errors
+/// The line where they are damaged, from 1, and how.
+pub fn parse(bytes: &[u8]) -> Result<Kept, (Option<usize>, String)> {
     let text = std::str::from_utf8(bytes).map_err(|_| (None, "not UTF-8".to_owned()))?;
     toml::from_str(text).map_err(|e| {
         let line = e.span().map(|span| line_of(text, &span));
@@ -56,6 +59,11 @@ fn parse(bytes: &[u8]) -> Result<Kept, (Option<usize>, String)> {
 
 /// Replaces what is kept in a state folder.
 pub fn write(folder: &Path, kept: &Kept) -> Result<(), IoError> {
+    write_for(folder, kept, None)
+}
+
+/// The same, for the user and group by their numbers: root writes what the daemon is to read.
+pub fn write_for(folder: &Path, kept: &Kept, owner: Option<(u32, u32)>) -> Result<(), IoError> {
     let text = toml::to_string(kept).map_err(|e| IoError::new(Trouble::Other, e.to_string()))?;
     if text.len() as u64 > MAX_STATE {
         let why = format!("what is to be kept has more than {MAX_STATE} bytes");
@@ -74,6 +82,9 @@ pub fn write(folder: &Path, kept: &Kept) -> Result<(), IoError> {
         .open(&new)
         .and_then(|mut file| {
             file.write_all(text.as_bytes())?;
+            if let Some((user, group)) = owner {
+                std::os::unix::fs::fchown(&file, Some(user), Some(group))?;
+            }
             file.sync_all()
         })
         .and_then(|()| std::fs::rename(&new, folder.join(FILE)));

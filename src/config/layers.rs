@@ -1,5 +1,6 @@
 //! The layers of configuration, lowest first: built-in, the distribution's file, the machine's
-//! file and its drop-ins, the person's file, `--config`, and what was set at run time.
+//! file and its drop-ins, on an appliance the card's, the person's file, `--config`, and what was
+//! set at run time.
 //!
 //! The only place, with `kept`, where `config` touches the disk.
 
@@ -12,6 +13,9 @@ use crate::model::{IoError, Trouble};
 
 /// Drop-ins read from one folder.
 pub const MAX_DROPINS: usize = 64;
+
+/// What an appliance's start made of the card's `klatsch.toml` (`provision`), below /run.
+pub const CARD: &str = "klatsch-box/klatsch.toml";
 
 /// Where settings come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +65,14 @@ impl Sources {
         }
     }
 
+    /// Where programs stand that are run on events: beside the configuration.
+    pub fn hooks(&self) -> PathBuf {
+        match self.person.as_deref().and_then(Path::parent) {
+            Some(own) => own.join("hooks"),
+            None => self.root.join("etc/klatsch/hooks"),
+        }
+    }
+
     /// Reads all layers. `kept` stands above every file.
     pub fn load(&self, kept: &Kept) -> Loaded {
         let mut settings = Settings { imagepath: self.images.clone(), ..Settings::default() };
@@ -74,6 +86,9 @@ impl Sources {
         self.layer(&etc.join("klatsch.toml"), false, &mut loaded);
         for file in dropins(&etc.join("klatsch.toml.d"), &mut loaded) {
             self.layer(&file, false, &mut loaded);
+        }
+        if loaded.settings.appliance {
+            self.layer(&self.root.join("run").join(CARD), false, &mut loaded);
         }
         if let Some(file) = &self.person {
             self.layer(file, false, &mut loaded);
@@ -128,7 +143,7 @@ fn read(path: &Path) -> Result<Option<String>, Note> {
 }
 
 /// A file's bytes; one byte past `most` of a larger one. Never waits, as a pipe would have it.
-pub(super) fn bytes(path: &Path, most: u64) -> Result<Vec<u8>, IoError> {
+pub(crate) fn bytes(path: &Path, most: u64) -> Result<Vec<u8>, IoError> {
     let facts = std::fs::metadata(path)?;
     if !facts.is_file() && !facts.is_dir() {
         return Err(IoError::new(Trouble::Other, "is a pipe or a device, not a file"));
@@ -242,6 +257,21 @@ mod tests {
         assert_eq!((s.slcp.port, s.slcp.announce, s.port_max), (4020, 30, 5020));
         assert_eq!((s.max_image, s.bell), (1 << 20, true));
         assert_eq!(s.imagepath, root.join("x/pics"));
+    }
+
+    #[test]
+    fn an_appliances_card_stands_above_its_image_and_below_what_was_set() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        put(root, "etc/klatsch/klatsch.toml.d/50-box.toml", "handle = \"image\"\nbell = true");
+        put(root, &format!("run/{CARD}"), "handle = \"card\"\nweb.pin = \"4711\"");
+        let handle = |kept: &Kept| sources(root).load(kept).settings.users[0].handle.clone();
+        assert_eq!(handle(&Kept::default()), Handle::try_from("image").ok(), "no appliance");
+        put(root, "etc/klatsch/klatsch.toml", "appliance = true");
+        assert_eq!(handle(&Kept::default()), Handle::try_from("card").ok());
+        let set = [("handle".to_owned(), "kept".to_owned())].into();
+        let kept = Kept { set, ..Kept::default() };
+        assert_eq!(handle(&kept), Handle::try_from("kept").ok());
     }
 
     #[test]

@@ -6,7 +6,10 @@
 mod clock;
 mod doctor;
 mod driver;
+mod heap;
+mod hooks;
 mod journal;
+mod led;
 mod links;
 mod log;
 mod machine;
@@ -20,6 +23,7 @@ mod signals;
 mod tcp;
 mod terminal;
 mod udp;
+pub mod update;
 mod web;
 
 use std::net::TcpListener;
@@ -39,6 +43,8 @@ use crate::model::{Answer, Event, Handle, IoError, Status, Wall, What};
 use crate::node::linked::Identity;
 use crate::node::{self, Birth, Node};
 use crate::store::{Begin, Rules, Store, identity};
+
+pub use machine::mark_for_reset;
 
 use driver::Driver;
 use place::{Claim, Held, Place, State, Surroundings};
@@ -67,6 +73,7 @@ type Stop = String;
 
 /// Runs a node until it ends; in a terminal, attaches to a daemon that runs already.
 pub fn start(start: Start) -> ExitCode {
+    heap::hold_little();
     log::start(start.terminal);
     let outcome = smol::block_on(async {
         if start.terminal {
@@ -280,9 +287,11 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     if let Some(page) = page.as_ref().filter(|_| !terminal) {
         executor.spawn(end_when_asked(page.asked.clone(), quit.0.clone())).detach();
     }
-    let running = driver.run(calls, store_told, reload, !terminal, quit.1);
+    // Boxed: `LocalExecutor::run` holds what it is given four times over, and what is once written
+    // to of the stack stays with the process.
+    let running = Box::pin(driver.run(calls, store_told, reload, !terminal, quit.1));
     let code = executor
-        .run(async {
+        .run(Box::pin(async {
             if terminal {
                 let local = Local::from_start(Rc::clone(&hub));
                 let hub = Rc::clone(&hub);
@@ -308,7 +317,7 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
                 running.await;
                 Ok(ExitCode::SUCCESS)
             }
-        })
+        }))
         .await;
     if let Some(page) = &page {
         page.site.save();

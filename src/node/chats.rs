@@ -45,10 +45,38 @@ impl Chats {
     }
 
     fn add(&mut self, chat: Chat) -> u32 {
+        let number = self.next_number();
+        self.all.insert(number, chat);
+        number
+    }
+
+    /// Chats and files are counted together: a number means one of them.
+    pub(super) fn next_number(&mut self) -> u32 {
         self.last += 1;
-        self.all.insert(self.last, chat);
         self.last
     }
+}
+
+/// What happened on a machine's sockets: room's and directory's are told in the same words.
+macro_rules! feed {
+    ($machine:expr, $now:expr, $input:expr) => {{
+        let (m, now) = ($machine, $now);
+        match $input {
+            Input::Bound(socket) => m.bound(now, socket),
+            Input::BindFailed(socket, error) => m.bind_failed(now, socket, error),
+            Input::Datagram { socket, from, bytes, .. } => m.datagram(now, socket, from, &bytes),
+            Input::Unreachable { socket, to, bytes, error } => {
+                m.unreachable(now, socket, to, &bytes, &error);
+            }
+            Input::Accepted { socket, stream, from } => m.accepted(now, socket, stream, from),
+            Input::Connected(stream) => m.connected(now, stream),
+            Input::Bytes(stream, bytes) => m.stream_bytes(now, stream, bytes),
+            Input::End(stream) => m.stream_end(now, stream),
+            Input::Wrote(stream) => m.wrote(now, stream),
+            Input::Closed(stream, error) => m.stream_closed(now, stream, &error),
+            _ => {}
+        }
+    }};
 }
 
 impl Node {
@@ -101,40 +129,14 @@ impl Node {
     }
 
     pub(super) fn room_network(&mut self, now: Millis, input: Input) {
-        let Some(m) = &mut self.dialects.room else { return };
-        match input {
-            Input::Bound(socket) => m.bound(now, socket),
-            Input::BindFailed(socket, error) => m.bind_failed(now, socket, error),
-            Input::Datagram { socket, from, bytes, .. } => m.datagram(now, socket, from, &bytes),
-            Input::Unreachable { socket, to, bytes, error } => {
-                m.unreachable(now, socket, to, &bytes, &error);
-            }
-            Input::Accepted { socket, stream, from } => m.accepted(now, socket, stream, from),
-            Input::Connected(stream) => m.connected(now, stream),
-            Input::Bytes(stream, bytes) => m.stream_bytes(now, stream, bytes),
-            Input::End(stream) => m.stream_end(now, stream),
-            Input::Wrote(stream) => m.wrote(now, stream),
-            Input::Closed(stream, error) => m.stream_closed(now, stream, &error),
-            _ => {}
+        if let Some(machine) = &mut self.dialects.room {
+            feed!(machine, now, input);
         }
     }
 
     pub(super) fn directory_network(&mut self, now: Millis, input: Input) {
-        let Some(m) = &mut self.dialects.directory else { return };
-        match input {
-            Input::Bound(socket) => m.bound(now, socket),
-            Input::BindFailed(socket, error) => m.bind_failed(now, socket, error),
-            Input::Datagram { socket, from, bytes, .. } => m.datagram(now, socket, from, &bytes),
-            Input::Unreachable { socket, to, bytes, error } => {
-                m.unreachable(now, socket, to, &bytes, &error);
-            }
-            Input::Accepted { socket, stream, from } => m.accepted(now, socket, stream, from),
-            Input::Connected(stream) => m.connected(now, stream),
-            Input::Bytes(stream, bytes) => m.stream_bytes(now, stream, bytes),
-            Input::End(stream) => m.stream_end(now, stream),
-            Input::Wrote(stream) => m.wrote(now, stream),
-            Input::Closed(stream, error) => m.stream_closed(now, stream, &error),
-            _ => {}
+        if let Some(machine) = &mut self.dialects.directory {
+            feed!(machine, now, input);
         }
     }
 
@@ -425,6 +427,9 @@ impl Node {
         number: u32,
         accept: bool,
     ) -> Result<Answer, Refusal> {
+        if let Some(answer) = self.decide_file(now, user, number, accept) {
+            return answer;
+        }
         let asked = |c: &&Chat| c.user == user && c.state == ChatState::Asked;
         let chat = self.chats.all.get(&number).filter(asked).map(|c| (c.dialect, c.id));
         let verb = if accept { Verb::Accept } else { Verb::Refuse };

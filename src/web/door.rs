@@ -17,7 +17,7 @@ use super::site::{Head, Site, Who};
 use crate::command::{Command, Parked};
 use crate::hub::parked;
 use crate::model::answer::Status;
-use crate::model::{Answer, Handle, Millis, Refusal};
+use crate::model::{Answer, Handle, Millis, Refusal, Wall};
 
 /// Between two looks at who is away, in milliseconds. Only while there are guests.
 const TEND_MS: u64 = 5_000;
@@ -34,7 +34,10 @@ pub async fn session(site: &Rc<Site>, head: &Head, body: Incoming) -> Reply {
             };
             let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
             match enter(site, head, text("handle"), text("pin")).await {
-                Ok(id) => entered(site, &id),
+                Ok(id) => {
+                    offer_time(site, object.get("clock").and_then(Value::as_u64)).await;
+                    entered(site, &id)
+                }
                 Err(reply) => reply,
             }
         }
@@ -64,6 +67,14 @@ pub async fn session(site: &Rc<Site>, head: &Head, body: Incoming) -> Reply {
             };
             reply::good(&about(site, id))
         }
+    }
+}
+
+/// A box whose clock nobody set may take a visitor's; it decides that itself.
+async fn offer_time(site: &Site, clock: Option<u64>) {
+    if let Some(clock) = clock {
+        let time = Wall(clock).min(Wall::MAX);
+        let _ = site.hub.ask(None, Command::OfferTime { time }, None).await;
     }
 }
 

@@ -29,6 +29,8 @@ pub enum What<'a> {
     Transfer(&'a str),
     /// The daemon's restart.
     Restart,
+    /// A system update.
+    Update,
 }
 
 impl What<'_> {
@@ -37,7 +39,7 @@ impl What<'_> {
         match self {
             What::Door => &["GET", "POST", "DELETE"],
             What::Guests | What::Transfers => &["GET"],
-            What::Guest(_) | What::Restart => &["POST"],
+            What::Guest(_) | What::Restart | What::Update => &["POST"],
             What::Ban(_) | What::Transfer(_) => &["DELETE"],
         }
     }
@@ -71,6 +73,7 @@ pub async fn answer(site: &Rc<Site>, head: &Head, what: What<'_>, body: Incoming
                 false => reply::wrong(StatusCode::NOT_FOUND, "that address is not banned"),
             }
         }
+        What::Update => super::update::answer(site, body).await,
         What::Transfers => transfers(site),
         What::Transfer(id) => {
             let upload = site.uploads.borrow_mut().remove(id).is_some();

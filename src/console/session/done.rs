@@ -29,6 +29,7 @@ impl Session {
             (Command::FactoryReset {}, _) => {
                 "the machine is asked to restart; everything is erased then".into()
             }
+            (Command::SetTime { time }, _) => format!("the clock is being set to {time}"),
             (command, Answer::Page(page)) => self.paint.page(&page, &command),
             (Command::Delete { .. }, Answer::Count(n)) => match n {
                 0 => "there was nothing of that to delete".into(),
@@ -88,7 +89,14 @@ impl Session {
             }
             (Command::Chat { handle }, _) => format!("{handle} is asked for a private chat"),
             // what comes of it is told by its event
-            (Command::Accept { .. } | Command::Refuse { .. } | Command::Close { .. }, _) => {
+            (
+                Command::Accept { .. }
+                | Command::Refuse { .. }
+                | Command::Cancel { .. }
+                | Command::Pause { .. }
+                | Command::Close { .. },
+                _,
+            ) => {
                 return;
             }
             (Command::Block { handle }, _) => {
