@@ -69,6 +69,9 @@ fn values_one_past_their_bounds_change_nothing() {
         ("files.quota", "4096G", "4097G"),
         ("files.quota", "1M", "1023K"),
         ("files.when-full", "Refuse", "newest"),
+        ("files.accept-images", "Verified", "friends"),
+        ("files.accept-any", "anyone", ""),
+        ("files.accept-size", "1G", "8192G"),
     ] {
         let mut s = Settings::default();
         set(&mut s, key, good).unwrap();
