@@ -18,7 +18,7 @@ tool() {
     env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
         SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" E2FSPROGS_FAKE_TIME="$SOURCE_DATE_EPOCH" \
         unshare --mount -- sh -c '
-            mount --bind "$1" "$2/board" && mount -t proc proc "$2/proc" && mount --bind /dev "$2/dev"
+            mount --bind "$2" "$2" && mount --bind "$1" "$2/board" && mount -t proc proc "$2/proc" && mount --bind /dev "$2/dev"
             tools=$2; shift 2; exec chroot "$tools" "$@"' sh "$work" "$tools" "$@"
 }
 
@@ -82,12 +82,14 @@ unpack_root() {
 # What the packages' maintainer scripts would have done, as far as this system needs it.
 configure_root() {
     local root=$out/root file
-    install -d -m 0755 "$root"/{boot/firmware,data,dev,proc,run,sys,etc/systemd/system}
+    install -d -m 0755 "$root"/{boot/firmware,data,dev,proc,run,sys,etc/systemd/system,etc/rauc,etc/klatsch/klatsch.toml.d}
     install -d -m 1777 "$root/tmp"
     for file in passwd group; do
         install -m 0644 "$root/usr/share/base-passwd/$file.master" "$root/etc/$file"
     done
-    cp -a "$here/system/root/." "$root/"
+    cp -a --no-preserve=ownership "$here/system/root/." "$root/"
+    install -D -m 0644 -t "$root/usr/lib/systemd/system/serial-getty@.service.d" \
+        "$top/systemd/serial-getty@.service.d/klatsch.conf"
     tool systemd-sysusers --root="/board/$name/root"
     # every small tool that no package brought
     local path
@@ -145,7 +147,7 @@ trim_root() {
     local root=$out/root file
     tool depmod --basedir "/board/$name/root" "$release"
     # the kernel's modules: those named, and what they need
-    closure $(sed 's/#.*//' "$here/system/modules") "${modules[@]}" >"$out/modules.kept"
+    closure $(sed 's/#.*//' "$here/system/modules") "${early[@]}" "${modules[@]}" >"$out/modules.kept"
     mkdir -p "$out/modules"
     rm -rf "$out/modules"/*
     while read -r file; do
@@ -186,7 +188,7 @@ make_initrd() {
     mkdir -p "$tree"/{bin,dev,proc,sys,run,new,slot,modules}
     install -m 0755 "$root/usr/bin/busybox" "$tree/bin/busybox"
     install -m 0755 "$here/boot/init" "$tree/init"
-    for module in $(closure loop squashfs ext4 overlay $(storage_modules)); do
+    for module in $(closure loop squashfs ext4 overlay "${early[@]}"); do
         cp "$root/${module%.xz}" "$tree/modules/"
         order+=" $(basename "${module%.xz}")"
     done
@@ -200,17 +202,12 @@ tool_cpio() {
     cpio --quiet --null --create --format=newc --owner=0:0 --reproducible
 }
 
-# Of the board's modules, those that reach the card.
-storage_modules() {
-    printf '%s\n' "${modules[@]}" | grep -E '^(virtio_(pci|mmio|blk)|mmc_block|sdhci.*|bcm2835.*|pcie_brcmstb|usb_storage|xhci.*|dwc2)$' || true
-}
-
 make_slot() {
     local tree=$out/slot.d
     rm -rf "$tree"
     mkdir -p "$tree"
     tool mksquashfs "/board/$name/root" "/board/$name/slot.d/root.squashfs" -quiet -no-progress \
-        -comp zstd -Xcompression-level 19 -b 256K -no-xattrs >/dev/null
+        -comp zstd -Xcompression-level 15 -b 256K -no-xattrs >/dev/null
     if [ "$memory_gzip" = 0 ]; then
         cp "$out/vmlinuz" "$tree/kernel"
     else
