@@ -71,11 +71,17 @@ unpack_root() {
     tried=$out/root
     try tool mmdebstrap --quiet --mode=root --variant=extract --architectures="$arch" \
         --components="main non-free-firmware" --include="${list%,}" \
-        --aptopt='APT::Install-Recommends "false"' trixie "/board/$name/root" \
+        --aptopt='APT::Install-Recommends "false"' --skip=cleanup/apt/cache trixie "/board/$name/root" \
         "deb $mirror trixie main non-free-firmware" \
         "deb $security trixie-security main non-free-firmware"
     dpkg-deb --extract "$out/klatsch.deb" "$out/root"
     release=$(basename "$out"/root/usr/lib/modules/*)
+    # what came from where, for the report
+    local package
+    for package in "$out"/root/var/cache/apt/archives/*.deb "$out/klatsch.deb"; do
+        dpkg-deb --fsys-tarfile "$package" | tar -t |
+            sed "s|^\.|$(dpkg-deb --field "$package" Package) |; s|/\$||"
+    done >"$out/files"
     echo "kernel $release, $(du -sm "$out/root" | cut -f1) MB unpacked"
 }
 
@@ -112,10 +118,22 @@ configure_root() {
     rm -f "$root/etc/os-release"
     mv "$out/os-release" "$root/etc/os-release"
     sed "s/@COMPATIBLE@/$compatible/" "$here/system/rauc.conf" >"$root/etc/rauc/system.conf"
-    sed "s/@CONSOLE@/$console/" "$here/system/box.toml" >"$root/etc/klatsch/klatsch.toml.d/50-box.toml"
+    {
+        cat "$here/system/box.toml"
+        printf '\n[[serial]]\ndevice = "/dev/%s"\n' "${lines[@]}"
+    } >"$root/etc/klatsch/klatsch.toml.d/50-box.toml"
     make_keys
     install -m 0644 "$work/keys/update.cert.pem" "$root/etc/rauc/keyring.pem"
     tool systemctl --quiet --root="/board/$name/root" preset-all 2>&1 | grep -v '^Created symlink' || true
+    install -d "$root/srv"
+    rm -f "$root/usr/lib/tmpfiles.d/systemd-nologin.conf"
+    for file in $(sed 's/#.*//' "$here/system/masked"); do
+        case $file in
+        *.rules) rm -f "$root/usr/lib/udev/rules.d/$file" ;;
+        *-generator) rm -f "$root/usr/lib/systemd/system-generators/$file" ;;
+        *) ln -sfn /dev/null "$root/etc/systemd/system/$file" ;;
+        esac
+    done
     ldconfig -r "$root" 2>/dev/null || tool ldconfig -r "/board/$name/root"
 }
 
@@ -174,7 +192,9 @@ trim_root() {
         "$root"/var/lib/dpkg "$root"/var/lib/apt "$root"/var/cache "$root"/var/log/* \
         "$root"/usr/lib/systemd/catalog "$root"/etc/init.d "$root"/etc/rc?.d "$root"/etc/cron.* \
         "$root"/usr/lib/*/perl-base "$root"/usr/bin/perl* "$root"/etc/kernel "$root"/etc/initramfs-tools \
-        "$root"/usr/lib/kernel "$root"/usr/lib/*/gconv
+        "$root"/usr/lib/kernel "$root"/usr/lib/*/gconv "$root"/usr/lib/klibc \
+        "$root"/usr/share/{initramfs-tools,mime,glib-2.0,libc-bin,keyrings,X11,polkit-1,systemd/tests} \
+        "$root"/usr/lib/systemd/{ukify,portable,boot} "$root"/usr/lib/*/systemd/tests
     install -d "$root/var/cache" "$root/var/log"
     trim_board
     echo "$(du -sm "$root" | cut -f1) MB are left"
@@ -231,8 +251,10 @@ make_card() {
     local fat=$out/fat.d
     rm -rf "$fat"
     mkdir -p "$fat"
+    local options
+    options=$(printf 'console=%s,115200 ' "${consoles[@]}")
     sed -e "s/@KERNEL@/$memory_kernel/g; s/@GZIP@/$memory_gzip/g; s/@INITRD@/$memory_initrd/g" \
-        -e "s/@FDT@/$fdt/g; s/@CONSOLE@/$console/g; s/@CMDLINE@/$cmdline/g" \
+        -e "s/@FDT@/$fdt/g; s/@CONSOLES@/${options% }/g; s/@CMDLINE@/$cmdline/g" \
         "$here/boot/boot.cmd" >"$out/boot.cmd"
     tool mkimage -A "$([ "$arch" = arm64 ] && echo arm64 || echo arm)" -T script -C none \
         -n klatsch -d "/board/$name/boot.cmd" "/board/$name/fat.d/boot.scr" >/dev/null
@@ -280,16 +302,37 @@ END
 }
 
 report() {
-    local root=$out/root
+    local root=$out/root part bytes
     echo "klatsch $version, board $name, kernel $release"
     echo
-    echo "bytes  what"
-    stat -c '%s  the card image (sparse: %b blocks of 512 in use)' "$out/klatsch-$name.img"
-    stat -c '%s  the update' "$out/klatsch-$name.raucb"
-    stat -c '%s  root, squashfs' "$out/slot.d/root.squashfs"
-    stat -c '%s  kernel' "$out/slot.d/kernel"
-    stat -c '%s  initrd' "$out/slot.d/initrd"
+    echo "     bytes  what"
+    size() { printf '%10d  %s\n' "$(stat -c %s "$1")" "$2"; }
+    size "$out/klatsch-$name.img" "the card image, of which $(($(stat -c %b "$out/klatsch-$name.img") / 2)) kB are in use"
+    size "$out/klatsch-$name.raucb" "the update"
+    size "$out/slot.d/kernel" "kernel"
+    size "$out/slot.d/initrd" "initrd"
+    size "$out/slot.d/root.squashfs" "root, compressed"
     echo
-    echo "MB unpacked in root, by folder"
-    (cd "$root" && du -xm --max-depth=4 . | sort -rn | awk '$1 > 0' | head -n 40)
+    echo "the card"
+    tool sfdisk --quiet --list -o device,start,size,type "/board/$name/klatsch-$name.img" |
+        sed "s|/board/$name/klatsch-$name.img|partition |"
+    echo
+    echo "the FAT partition"
+    (cd "$out/fat.d" && stat -c '%10s  %n' -- * | sort -rn)
+    echo
+    echo "root, by Debian package: MB unpacked, and what for"
+    awk '
+        FILENAME == ARGV[1] { split($0, part, /[ \t]*#[ \t]*/); gsub(/[ \t(]/, "", part[1]); what[part[1]] = part[2]; next }
+        FILENAME == ARGV[2] { owner[substr($0, index($0, " ") + 1)] = $1; next }
+        { path = substr($0, index($0, " ") + 1); who = path in owner ? owner[path] : "made here"
+          if (path ~ /^\/usr\/lib\/modules/) who = "kernel modules"
+          sum[who] += $1; all += $1 }
+        END {
+            what["made here"] = "settings, links, the module index, copyright files"
+            for (who in sum)
+                if (sum[who] >= 100000) { if (!what[who]) what[who] = "needed by these"; printf "%7.1f  %-28s %s\n", sum[who] / 1e6, who, what[who] }
+                else rest += sum[who]
+            printf "%7.1f  %-28s\n%7.1f  %-28s\n", rest / 1e6, "others, below 0.1 each", all / 1e6, "all"
+        }' <(cat "$here/system/packages" "$here/rpi.sh") <(sed 's| /lib/| /usr/lib/|; s| /bin/| /usr/bin/|; s| /sbin/| /usr/sbin/|' "$out/files") \
+        <(cd "$root" && find . -type f -printf '%s %P\n' | sed 's| | /|') | sort -rn
 }

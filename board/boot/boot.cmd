@@ -46,7 +46,7 @@ for kl_s in ${kl_order}; do
       ${devtype} write ${kl_m} 0x801 1
       ${devtype} write ${kl_m} 0x800 1
       echo "klatsch: slot ${kl_s}, then ${kl_n} more tries"
-      setenv bootargs "console=@CONSOLE@,115200 quiet loglevel=3 panic=10 systemd.getty_auto=0 systemd.show_status=0 klatsch.slot=${kl_s} @CMDLINE@ ${extra}"
+      setenv bootargs "@CONSOLES@ quiet loglevel=3 panic=10 systemd.getty_auto=0 systemd.show_status=0 klatsch.slot=${kl_s} @CMDLINE@ ${extra}"
       if test @GZIP@ = 0; then
         load ${devtype} ${devnum}:${kl_p} @KERNEL@ /kernel && load ${devtype} ${devnum}:${kl_p} @INITRD@ /initrd && bootz @KERNEL@ @INITRD@:${filesize} ${@FDT@}
       else
