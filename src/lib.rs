@@ -2,7 +2,7 @@
 //!
 //! 1. [`model`]: the words all speak
 //! 2. [`dialect`], [`command`], [`config`]: bytes, lines and files turned into those words
-//! 3. [`node`]: the one state machine
+//! 3. [`node`]: the one state machine; [`provision`]: a box's settings on its card
 //! 4. [`hub`], [`api`], [`control`], [`console`], [`web`], [`store`]: ways in, and what is kept
 //! 5. [`daemon`]: the loop that joins them to the world
 //! 6. [`cli`]: the process's own arguments
@@ -20,5 +20,6 @@ pub mod dialect;
 pub mod hub;
 pub mod model;
 pub mod node;
+pub mod provision;
 pub mod store;
 pub mod web;

@@ -236,6 +236,19 @@ pub enum Verb {
         #[arg(long, value_name = "EPOCH:SEQ")]
         since: Option<String>,
     },
+    /// Apply the settings on an appliance's card: its start does this, as root
+    #[command(hide = true)]
+    Provision {
+        /// Where the FAT partition is mounted
+        #[arg(long, value_name = "DIR")]
+        boot: PathBuf,
+        /// Where the data partition is mounted
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Files of run time
+        #[arg(long, value_name = "DIR", default_value = "/run")]
+        run: PathBuf,
+    },
     /// The node's own users
     User {
         /// What to do with them

@@ -7,6 +7,7 @@ pub mod args;
 mod identity;
 mod monitor;
 mod past;
+mod provision;
 mod send;
 mod show;
 
@@ -77,6 +78,9 @@ pub fn main() -> ExitCode {
             crate::daemon::start(Start { system, ..options.start(false) })
         }
         Some(Verb::Identity { verb }) => identity::run(&options, verb).into(),
+        Some(Verb::Provision { boot, data, run }) => {
+            provision::run(&provision::Folders { boot, data, run }).into()
+        }
         Some(verb) => smol::block_on(carry_out(&options, verb)).into(),
     }
 }
@@ -192,6 +196,7 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
         // These have ways of their own.
         Verb::Run { .. }
         | Verb::Identity { .. }
+        | Verb::Provision { .. }
         | Verb::Msg { .. }
         | Verb::All { .. }
         | Verb::Img { .. }

@@ -137,6 +137,7 @@ impl<'a> Laying<'a> {
                     self.theirs = true;
                     strange.push(leaf);
                 }
+                Meaning::Unknown if of_all_lines(leaf).is_some() => {}
                 Meaning::Unknown => strange.push(leaf),
             }
         }
@@ -164,6 +165,9 @@ impl<'a> Laying<'a> {
         }
         if !serial.is_empty() {
             settings.serial = self.serial(&serial);
+        }
+        for leaf in &leaves {
+            self.all_lines(leaf, settings);
         }
         self.strange(&strange);
     }
@@ -431,6 +435,22 @@ impl<'a> Laying<'a> {
         lines
     }
 
+    /// A key of the table `[serial]`: it is set in every line that is known by then.
+    fn all_lines(&mut self, leaf: &Leaf<'_>, settings: &mut Settings) {
+        let Some(key) = of_all_lines(leaf) else { return };
+        let text = match leaf.value {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Boolean(on) => on.to_string(),
+            value => integer(value).map(|n| n.to_string()).unwrap_or_default(),
+        };
+        for line in &mut settings.serial {
+            if let Err(refusal) = line.set(key, &text) {
+                let kept = "what it was";
+                return self.refuse(leaf, refusal, kept);
+            }
+        }
+    }
+
     fn put_for<'u>(
         &mut self,
         leaf: &'u Leaf<'a>,
@@ -522,8 +542,14 @@ impl<'a> Laying<'a> {
     }
 }
 
+/// The key of a table `[serial]`; which device a line has is said in `[[serial]]` alone.
+fn of_all_lines<'l>(leaf: &'l Leaf<'_>) -> Option<&'l str> {
+    let (table, key) = leaf.path.split_once('.')?;
+    (table.eq_ignore_ascii_case("serial") && !key.eq_ignore_ascii_case("device")).then_some(key)
+}
+
 /// "found X, expected Y", without the key: the note has it as the file spells it.
-pub(super) fn words(refusal: &Refusal) -> String {
+pub(crate) fn words(refusal: &Refusal) -> String {
     match refusal {
         Refusal::BadValue { found, expected, .. } => format!("found {found}, expected {expected}"),
         other => other.to_string(),
@@ -543,7 +569,8 @@ fn found(value: &DeValue<'_>) -> String {
     }
 }
 
-fn integer(value: &DeValue<'_>) -> Option<i64> {
+/// A whole number, in whatever base it is written.
+pub(crate) fn integer(value: &DeValue<'_>) -> Option<i64> {
     let number = value.as_integer()?;
     i64::from_str_radix(number.as_str(), number.radix()).ok()
 }
@@ -557,7 +584,7 @@ fn port(value: &DeValue<'_>) -> Option<u16> {
 }
 
 /// The line a span begins in, from 1.
-pub(super) fn line_of(text: &str, span: &Range<usize>) -> usize {
+pub(crate) fn line_of(text: &str, span: &Range<usize>) -> usize {
     let end = span.start.min(text.len());
     text.as_bytes()[..end].iter().filter(|b| **b == b'\n').count() + 1
 }

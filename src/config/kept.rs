@@ -56,6 +56,11 @@ fn parse(bytes: &[u8]) -> Result<Kept, (Option<usize>, String)> {
 
 /// Replaces what is kept in a state folder.
 pub fn write(folder: &Path, kept: &Kept) -> Result<(), IoError> {
+    write_for(folder, kept, None)
+}
+
+/// The same, for the user and group by their numbers: root writes what the daemon is to read.
+pub fn write_for(folder: &Path, kept: &Kept, owner: Option<(u32, u32)>) -> Result<(), IoError> {
     let text = toml::to_string(kept).map_err(|e| IoError::new(Trouble::Other, e.to_string()))?;
     if text.len() as u64 > MAX_STATE {
         let why = format!("what is to be kept has more than {MAX_STATE} bytes");
@@ -74,6 +79,9 @@ pub fn write(folder: &Path, kept: &Kept) -> Result<(), IoError> {
         .open(&new)
         .and_then(|mut file| {
             file.write_all(text.as_bytes())?;
+            if let Some((user, group)) = owner {
+                std::os::unix::fs::fchown(&file, Some(user), Some(group))?;
+            }
             file.sync_all()
         })
         .and_then(|()| std::fs::rename(&new, folder.join(FILE)));

@@ -1,5 +1,6 @@
 //! The layers of configuration, lowest first: built-in, the distribution's file, the machine's
-//! file and its drop-ins, the person's file, `--config`, and what was set at run time.
+//! file and its drop-ins, on an appliance the card's, the person's file, `--config`, and what was
+//! set at run time.
 //!
 //! The only place, with `kept`, where `config` touches the disk.
 
@@ -12,6 +13,9 @@ use crate::model::{IoError, Trouble};
 
 /// Drop-ins read from one folder.
 pub const MAX_DROPINS: usize = 64;
+
+/// What an appliance's start made of the card's `klatsch.toml` (`provision`), below /run.
+pub const CARD: &str = "klatsch-box/klatsch.toml";
 
 /// Where settings come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +79,9 @@ impl Sources {
         for file in dropins(&etc.join("klatsch.toml.d"), &mut loaded) {
             self.layer(&file, false, &mut loaded);
         }
+        if loaded.settings.appliance {
+            self.layer(&self.root.join("run").join(CARD), false, &mut loaded);
+        }
         if let Some(file) = &self.person {
             self.layer(file, false, &mut loaded);
         }
@@ -128,7 +135,7 @@ fn read(path: &Path) -> Result<Option<String>, Note> {
 }
 
 /// A file's bytes; one byte past `most` of a larger one. Never waits, as a pipe would have it.
-pub(super) fn bytes(path: &Path, most: u64) -> Result<Vec<u8>, IoError> {
+pub(crate) fn bytes(path: &Path, most: u64) -> Result<Vec<u8>, IoError> {
     let facts = std::fs::metadata(path)?;
     if !facts.is_file() && !facts.is_dir() {
         return Err(IoError::new(Trouble::Other, "is a pipe or a device, not a file"));

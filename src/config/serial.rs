@@ -116,6 +116,11 @@ impl Serial {
         }
     }
 
+    /// What a key's value must be; none: there is no such key.
+    pub fn expected(key: &str) -> Option<&'static str> {
+        KEYS.iter().find(|(k, ..)| k.eq_ignore_ascii_case(key)).map(|(_, expected, _)| *expected)
+    }
+
     /// Sets a key; the error says what was expected, or that there is no such key.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Refusal> {
         let Some((key, expected, set)) = KEYS.iter().find(|(k, ..)| k.eq_ignore_ascii_case(key))

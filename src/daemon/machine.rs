@@ -25,7 +25,7 @@ const LINES: u32 = 20;
 /// The folder of requests, beside the control socket.
 pub(super) const REQUESTS: &str = "request";
 /// In the state folder: it is to be emptied by the next start.
-pub(super) const RESET: &str = "factory-reset";
+const RESET: &str = "factory-reset";
 /// A request that nobody took by then is withdrawn.
 const TAKEN: Duration = Duration::from_secs(10);
 /// The check-up's stack, in bytes.
@@ -108,10 +108,9 @@ impl Machine {
         let Some(state) = &self.state else {
             return Err(Refusal::Failed { reason: "nothing is kept that could be erased".into() });
         };
-        let path = state.join(RESET);
-        fs::File::create(&path).and_then(|file| file.sync_all()).map_err(|error| {
-            let reason = IoError::from(error).text;
-            Refusal::File { path: path.display().to_string(), reason }
+        mark_for_reset(state).map_err(|error| {
+            let path = state.join(RESET).display().to_string();
+            Refusal::File { path, reason: error.text }
         })
     }
 
@@ -187,6 +186,17 @@ async fn examine(hub: &Hub, settings: Settings) -> Result<Answer, Refusal> {
         Ok(report) => Ok(Answer::Doctor(report)),
         Err(_) => Err(failed("the check-up broke off".into())),
     }
+}
+
+/// Marks a state folder to be emptied by the next start. A link in the mark's place is replaced.
+pub fn mark_for_reset(state: &Path) -> Result<(), IoError> {
+    let path = state.join(RESET);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    fs::OpenOptions::new().write(true).create_new(true).open(&path)?.sync_all()?;
+    Ok(fs::File::open(state)?.sync_all()?)
 }
 
 /// Empties a state folder that was marked for it: all but its lock, the mark last, so that what was

@@ -40,6 +40,8 @@ use crate::node::linked::Identity;
 use crate::node::{self, Birth, Node};
 use crate::store::{Begin, Rules, Store, identity};
 
+pub use machine::mark_for_reset;
+
 use driver::Driver;
 use place::{Claim, Held, Place, State, Surroundings};
 
