@@ -328,9 +328,10 @@ report() {
           if (path ~ /^\/usr\/lib\/modules/) who = "kernel modules"
           sum[who] += $1; all += $1 }
         END {
+            what["klatsch"] = "the chat"; what["kernel modules"] = "drivers of this board, USB sticks and adapters, file systems"
             what["made here"] = "settings, links, the module index, copyright files"
             for (who in sum)
-                if (sum[who] >= 100000) { if (!what[who]) what[who] = "needed by these"; printf "%7.1f  %-28s %s\n", sum[who] / 1e6, who, what[who] }
+                if (sum[who] >= 100000) { if (!what[who]) what[who] = "a library or tool of those"; printf "%7.1f  %-28s %s\n", sum[who] / 1e6, who, what[who] }
                 else rest += sum[who]
             printf "%7.1f  %-28s\n%7.1f  %-28s\n", rest / 1e6, "others, below 0.1 each", all / 1e6, "all"
         }' <(cat "$here/system/packages" "$here/rpi.sh") <(sed 's| /lib/| /usr/lib/|; s| /bin/| /usr/bin/|; s| /sbin/| /usr/sbin/|' "$out/files") \

@@ -49,7 +49,10 @@ def make(name, scratch):
     # a slot without a system in it
     with open(os.path.join(scratch, "empty.ext4"), "wb") as slot:
         slot.truncate(2 << 20)
-    tool(scratch, "mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "/board/empty.ext4")
+    os.mkdir(os.path.join(scratch, "noise"))
+    with open(os.path.join(scratch, "noise", "noise"), "wb") as file:
+        file.write(os.urandom(300_000))
+    tool(scratch, "mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", "/board/noise", "/board/empty.ext4")
     host("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=somebody",
          "-keyout", os.path.join(scratch, "other.key.pem"), "-out", os.path.join(scratch, "other.cert.pem"))
     bundle(scratch, "good.raucb", "slot.ext4", name, GOOD)

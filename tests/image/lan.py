@@ -34,7 +34,7 @@ def make(taps):
 
 
 class Person:
-    """Somebody with an SLCP program: hears what comes to ports 4000 and 5010, and answers WHO."""
+    """Somebody with an SLCP program: hears what comes to its ports, texts by UDP, images by TCP."""
 
     def __init__(self, handle):
         self.handle = handle
@@ -43,6 +43,8 @@ class Person:
         self.sockets = [self._bind(DISCOVERY), self._bind(CHAT)]
         for port, end in zip((DISCOVERY, CHAT), self.sockets):
             threading.Thread(target=self._hear, args=(port, end), daemon=True).start()
+        self.door = socket.create_server(("", CHAT))
+        threading.Thread(target=self._open, daemon=True).start()
 
     @staticmethod
     def _bind(port):
@@ -59,6 +61,25 @@ class Person:
                 continue
             with self.lock:
                 self.heard.append((port, who, data))
+
+    def _open(self):
+        """What comes over a connection counts as heard when its end is reached."""
+        while True:
+            end, who = self.door.accept()
+            end.settimeout(20)
+            data = b""
+            try:
+                while piece := end.recv(65536):
+                    data += piece
+            except OSError:
+                pass
+            with self.lock:
+                self.heard.append((CHAT, who, data))
+
+    def hand(self, data, to):
+        """Over a connection of its own, as images are sent."""
+        with socket.create_connection(to, timeout=20) as end:
+            end.sendall(data)
 
     def say(self, text, to=(EVERYONE, DISCOVERY)):
         self.sockets[1].sendto(text if isinstance(text, bytes) else text.encode() + b"\n", to)

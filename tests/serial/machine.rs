@@ -149,7 +149,7 @@ fn roots_side_does_what_is_asked_and_nothing_else() {
     std::fs::write(path("bin/systemctl"), systemctl).unwrap();
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(path("bin/systemctl"), executable).unwrap();
-    for asked in ["reboot", "halt", "login-ttyS0", "login-tty$(id)", "login-sda", "-rf"] {
+    for asked in ["reboot", "update", "halt", "login-ttyS0", "login-tty$(id)", "login-sda", "-rf"] {
         std::fs::write(path("request").join(asked), "junk").unwrap();
     }
     std::os::unix::fs::symlink("/etc/passwd", path("request/link")).unwrap();
@@ -166,8 +166,12 @@ fn roots_side_does_what_is_asked_and_nothing_else() {
     let mut done: Vec<String> =
         std::fs::read_to_string(path("done")).unwrap().lines().map(str::to_owned).collect();
     done.sort();
-    let wanted =
-        ["--no-block poweroff", "--no-block reboot", "--no-block start serial-getty@ttyS0.service"];
+    let wanted = [
+        "--no-block poweroff",
+        "--no-block reboot",
+        "--no-block start klatsch-update.service",
+        "--no-block start serial-getty@ttyS0.service",
+    ];
     assert_eq!(done, wanted);
     assert!(path("login/ttyS0").exists() && std::fs::exists("/etc/passwd").unwrap());
     assert_eq!(std::fs::read_dir(path("request")).unwrap().count(), 0);
