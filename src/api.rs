@@ -123,6 +123,8 @@ pub const METHODS: &[(&str, &[Parameter])] = &[
     ("Reboot", &[USER]),
     ("PowerOff", &[USER]),
     ("FactoryReset", &[USER]),
+    ("Update", &[may("fileDescriptor", Kind::Number), USER]),
+    ("SetTime", &[must("time", Kind::Text), USER]),
     ("History", &[may("with", Kind::Text), BEFORE, LIMIT, USER]),
     ("Search", &[must("words", Kind::Text), BEFORE, LIMIT, USER]),
     ("Delete", &[may("entry", Kind::Count), may("with", Kind::Text), may("all", Kind::Flag), USER]),
@@ -160,8 +162,9 @@ impl Request {
             let ready = parameters.get("ready") == Some(&Value::Bool(true));
             return Ok(Request::Subscribe(Subscribe { since, user, ready }));
         }
-        // of those, only entries have types of their own within
-        let wrong = if parameters.contains_key("entries") { "entries" } else { "parameters" };
+        // of those, only entries and times have types of their own within
+        let own = ["entries", "time"].into_iter().find(|name| parameters.contains_key(*name));
+        let wrong = own.unwrap_or("parameters");
         let command = serde_json::from_value(json!({"method": method, "parameters": parameters}))
             .map_err(|_| BadRequest::Parameter(wrong.into()))?;
         Ok(Request::Act { user, command })
@@ -349,6 +352,7 @@ mod tests {
         assert_eq!(wrong("Status", json!({"user": 1})), "user");
         let file = json!({"to": ["a"], "path": "/x", "fileDescriptor": u64::from(u32::MAX) + 1});
         assert_eq!(wrong("SendFile", file), "fileDescriptor");
+        assert_eq!(wrong("SetTime", json!({"time": "noon"})), "time");
         assert_eq!(Request::from_json("send", Object::new()), Err(BadRequest::NoSuchMethod));
     }
 

@@ -53,6 +53,8 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::Reboot {},
         Command::PowerOff {},
         Command::FactoryReset {},
+        Command::Update { descriptor: Some(0) },
+        Command::SetTime { time: crate::model::Wall(1_795_228_536_000) },
         Command::History { with: None, before: None, limit: None },
         Command::History { with: Some(text()), before: Some(1 << 40), limit: Some(20) },
         Command::Search { words: text(), before: None, limit: Some(20) },
@@ -93,6 +95,7 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::Refuse { .. } => ("Refuse", Answer::Done),
         Command::Close { .. } => ("Close", Answer::Done),
         Command::FreeHandle { .. } => ("FreeHandle", Answer::Handle(handle())),
+        Command::PageSettings {} => ("no method", Answer::Config(vec![setting()])), // nor is it
         Command::Shared {} => ("no method", Answer::Shared(Vec::new())), // not among `commands`
         Command::Doctor {} => ("Doctor", Answer::Doctor(report())),
         Command::Network {} => ("Network", Answer::Network(vec![interface()])),
@@ -100,6 +103,9 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::Reboot {} => ("Reboot", Answer::Done),
         Command::PowerOff {} => ("PowerOff", Answer::Done),
         Command::FactoryReset {} => ("FactoryReset", Answer::Done),
+        Command::Update { .. } => ("Update", Answer::Log(vec!["0.2.0 stands in slot B".into()])),
+        Command::SetTime { .. } => ("SetTime", Answer::Done),
+        Command::OfferTime { .. } => ("no method", Answer::Done), // not among `commands`
         Command::History { .. } => ("History", page()),
         Command::Search { .. } => ("Search", page()),
         Command::Delete { .. } => ("Delete", Answer::Count(3)),
@@ -392,6 +398,7 @@ pub(crate) fn status() -> Status {
             state: ChatState::Asked,
         }],
         peers: 3,
+        blocked: vec!["mallory".into()],
         socket: "/run/klatsch/control".into(),
         state: String::new(),
         imagepath: "/var/lib/klatsch/images".into(),

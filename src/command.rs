@@ -16,8 +16,8 @@ pub use table::{Kind, ROWS, Row};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Handle;
 use crate::model::history::Entry;
+use crate::model::{Handle, Wall};
 
 /// The target that means everyone: each peer in turn where a dialect has no room.
 pub const LOBBY: &str = "#lobby";
@@ -121,6 +121,9 @@ pub enum Command {
     /// The hello chat's shared history, for its web API alone: no method of the socket.
     #[serde(skip)]
     Shared {},
+    /// The page's settings with their PINs, for the page alone: no method of the socket.
+    #[serde(skip)]
+    PageSettings {},
     /// What the machine sees and what is likely wrong.
     Doctor {},
     /// The machine's interfaces: addresses, links, Wi-Fi.
@@ -136,6 +139,17 @@ pub enum Command {
     PowerOff {},
     /// Forget all that was kept and received, and restart.
     FactoryReset {},
+    /// Install the update whose open file came with the call: the index of its descriptor.
+    Update {
+        #[serde(rename = "fileDescriptor", default, skip_serializing_if = "Option::is_none")]
+        descriptor: Option<u32>,
+    },
+    /// Set the machine's clock. Who may do that is believed: it counts as right until the machine
+    /// restarts.
+    SetTime { time: Wall },
+    /// What time a visitor's browser has, believed by nobody. Never from outside.
+    #[serde(skip)]
+    OfferTime { time: Wall },
     /// The newest of what the acting user may read: with somebody, in the lobby, or all of it.
     History {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -174,7 +188,7 @@ pub enum Command {
     Import { entries: Vec<Entry> },
 }
 
-/// Whether a setting's value is the operator's alone to read: a PIN.
+/// Whether a setting's value is told to nobody, but only whether it is set: a PIN.
 pub fn is_secret(key: &str) -> bool {
     let last = key.rsplit(['.', '-']).next().unwrap_or_default();
     last.eq_ignore_ascii_case("pin")
@@ -184,7 +198,7 @@ impl Command {
     /// Whether it changes or shows what is the operator's: a console with a PIN asks for it, one
     /// that is not the operator's refuses.
     pub fn is_operators(&self) -> bool {
-        // a PIN is shown to whoever could set it, and to nobody else
+        // whether there is a PIN is shown to whoever could set it
         if let Command::Config { key, value: None } = self {
             return key.as_deref().is_none_or(is_secret);
         }
@@ -199,17 +213,45 @@ impl Command {
                 | Command::Import { .. }
                 | Command::Network {}
                 | Command::Log { .. }
+                | Command::SetTime { .. }
         ) || self.is_drastic()
     }
 
     /// Whether it is about the machine around the node: the process answers it, not the node.
     pub fn is_machines(&self) -> bool {
-        matches!(self, Command::Doctor {} | Command::Network {} | Command::Log { .. })
-            || self.is_drastic()
+        matches!(
+            self,
+            Command::Doctor {}
+                | Command::Network {}
+                | Command::Log { .. }
+                | Command::SetTime { .. }
+                | Command::OfferTime { .. }
+        ) || self.is_drastic()
+    }
+
+    /// Whether a person does it who has the chat before him: to write, to read what was said, to
+    /// be back. A program that looks how things stand does other things.
+    pub fn is_act(&self) -> bool {
+        matches!(
+            self,
+            Command::Send { .. }
+                | Command::SendFile { .. }
+                | Command::SetPresence { .. }
+                | Command::History { .. }
+                | Command::Search { .. }
+                | Command::Accept { .. }
+                | Command::Refuse { .. }
+        )
     }
 
     /// Whether it ends what runs: over the socket only root and the node's own user may.
     pub fn is_drastic(&self) -> bool {
-        matches!(self, Command::Reboot {} | Command::PowerOff {} | Command::FactoryReset {})
+        matches!(
+            self,
+            Command::Reboot {}
+                | Command::PowerOff {}
+                | Command::FactoryReset {}
+                | Command::Update { .. }
+        )
     }
 }

@@ -1,5 +1,6 @@
 //! `klatsch provision` on folders: what it leaves on the card, on the data partition and in /run,
 //! and what a power cut, a full or a read-only card makes of it.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

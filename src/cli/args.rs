@@ -249,6 +249,12 @@ pub enum Verb {
         #[arg(long, value_name = "DIR", default_value = "/run")]
         run: PathBuf,
     },
+    /// Install a system update on an appliance; it restarts then
+    #[command(hide = true)]
+    Update {
+        /// The bundle, klatsch-*.raucb
+        file: PathBuf,
+    },
     /// The node's own users
     User {
         /// What to do with them

@@ -114,6 +114,7 @@ async fn carry_out(options: &Options, verb: Verb) -> Code {
             past::export(&client, options, messages_txt, with).await
         }
         Verb::Import { file } => past::import(&client, options, file).await,
+        Verb::Update { file } => update(&client, options, &file).await,
         Verb::Monitor { since } => monitor::run(&mut client, options, since).await,
         verb => ask(&client, options, verb).await,
     };
@@ -197,6 +198,7 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
         Verb::Run { .. }
         | Verb::Identity { .. }
         | Verb::Provision { .. }
+        | Verb::Update { .. }
         | Verb::Msg { .. }
         | Verb::All { .. }
         | Verb::Img { .. }
@@ -212,6 +214,21 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
         Answer::Doctor(report) if !report.healthy => Code::Refused,
         _ => Code::Done,
     })
+}
+
+/// Hands an update in, and says in one line what became of it.
+async fn update(
+    client: &Client,
+    options: &Options,
+    file: &std::path::Path,
+) -> Result<Code, Refusal> {
+    // We open it: the node may run as another user, and sees no one's home.
+    let bundle = crate::store::files::open_source(file)
+        .map_err(|error| Refusal::File { path: file.display().to_string(), reason: error.text })?;
+    let command = Command::Update { descriptor: Some(0) };
+    let answer = client.ask(options.acting.clone(), command, Some(bundle.into())).await?;
+    show(options, &answer)?;
+    Ok(Code::Done)
 }
 
 async fn status(client: &Client, options: &Options) -> Result<Status, Refusal> {

@@ -192,6 +192,9 @@ fn status(status: &Status) -> String {
         rows.push(row("network", "none".into()));
     }
     rows.push(row("peers", status.peers.to_string()));
+    if !status.blocked.is_empty() {
+        rows.push(row("blocked", status.blocked.join(", ")));
+    }
     rows.push(row("socket", status.socket.clone()));
     rows.push(row("state", status.state.clone()));
     rows.push(row("images", status.imagepath.clone()));

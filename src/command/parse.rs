@@ -2,8 +2,8 @@
 
 use super::table::{ROWS, Row};
 use super::{Command, LOBBY};
-use crate::model::Handle;
 use crate::model::limits::{MAX_AUTOREPLY, MAX_RECIPIENTS};
+use crate::model::{Handle, Wall};
 
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,6 +150,9 @@ pub fn parse(line: &str) -> Result<Typed, Mistake> {
         "TRUST" => Command::Trust { handle: one_word(row, rest)? },
         "CONFIG" if split_word(rest).0.eq_ignore_ascii_case("width") => {
             return width(row, split_word(rest).1);
+        }
+        "CONFIG" if split_word(rest).0.eq_ignore_ascii_case("time") => {
+            Command::SetTime { time: time(row, split_word(rest).1)? }
         }
         "CONFIG" => config(row, rest)?,
         "DOCTOR" => nothing_more(row, rest, Command::Doctor {})?,
@@ -349,6 +352,19 @@ fn config(row: &'static Row, rest: &str) -> Result<Command, Mistake> {
     })
 }
 
+/// A time as people write it, in UTC; seconds may be left out.
+fn time(row: &'static Row, text: &str) -> Result<Wall, Mistake> {
+    let text = unquoted(text.trim_end());
+    if text.is_empty() {
+        return Err(Mistake::Missing { row, what: "a time" });
+    }
+    let whole = if text.len() == "2026-11-21 18:00".len() { &format!("{text}:00") } else { text };
+    humantime::parse_rfc3339_weak(whole).map(Wall::from_system).map_err(|_| Mistake::Bad {
+        row,
+        reason: format!("a time in UTC such as 2026-11-21 18:00, not {text}"),
+    })
+}
+
 fn save(row: &'static Row, rest: &str) -> Result<Typed, Mistake> {
     let (number, more) = split_word(rest);
     let back = match more.trim_end() {
@@ -523,6 +539,8 @@ mod tests {
             ("reboot", Command::Reboot {}),
             ("shutdown", Command::PowerOff {}),
             ("factory-reset Yes", Command::FactoryReset {}),
+            ("config time 2026-11-21 18:00", Command::SetTime { time: Wall(1_795_284_000_000) }),
+            ("set TIME 2026-11-21T18:00:01Z", Command::SetTime { time: Wall(1_795_284_001_000) }),
             ("form anna json", form(Some("json"))),
             ("form anna AUTO", form(None)),
             ("form anna", form(None)),
@@ -603,6 +621,7 @@ mod tests {
             ("mode", "MODE needs JSON or TEXT: MODE JSON"),
             ("mode xml", "MODE: JSON or TEXT, not xml"),
             ("factory-reset", "FACTORY-RESET needs a YES: FACTORY-RESET YES"),
+            ("config time noon", "CONFIG: a time in UTC such as 2026-11-21 18:00, not noon"),
             ("log many", "LOG: a number of lines, not many"),
             ("handle", "HANDLE needs a name: HANDLE anna-2"),
             ("autoreply", "AUTOREPLY needs a text, or OFF: AUTOREPLY I am at lunch"),

@@ -279,7 +279,7 @@ pub static ROWS: &[Row] = &[
         summary: "show settings, or change one",
         help: "CONFIG lists all, CONFIG key shows one, CONFIG key value changes it, CONFIG key \
                \"\" empties it; the change lasts over a restart. CONFIG inactive ON is AWAY, OFF \
-               is BACK. CONFIG WIDTH asks this terminal how wide it is, CONFIG WIDTH 100 \
+               is BACK. CONFIG TIME 2026-11-21 18:00 sets a box's clock (UTC). CONFIG WIDTH asks this terminal how wide it is, CONFIG WIDTH 100 \
                tells it.",
         example: "CONFIG bell ON",
         arguments: &[Kind::SettingKey, Kind::OnOff],

@@ -252,6 +252,7 @@ fn the_shipped_file_names_every_key_with_its_default() {
         max_image: 9_999,
         open_images: true,
         bell: true,
+        led: "ACT".into(),
         interfaces: vec!["eth0".into()],
         socket: Some("/x".into()),
         appliance: true,
@@ -359,6 +360,24 @@ fn a_named_box_is_read_and_a_wrong_one_is_said() {
     let many = "[[link.peer]]\naddress = \"10.0.0.7\"\n".repeat(MAX_LINK_PEERS + 1);
     let (s, notes) = lay(&many);
     assert_eq!((s.link.peers.len(), notes.len()), (MAX_LINK_PEERS, 1));
+}
+
+#[test]
+fn the_table_serial_is_of_all_lines_and_names_none() {
+    let lines = "[[serial]]\ndevice = \"/dev/ttyAMA0\"\n[[serial]]\ndevice = \"/dev/ttyGS0\"\n";
+    let (mut settings, notes) = lay(lines);
+    assert_eq!(notes, Vec::<String>::new());
+    let mut notes = Vec::new();
+    let text = "[serial]\nspeed = 9600\npin = \"4711\"\ncolour = true\nflow = 3\ndevice = \"/x\"\n";
+    super::apply(text, Path::new("/etc/x.toml"), None, &mut settings, &mut notes).unwrap();
+    for (line, device) in settings.serial.iter().zip(["/dev/ttyAMA0", "/dev/ttyGS0"]) {
+        assert_eq!((line.speed, line.colour, &*line.device), (9_600, true, Path::new(device)));
+        assert_eq!(line.pin.as_ref().map(|pin| pin.0.as_str()), Some("4711"));
+    }
+    let said: Vec<String> = notes.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].contains("x.toml:5: serial.flow: found 3, expected "), "{said:?}");
+    assert!(said[1].contains("serial.device: no such key"), "{said:?}");
 }
 
 #[test]

@@ -65,6 +65,14 @@ impl Sources {
         }
     }
 
+    /// Where programs stand that are run on events: beside the configuration.
+    pub fn hooks(&self) -> PathBuf {
+        match self.person.as_deref().and_then(Path::parent) {
+            Some(own) => own.join("hooks"),
+            None => self.root.join("etc/klatsch/hooks"),
+        }
+    }
+
     /// Reads all layers. `kept` stands above every file.
     pub fn load(&self, kept: &Kept) -> Loaded {
         let mut settings = Settings { imagepath: self.images.clone(), ..Settings::default() };
@@ -249,6 +257,21 @@ mod tests {
         assert_eq!((s.slcp.port, s.slcp.announce, s.port_max), (4020, 30, 5020));
         assert_eq!((s.max_image, s.bell), (1 << 20, true));
         assert_eq!(s.imagepath, root.join("x/pics"));
+    }
+
+    #[test]
+    fn an_appliances_card_stands_above_its_image_and_below_what_was_set() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        put(root, "etc/klatsch/klatsch.toml.d/50-box.toml", "handle = \"image\"\nbell = true");
+        put(root, &format!("run/{CARD}"), "handle = \"card\"\nweb.pin = \"4711\"");
+        let handle = |kept: &Kept| sources(root).load(kept).settings.users[0].handle.clone();
+        assert_eq!(handle(&Kept::default()), Handle::try_from("image").ok(), "no appliance");
+        put(root, "etc/klatsch/klatsch.toml", "appliance = true");
+        assert_eq!(handle(&Kept::default()), Handle::try_from("card").ok());
+        let set = [("handle".to_owned(), "kept".to_owned())].into();
+        let kept = Kept { set, ..Kept::default() };
+        assert_eq!(handle(&kept), Handle::try_from("kept").ok());
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub struct Settings {
     pub open_images: bool,
     /// Ring the console's bell on a message.
     pub bell: bool,
+    /// The LED that shows how the chat is, by its name in /sys/class/leds; empty: none.
+    pub led: String,
     /// Network interfaces to chat on, by name; empty: all.
     pub interfaces: Vec<String>,
     /// The control socket; none: the usual place.
@@ -183,6 +185,7 @@ impl Default for Settings {
             max_image: 32 * 1024 * 1024,
             open_images: false,
             bell: false,
+            led: String::new(),
             interfaces: Vec::new(),
             socket: None,
             appliance: false,

@@ -12,6 +12,7 @@ mod web;
 use std::time::Duration;
 
 use super::{Settings, User};
+use crate::command::is_secret;
 use crate::model::text::harmless;
 use crate::model::{Refusal, SettingView};
 
@@ -31,6 +32,11 @@ pub const MAX_WEB_PORTS: usize = 4;
 pub const MAX_ACCEPTED: usize = 64;
 /// Further broadcast addresses.
 pub const MAX_BROADCAST: usize = 8;
+
+/// What is told of a PIN that is set.
+pub const SET: &str = "set";
+/// What is repeated of a PIN that is refused.
+const REFUSED_PIN: &str = "one that does not do";
 
 /// What a row holds, as far as a file's value is checked by it before [`Row::set`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +129,8 @@ impl Row {
                 Wrong::Value => self.expected.to_owned(),
                 Wrong::Because(reason) => reason,
             };
-            Refusal::bad(self.key, shown(value), expected)
+            let found = if self.is_secret() { REFUSED_PIN.into() } else { shown(value) };
+            Refusal::bad(self.key, found, expected)
         })
     }
 
@@ -137,11 +144,22 @@ impl Row {
         Ok(())
     }
 
-    /// The row with its value.
+    /// Whether its value is told to nobody: a PIN.
+    pub fn is_secret(&self) -> bool {
+        is_secret(self.key)
+    }
+
+    /// The value as it is told: of a PIN only whether there is one.
+    pub fn told(&self, settings: &Settings) -> String {
+        let value = self.get(settings);
+        if self.is_secret() && !value.is_empty() { SET.into() } else { value }
+    }
+
+    /// The row with its value as it is told.
     pub fn view(&self, settings: &Settings) -> SettingView {
         SettingView {
             key: self.key.into(),
-            value: self.get(settings),
+            value: self.told(settings),
             live: self.live,
             help: self.help.into(),
         }

@@ -297,7 +297,12 @@ impl Json {
             return self.refuse(&id, &refusal);
         }
         match request {
-            Request::Act { command: Command::SendFile { descriptor: Some(_), .. }, .. } => {
+            Request::Act {
+                command:
+                    Command::SendFile { descriptor: Some(_), .. }
+                    | Command::Update { descriptor: Some(_) },
+                ..
+            } => {
                 self.wrong(&id, "InvalidParameter", "parameter", "fileDescriptor");
             }
             Request::Act { .. } if self.asks.len() >= MAX_ASKS => {

@@ -54,7 +54,7 @@ fn it_says_what_it_is_and_answers_by_id() {
 #[test]
 fn every_method_of_the_socket_is_there() {
     for command in samples::commands() {
-        if matches!(command, Command::SendFile { .. }) {
+        if matches!(command, Command::SendFile { .. } | Command::Update { .. }) {
             continue;
         }
         let mut json = session();

@@ -118,6 +118,7 @@ fn status() -> Status {
         }],
         chats: Vec::new(),
         peers: 2,
+        blocked: Vec::new(),
         fingerprint: None,
         socket: "/run/klatsch/control".into(),
         state: "/var/lib/klatsch".into(),

@@ -255,12 +255,9 @@ async fn text<W: Way>(
     let Terminal { input, output, screen } = terminal;
     let screen = *screen;
     let line = options.pace.is_some();
-    let mut raw = match (&*input, screen) {
-        (Some(input), Screen::Ansi | Screen::Dumb) if !line => match Raw::new(input.fd()) {
-            Err(e) if gone(&e) => return Ok(Ended::HungUp),
-            raw => Some(raw?),
-        },
-        _ => None,
+    let mut raw = match raw(input.as_ref().filter(|_| !line), screen) {
+        Err(e) if gone(&e) => return Ok(Ended::HungUp),
+        raw => raw?,
     };
     let signals = if line { None } else { Some(Signals::new(raw.is_some())?) };
     let colour = options.session.colour && screen == Screen::Ansi;
@@ -331,20 +328,9 @@ async fn text<W: Way>(
                 None => pending().await,
             }
         };
-        let written = async {
-            match waiting.as_slice() {
-                [] => pending().await,
-                bytes => {
-                    let most = pace.ready().await.min(bytes.len());
-                    Woke::Written(output.write(&bytes[..most]).await)
-                }
-            }
-        };
+        let written = async { Woke::Written(written(output, &pace, &waiting).await) };
         let signal = async {
-            match &signals {
-                Some(signals) => signals.wait().await,
-                None => pending().await,
-            }
+            signalled(signals.as_ref()).await;
             Woke::Signal
         };
         let read = async {
@@ -355,10 +341,7 @@ async fn text<W: Way>(
         };
         let event = async { Woke::Event(way.event().await) };
         let tick = async {
-            match session.wake() {
-                Some(at) => Timer::at(started + Duration::from_millis(at)).await,
-                None => pending().await,
-            };
+            woken(started, session.wake()).await;
             Woke::Tick
         };
         let woke = or(or(or(answer, written), or(signal, read)), or(event, tick)).await;
@@ -490,6 +473,38 @@ async fn stop(session: &mut Session, output: &End, waiting: &mut Vec<u8>, raw: O
     raw.set();
     session.set_width(columns(output.fd()));
     session.redraw();
+}
+
+/// The terminal made raw, where there is one to type at.
+fn raw(input: Option<&End>, screen: Screen) -> io::Result<Option<Raw>> {
+    match (input, screen) {
+        (Some(input), Screen::Ansi | Screen::Dumb) => Raw::new(input.fd()).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Writes what waits, as much as the line takes; without end while nothing waits.
+async fn written(output: &End, pace: &Pace, waiting: &[u8]) -> io::Result<usize> {
+    if waiting.is_empty() {
+        pending::<()>().await;
+    }
+    let most = pace.ready().await.min(waiting.len());
+    output.write(&waiting[..most]).await
+}
+
+async fn signalled(signals: Option<&Signals>) {
+    match signals {
+        Some(signals) => signals.wait().await,
+        None => pending().await,
+    }
+}
+
+/// Until so many milliseconds after `started`; without end where there is nothing to wait for.
+async fn woken(started: Instant, wake: Option<Millis>) {
+    match wake {
+        Some(at) => drop(Timer::at(started + Duration::from_millis(at)).await),
+        None => pending().await,
+    }
 }
 
 async fn flush(output: &End, waiting: &mut Vec<u8>) {

@@ -128,7 +128,8 @@ impl Way for Client {
         mut command: Command,
         file: Option<OwnedFd>,
     ) -> Result<Answer, Refusal> {
-        if let Command::SendFile { descriptor, .. } = &mut command {
+        if let Command::SendFile { descriptor, .. } | Command::Update { descriptor } = &mut command
+        {
             *descriptor = file.as_ref().map(|_| 0);
         }
         let request = Request::Act { user, command };

@@ -170,16 +170,24 @@ impl Session {
             "interfaces": interfaces}))
     }
 
-    /// The descriptor that a `SendFile` names; or leave to have the node open its path.
+    /// The descriptor that a `SendFile` or an `Update` names; or leave to have the node open its path.
     fn file_for(&mut self, command: &Command) -> Result<Option<OwnedFd>, Reply> {
-        let Command::SendFile { path, descriptor, .. } = command else { return Ok(None) };
-        // Descriptors belong to the first SendFile after them; what it does not name is closed.
+        let (path, descriptor) = match command {
+            Command::SendFile { path, descriptor, .. } => (Some(path), descriptor),
+            Command::Update { descriptor } => (None, descriptor),
+            _ => return Ok(None),
+        };
+        // Descriptors belong to the first call after them that takes one; what it does not name is
+        // closed.
         let files = std::mem::take(&mut self.wire.files);
         if let Some(index) = descriptor {
             let file = files.into_iter().nth(*index as usize);
             let file = file.ok_or(Standard::InvalidParameter("fileDescriptor".into()))?;
             return Ok(Some(file));
         }
+        let Some(path) = path else {
+            return Err(Standard::InvalidParameter("fileDescriptor".into()).into());
+        };
         if !self.is_trusted() {
             let what = "a path is opened for the node's own user only: pass a file descriptor";
             return Err(refused(&Refusal::Denied { what: what.into() }));

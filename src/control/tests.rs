@@ -181,7 +181,9 @@ fn every_method_gets_its_answer_and_every_refusal_its_error() {
             if matches!(command, Command::SendFile { .. } | Command::AddUser { .. }) {
                 continue;
             }
-            let answer = client.ask(Some("anna".into()), command.clone(), None).await;
+            let update = matches!(command, Command::Update { .. });
+            let file = update.then(|| tempfile::tempfile().unwrap().into());
+            let answer = client.ask(Some("anna".into()), command.clone(), file).await;
             assert_eq!(answer.unwrap(), samples::answer_to(&command).1);
         }
         for (n, refusal) in samples::refusals().into_iter().enumerate() {

@@ -1,22 +1,34 @@
 //! Whether the system's clock can be trusted: boards without a battery start with whatever time
-//! was last saved, and are right only once a time server was heard.
+//! was last saved, and are right only once a time server was heard, or an operator said what time
+//! it is.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_channel::Sender;
 
+use crate::model::{Refusal, Wall};
 use crate::node::io::Input;
 
 /// Before this (2026-01-01, in seconds) klatsch was not: a clock that says so is wrong.
 const FLOOR: u64 = 1_767_225_600;
+/// From here on (2100-01-01, in seconds) a time is a mistake.
+const CEILING: u64 = 4_102_444_800;
+/// What a browser says is taken over if it is later by more than this, in milliseconds.
+const LATER: u64 = 60_000;
+/// Root's mark that an operator set the clock since the machine started.
+const SET: &str = "/run/klatsch-clock-set";
 /// While it cannot be trusted, it is looked at again after so long.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// Whether it can be trusted now.
 pub(super) fn is_trusted() -> bool {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    judge(wall, is_synchronised(), battery_clock(Path::new("/sys/class/rtc")))
+    judge(
+        wall,
+        is_synchronised() || Path::new(SET).exists(),
+        battery_clock(Path::new("/sys/class/rtc")),
+    )
 }
 
 /// Tells when it can be trusted. Once it can it stays so: the kernel goes on counting.
@@ -32,6 +44,24 @@ pub(super) async fn watch(told: Sender<Input>) {
 /// or 2000.
 fn judge(wall: u64, synchronised: bool, battery: Option<u64>) -> bool {
     wall >= FLOOR && (synchronised || battery.is_some_and(|clock| clock >= FLOOR))
+}
+
+/// The seconds that an operator may set it to.
+pub(super) fn settable(time: Wall) -> Result<u64, Refusal> {
+    let seconds = time.0 / 1_000;
+    if (FLOOR..CEILING).contains(&seconds) {
+        return Ok(seconds);
+    }
+    Err(Refusal::bad(
+        "TIME",
+        time.to_string(),
+        "a time from 2026 to 2099, such as 2026-11-21 18:00, in UTC",
+    ))
+}
+
+/// The seconds of what a browser says, where it can be better than what there is: never back.
+pub(super) fn plausible(now: Wall, time: Wall) -> Option<u64> {
+    settable(time).ok().filter(|_| time.0 > now.0.saturating_add(LATER))
 }
 
 /// Whether a time server sets the clock, as the kernel says (adjtimex(2)), or, where a sandbox
@@ -70,6 +100,17 @@ mod tests {
         assert!(judge(FLOOR + 1, false, Some(FLOOR)));
         assert!(!judge(FLOOR + 1, false, Some(FLOOR - 1)), "an empty battery");
         assert!(!judge(FLOOR - 1, true, Some(FLOOR)), "a clock before klatsch was made");
+    }
+
+    #[test]
+    fn a_time_is_taken_within_bounds_and_a_visitors_only_forward() {
+        let at = |seconds: u64| Wall(seconds * 1_000);
+        assert_eq!(settable(at(FLOOR)), Ok(FLOOR));
+        assert!(settable(at(FLOOR - 1)).is_err() && settable(at(CEILING)).is_err());
+        assert_eq!(plausible(at(0), at(FLOOR)), Some(FLOOR));
+        assert_eq!(plausible(at(FLOOR), at(FLOOR + 60)), None);
+        assert_eq!(plausible(at(FLOOR), at(FLOOR + 61)), Some(FLOOR + 61));
+        assert_eq!(plausible(at(FLOOR + 99), at(FLOOR)), None);
     }
 
     #[test]

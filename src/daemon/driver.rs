@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Command as Process, Stdio};
 use std::rc::Rc;
 use std::sync::OnceLock;
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 use async_channel::{Receiver, Sender};
 use smol::{LocalExecutor, Timer};
 
+use super::hooks::Hooks;
+use super::led::{self, Led};
 use super::multicast::Multicast;
 use super::notify::Notify;
 use super::ports::{self, Proto};
@@ -74,6 +77,8 @@ pub(super) struct Driver {
     /// What performing actions brought up, for the node's next turn.
     at_once: VecDeque<Input>,
     notify: Notify,
+    led: Led,
+    hooks: Hooks,
 }
 
 enum Woken {
@@ -100,6 +105,7 @@ impl Driver {
             rules: Rules::of(node.settings()),
             kept: node.kept().clone(),
             web: web::Web::default(),
+            hooks: Hooks::new(Rc::clone(&executor)),
             node,
             executor,
             hub,
@@ -119,6 +125,7 @@ impl Driver {
             unsent: VecDeque::new(),
             at_once: VecDeque::new(),
             notify: Notify::from_environment(),
+            led: Led::new(Path::new(led::LEDS), now(Instant::now()).mono),
         }
     }
 
@@ -143,11 +150,17 @@ impl Driver {
         self.feed(Input::Links(links::list()));
         self.feed(Input::Interfaces(links::interfaces()));
         self.follow_web();
+        self.follow_led();
+        self.hooks.follow(&reload.sources.hooks());
         let mut timer = Timer::never();
         let mut timer_at = None;
         loop {
             self.perform();
-            self.notify.turn(now(Instant::now()), &self.node);
+            let at = now(Instant::now());
+            if let Some(well) = self.notify.turn(at, &self.node) {
+                self.led.is_well(well);
+            }
+            self.led.turn(at.mono);
             let wake_at = self.wake_at();
             if wake_at != timer_at {
                 timer_at = wake_at;
@@ -174,6 +187,7 @@ impl Driver {
             }
         }
         self.notify.stopping();
+        self.led.dark();
         let talking = !self.streams.is_empty();
         self.feed(Input::Goodbye);
         self.perform();
@@ -220,7 +234,10 @@ impl Driver {
             let pause = Millis::try_from(UNSENT_PAUSE.as_millis()).unwrap_or(1);
             now(Instant::now()).mono + pause
         });
-        [self.node.wake_at(), unsent, self.notify.wake_at()].into_iter().flatten().min()
+        [self.node.wake_at(), unsent, self.notify.wake_at(), self.led.wake_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn feed(&mut self, input: Input) {
@@ -272,9 +289,16 @@ impl Driver {
             Action::Tell(event) => {
                 journal::event(&event);
                 self.notify.happened(now(Instant::now()).mono, &event.what);
+                if self.hub.is_open(&event) {
+                    self.hooks.happened(&event);
+                    if event.what.is_content_in() {
+                        self.led.unread(true);
+                    }
+                }
                 self.hub.tell(event);
                 self.follow_rules();
                 self.follow_web();
+                self.follow_led();
             }
             Action::Keep(kept) => {
                 self.kept = *kept;
@@ -312,6 +336,14 @@ impl Driver {
         let settings = &self.node.settings().hello;
         for line in self.web.follow(settings, &self.hub, &self.executor) {
             self.trouble(line);
+        }
+    }
+
+    fn follow_led(&mut self) {
+        let had = self.led.is_there();
+        self.led.follow(&self.node.settings().led);
+        if self.led.is_there() && !had {
+            self.notify.watch();
         }
     }
 
@@ -453,6 +485,13 @@ impl Driver {
             let settings = self.node.settings();
             return self.machine.answer(call, settings, &self.hub, &self.executor);
         }
+        // whoever acts as the box has read what came
+        if self.led.is_there()
+            && call.command.is_act()
+            && call.user.as_deref().is_none_or(|user| !self.hub.is_private(user))
+        {
+            self.led.unread(false);
+        }
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         self.answers.insert(ticket, call.reply);
@@ -480,6 +519,7 @@ impl Driver {
             return;
         }
         log::info!("configuration read again");
+        self.hooks.follow(&reload.sources.hooks());
         self.feed(Input::Reload(Box::new(loaded.settings)));
     }
 

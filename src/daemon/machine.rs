@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use smol::{LocalExecutor, Timer};
 
-use super::{doctor, log, network};
+use super::{clock, doctor, log, network, update};
 use crate::command::Command;
 use crate::config::Settings;
 use crate::hub::{Call, Hub};
@@ -27,7 +27,7 @@ pub(super) const REQUESTS: &str = "request";
 /// In the state folder: it is to be emptied by the next start.
 const RESET: &str = "factory-reset";
 /// A request that nobody took by then is withdrawn.
-const TAKEN: Duration = Duration::from_secs(10);
+pub(super) const TAKEN: Duration = Duration::from_secs(10);
 /// The check-up's stack, in bytes.
 const STACK: usize = 256 * 1024;
 
@@ -38,12 +38,17 @@ pub(super) struct Machine {
     /// The state folder, if anything is kept.
     state: Option<PathBuf>,
     busy: Rc<Cell<bool>>,
+    /// An update is under way.
+    updating: Rc<Cell<bool>>,
+    /// A browser's time was taken over since the start.
+    offered: Cell<bool>,
 }
 
 impl Machine {
     pub(super) fn new(socket: &Path, state: Option<PathBuf>) -> Machine {
         let runtime = socket.parent().unwrap_or(Path::new("/")).to_owned();
-        Machine { runtime, state, busy: Rc::default() }
+        let (busy, updating) = Default::default();
+        Machine { runtime, state, busy, updating, offered: Cell::new(false) }
     }
 
     /// Answers a call for which [`Command::is_machines`] holds.
@@ -59,6 +64,16 @@ impl Machine {
             Command::Log { lines } => {
                 let lines = lines.unwrap_or(LINES);
                 Ok(Answer::Log(log::last(usize::try_from(lines).unwrap_or(usize::MAX))))
+            }
+            Command::Update { .. } => match self.is_appliance(settings) {
+                Ok(()) => return self.update(call, executor),
+                Err(refusal) => Err(refusal),
+            },
+            Command::SetTime { time } => clock::settable(*time)
+                .and_then(|seconds| self.ask(&format!("time-{seconds}"), settings, hub, executor)),
+            Command::OfferTime { time } => {
+                self.offer(*time, settings, hub, executor);
+                Ok(Answer::Done)
             }
             Command::Doctor {} => return self.doctor(call, settings, hub, executor),
             Command::Reboot {} => self.ask("reboot", settings, hub, executor),
@@ -94,6 +109,69 @@ impl Machine {
             .detach();
     }
 
+    /// Takes the bundle that came with a call to root.
+    fn update(&self, call: Call, executor: &LocalExecutor<'static>) {
+        let Call { reply, file, .. } = call;
+        let failed = |reason: &str| Err(Refusal::Failed { reason: reason.into() });
+        let (state, bundle) = match (&self.state, file) {
+            (Some(state), Some(bundle)) => (state.clone(), bundle),
+            (None, _) => {
+                let _ = reply.try_send(failed("nothing is kept: there is no place for an update"));
+                return;
+            }
+            (_, None) => {
+                let _ = reply.try_send(failed("no update came with the call"));
+                return;
+            }
+        };
+        if self.updating.replace(true) {
+            let what = "updates at once".into();
+            let _ = reply.try_send(Err(Refusal::TooMany { what, limit: 1 }));
+            return;
+        }
+        let (runtime, updating) = (self.runtime.clone(), Rc::clone(&self.updating));
+        let (told, result) = async_channel::bounded(1);
+        let thread = std::thread::Builder::new().name("update".into()).stack_size(STACK);
+        let begun = thread.spawn(move || {
+            let _ = told.send_blocking(update::install(&state, &runtime, bundle));
+        });
+        executor
+            .spawn(async move {
+                let answer = match (begun, result.recv().await) {
+                    (Ok(_), Ok(result)) => result.map(|line| Answer::Log(vec![line])),
+                    (Err(error), _) => Err(Refusal::Failed { reason: IoError::from(error).text }),
+                    _ => Err(Refusal::Failed { reason: "the update broke off".into() }),
+                };
+                updating.set(false);
+                match &answer {
+                    Ok(Answer::Log(lines)) => ::log::info!("update: {}", lines.join(" ")),
+                    Err(refusal) => ::log::warn!("update: {refusal}"),
+                    _ => {}
+                }
+                let _ = reply.try_send(answer);
+            })
+            .detach();
+    }
+
+    /// A visitor's time, for a box whose clock nobody set: forward only, once, and the clock is
+    /// trusted no more than before.
+    fn offer(
+        &self,
+        time: Wall,
+        settings: &Settings,
+        hub: &Rc<Hub>,
+        executor: &LocalExecutor<'static>,
+    ) {
+        let now = Wall::from_system(std::time::SystemTime::now());
+        if !settings.appliance || self.offered.get() || clock::is_trusted() {
+            return;
+        }
+        let Some(seconds) = clock::plausible(now, time) else { return };
+        self.offered.set(true);
+        ::log::info!("the clock is set by a visitor's browser, and not trusted: {time}");
+        let _ = self.ask(&format!("offer-{seconds}"), settings, hub, executor);
+    }
+
     fn is_appliance(&self, settings: &Settings) -> Result<(), Refusal> {
         if settings.appliance {
             return Ok(());
@@ -116,7 +194,7 @@ impl Machine {
 
     fn ask(
         &self,
-        what: &'static str,
+        what: &str,
         settings: &Settings,
         hub: &Rc<Hub>,
         executor: &LocalExecutor<'static>,
@@ -128,7 +206,7 @@ impl Machine {
             Refusal::File { path: path.display().to_string(), reason }
         })?;
         ::log::info!("{what} was asked for");
-        let hub = Rc::clone(hub);
+        let (hub, what) = (Rc::clone(hub), what.to_owned());
         executor
             .spawn(async move {
                 Timer::after(TAKEN).await;
@@ -157,7 +235,7 @@ impl Machine {
     }
 }
 
-fn request(path: &Path) -> std::io::Result<()> {
+pub(super) fn request(path: &Path) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }

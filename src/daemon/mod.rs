@@ -6,7 +6,9 @@
 mod clock;
 mod doctor;
 mod driver;
+mod hooks;
 mod journal;
+mod led;
 mod links;
 mod log;
 mod machine;
@@ -20,6 +22,7 @@ mod signals;
 mod tcp;
 mod terminal;
 mod udp;
+pub mod update;
 mod web;
 
 use std::net::TcpListener;

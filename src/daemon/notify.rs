@@ -20,6 +20,8 @@ use crate::node::Node;
 
 /// Changes of who is here are gathered for so long before they are told.
 pub const GATHER_MS: Millis = 1_000;
+/// For an LED, what is not well is looked at again after this.
+const AGAIN_MS: Millis = 2_000;
 /// Handles named in the status line; the others are counted.
 pub const MAX_NAMED: usize = 8;
 
@@ -32,6 +34,8 @@ pub(super) struct Notify {
     told: String,
     /// When to look at the node's status again.
     look_at: Option<Millis>,
+    /// How the node stands is wanted by somebody else too.
+    watched: bool,
     /// How often the watchdog is fed, and when next.
     watchdog: Option<(Millis, Millis)>,
 }
@@ -40,6 +44,8 @@ pub(super) struct Notify {
 struct Standing {
     /// Whether all that should listen does.
     listens: bool,
+    /// Whether there is a network beside loopback.
+    network: bool,
     line: String,
 }
 
@@ -70,7 +76,14 @@ impl Notify {
             watchdog: to.is_some().then_some(every).flatten().map(|every| (every.max(1), 0)),
             to,
             told: String::new(),
+            watched: false,
         }
+    }
+
+    /// Looks how the node stands though systemd does not ask.
+    pub(super) fn watch(&mut self) {
+        self.watched = true;
+        self.look_at = Some(0);
     }
 
     /// When the loop is to come back here.
@@ -78,8 +91,8 @@ impl Notify {
         [self.look_at, self.watchdog.map(|(_, next)| next)].into_iter().flatten().min()
     }
 
-    /// One turn of the loop, its actions performed.
-    pub(super) fn turn(&mut self, now: Now, node: &Node) {
+    /// One turn of the loop, its actions performed. Whether all is well, where that was looked at.
+    pub(super) fn turn(&mut self, now: Now, node: &Node) -> Option<bool> {
         if let Some((every, next)) = &mut self.watchdog {
             if *next <= now.mono {
                 *next = now.mono + *every;
@@ -89,8 +102,16 @@ impl Notify {
         }
         if self.look_at.is_some_and(|at| at <= now.mono) {
             self.look_at = None;
-            self.tell(now.mono, standing(now, node));
+            let standing = standing(now, node);
+            let well = standing.listens && standing.network;
+            self.tell(now.mono, standing);
+            if self.watched && !well {
+                // what gets better by itself is no event
+                self.look_at.get_or_insert(now.mono + AGAIN_MS);
+            }
+            return Some(well);
         }
+        None
     }
 
     /// Something happened: if it changes who is here, that is told soon.
@@ -103,7 +124,7 @@ impl Notify {
                 | What::Config { .. }
                 | What::Error { .. }
         );
-        if concerns && self.to.is_some() {
+        if concerns && (self.to.is_some() || self.watched) {
             self.look_at.get_or_insert(now + GATHER_MS);
         }
     }
@@ -182,10 +203,11 @@ fn standing(now: Now, node: &Node) -> Standing {
     let names: Vec<&str> = others.chain(node.handles_here()).collect();
     line += "; ";
     line += &who_is_here(&names);
-    if status.links.iter().all(|link| link.name == "lo") {
+    let network = status.links.iter().any(|link| link.name != "lo");
+    if !network {
         line += "; no network";
     }
-    Standing { listens, line: harmless(&line) }
+    Standing { listens, network, line: harmless(&line) }
 }
 
 fn who_is_here(names: &[&str]) -> String {
@@ -222,7 +244,7 @@ mod tests {
     }
 
     fn standing(listens: bool, line: &str) -> Standing {
-        Standing { listens, line: line.into() }
+        Standing { listens, network: true, line: line.into() }
     }
 
     #[test]

@@ -9,7 +9,8 @@ use super::ports::{self, Proto};
 use crate::config;
 use crate::hub::Hub;
 use crate::model::{IoError, Trouble};
-use crate::web::hello::{self as web, api::Hello};
+use crate::web::hello::Hello;
+use crate::web::server;
 
 /// The servers that run; dropping it ends them.
 #[derive(Default)]
@@ -36,10 +37,10 @@ impl Web {
         self.serving.clear();
         let mut lines = Vec::new();
         for at in &self.asked {
-            match web::listen(*at) {
+            match server::listen(Some((*at.ip()).into()), at.port(), 0) {
                 Ok(listener) => {
                     let site = Rc::new(Hello::new(Rc::clone(hub)));
-                    let serving = web::serve(listener, site, Rc::clone(executor));
+                    let serving = server::serve(listener, Rc::clone(executor), site);
                     let at = *at;
                     self.serving.push(executor.spawn(async move {
                         // awaited first: a macro that is off evaluates none of its arguments

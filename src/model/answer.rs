@@ -213,6 +213,8 @@ pub struct Status {
     pub chats: Vec<ChatView>,
     /// Peers present.
     pub peers: u32,
+    /// Handles that were silenced here, in lower case.
+    pub blocked: Vec<String>,
     /// The name of this box's key; `null` where there is no link.
     pub fingerprint: Option<String>,
     /// Path of the control socket.

@@ -51,6 +51,28 @@ impl Chats {
     }
 }
 
+/// What happened on a machine's sockets: room's and directory's are told in the same words.
+macro_rules! feed {
+    ($machine:expr, $now:expr, $input:expr) => {{
+        let (m, now) = ($machine, $now);
+        match $input {
+            Input::Bound(socket) => m.bound(now, socket),
+            Input::BindFailed(socket, error) => m.bind_failed(now, socket, error),
+            Input::Datagram { socket, from, bytes, .. } => m.datagram(now, socket, from, &bytes),
+            Input::Unreachable { socket, to, bytes, error } => {
+                m.unreachable(now, socket, to, &bytes, &error);
+            }
+            Input::Accepted { socket, stream, from } => m.accepted(now, socket, stream, from),
+            Input::Connected(stream) => m.connected(now, stream),
+            Input::Bytes(stream, bytes) => m.stream_bytes(now, stream, bytes),
+            Input::End(stream) => m.stream_end(now, stream),
+            Input::Wrote(stream) => m.wrote(now, stream),
+            Input::Closed(stream, error) => m.stream_closed(now, stream, &error),
+            _ => {}
+        }
+    }};
+}
+
 impl Node {
     /// Starts the machines that are switched on.
     pub(super) fn begin_chats(&mut self, now: Now) {
@@ -101,40 +123,14 @@ impl Node {
     }
 
     pub(super) fn room_network(&mut self, now: Millis, input: Input) {
-        let Some(m) = &mut self.dialects.room else { return };
-        match input {
-            Input::Bound(socket) => m.bound(now, socket),
-            Input::BindFailed(socket, error) => m.bind_failed(now, socket, error),
-            Input::Datagram { socket, from, bytes, .. } => m.datagram(now, socket, from, &bytes),
-            Input::Unreachable { socket, to, bytes, error } => {
-                m.unreachable(now, socket, to, &bytes, &error);
-            }
-            Input::Accepted { socket, stream, from } => m.accepted(now, socket, stream, from),
-            Input::Connected(stream) => m.connected(now, stream),
-            Input::Bytes(stream, bytes) => m.stream_bytes(now, stream, bytes),
-            Input::End(stream) => m.stream_end(now, stream),
-            Input::Wrote(stream) => m.wrote(now, stream),
-            Input::Closed(stream, error) => m.stream_closed(now, stream, &error),
-            _ => {}
+        if let Some(machine) = &mut self.dialects.room {
+            feed!(machine, now, input);
         }
     }
 
     pub(super) fn directory_network(&mut self, now: Millis, input: Input) {
-        let Some(m) = &mut self.dialects.directory else { return };
-        match input {
-            Input::Bound(socket) => m.bound(now, socket),
-            Input::BindFailed(socket, error) => m.bind_failed(now, socket, error),
-            Input::Datagram { socket, from, bytes, .. } => m.datagram(now, socket, from, &bytes),
-            Input::Unreachable { socket, to, bytes, error } => {
-                m.unreachable(now, socket, to, &bytes, &error);
-            }
-            Input::Accepted { socket, stream, from } => m.accepted(now, socket, stream, from),
-            Input::Connected(stream) => m.connected(now, stream),
-            Input::Bytes(stream, bytes) => m.stream_bytes(now, stream, bytes),
-            Input::End(stream) => m.stream_end(now, stream),
-            Input::Wrote(stream) => m.wrote(now, stream),
-            Input::Closed(stream, error) => m.stream_closed(now, stream, &error),
-            _ => {}
+        if let Some(machine) = &mut self.dialects.directory {
+            feed!(machine, now, input);
         }
     }
 

@@ -75,13 +75,17 @@ impl Node {
             Command::Accept { number } => self.decide_chat(now, id, number, true),
             Command::Refuse { number } => self.decide_chat(now, id, number, false),
             Command::Close { handle } => self.close(now, id, handle.as_deref()),
+            Command::PageSettings {} => Ok(self.pages()),
             Command::Shared {} => Ok(Answer::Shared(self.shared())),
             Command::Doctor {}
             | Command::Network {}
             | Command::Log { .. }
             | Command::Reboot {}
             | Command::PowerOff {}
-            | Command::FactoryReset {} => {
+            | Command::FactoryReset {}
+            | Command::Update { .. }
+            | Command::SetTime { .. }
+            | Command::OfferTime { .. } => {
                 // the process around the node answers these before it gets to hear of them
                 Err(Refusal::Failed { reason: "nothing is known here of the machine".into() })
             }
@@ -118,6 +122,7 @@ impl Node {
             epoch: format!("{:016x}", self.epoch),
             uptime: (now.mono - self.born.min(now.mono)) / 1_000,
             users: self.users.iter().map(|(_, u)| u.view()).collect(),
+            blocked: self.kept.blocked.clone(),
             dialects: self.dialect_views(),
             links: self.links.iter().map(link).collect(),
             chats: self.chat_views(),

@@ -5,7 +5,7 @@ use super::delivery::Target;
 use super::io::Action;
 use super::{Node, config_rows};
 use crate::config::Settings;
-use crate::model::{Answer, Now, Refusal, UserId, What};
+use crate::model::{Answer, Now, Refusal, SettingView, UserId, What};
 
 impl Node {
     pub(super) fn config(
@@ -51,8 +51,17 @@ impl Node {
         let value = row.get(&self.settings);
         self.kept.set.insert(row.key.into(), value.clone());
         self.keep();
+        let value = row.told(&self.settings);
         self.tell(now, None, What::Config { key: row.key.into(), value });
         Ok(self.shown(row))
+    }
+
+    /// The page's settings with their PINs.
+    pub(super) fn pages(&self) -> Answer {
+        let rows = config_rows::rows().filter(|row| row.key.starts_with("web."));
+        let clear = rows
+            .map(|row| SettingView { value: row.get(&self.settings), ..row.view(&self.settings) });
+        Answer::Config(clear.collect())
     }
 
     fn shown(&self, row: &config_rows::Row) -> Answer {
@@ -77,6 +86,7 @@ impl Node {
     pub(super) fn reload(&mut self, now: Now, new: Settings) {
         let Ok(first) = self.users.acting(None) else { return };
         let mut next = self.settings.clone();
+        let mut changed = Vec::new();
         for row in config_rows::rows() {
             let (old, value) = (row.get(&self.settings), row.get(&new));
             if old == value {
@@ -100,7 +110,7 @@ impl Node {
                 }
                 _ => {
                     let set = row.set(&mut next, &value);
-                    self.tell(now, None, What::Config { key: row.key.into(), value });
+                    changed.push(row);
                     set.map(|()| Answer::Done)
                 }
             };
@@ -118,6 +128,10 @@ impl Node {
         }
         next.users.clone_from(&self.settings.users);
         self.apply(now, next);
+        for row in changed {
+            let value = row.told(&self.settings);
+            self.tell(now, None, What::Config { key: row.key.into(), value });
+        }
     }
 
     pub(super) fn set_form(&mut self, name: &str, form: Option<String>) -> Answered {

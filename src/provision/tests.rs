@@ -72,6 +72,41 @@ fn a_full_card_is_applied_and_loses_only_its_secrets() {
     assert_eq!((again.values, again.rewritten, again.changed.len()), (plan.values, None, 0));
 }
 
+/// What the image puts on the card: as it is it sets nothing, and each line in it does something.
+#[test]
+fn the_shipped_card_is_taken_as_it_is_and_line_by_line() {
+    let shipped = include_str!("../../board/system/klatsch.toml");
+    let plan = of(shipped);
+    assert!(plan.lines.is_empty() && plan.values.is_empty(), "{:?}", plan.lines);
+    let mut table = "";
+    let mut keys = 0;
+    for line in shipped.lines() {
+        if line.starts_with('[') {
+            table = line;
+        }
+        let Some(setting) = line.strip_prefix('#').filter(|l| l.starts_with(char::is_lowercase))
+        else {
+            continue;
+        };
+        let with = match setting.split(' ').next().unwrap_or_default() {
+            "gateway" => "address = '192.168.1.5/24'\n",
+            _ => "",
+        };
+        let wifi = match table {
+            "[wifi]" if !setting.starts_with("country") => "country = 'CH'\n",
+            _ => "",
+        };
+        let ssid =
+            if table == "[wifi]" && !setting.starts_with("ssid") { "ssid = 'x'\n" } else { "" };
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAbcdefghijklmnopqrstuvwxyz you@laptop";
+        let setting = setting.replace("ssh-ed25519 AAAA... you@laptop", key);
+        let plan = of(&format!("{table}\n{wifi}{ssid}{with}{setting}\n"));
+        assert_eq!(refused(&plan), [""; 0], "{setting}");
+        keys += plan.lines.len();
+    }
+    assert!(keys >= 19, "{keys}");
+}
+
 #[test]
 fn its_files_are_those_that_the_system_reads() {
     let plan = of(FULL);

@@ -36,6 +36,7 @@ pub static ASSETS: &[Asset] = &[
     asset!("/notice.js", "notice.js", "text/javascript; charset=utf-8"),
     asset!("/sheets.js", "sheets.js", "text/javascript; charset=utf-8"),
     asset!("/operator.js", "operator.js", "text/javascript; charset=utf-8"),
+    asset!("/desk.js", "desk.js", "text/javascript; charset=utf-8"),
     asset!("/icon.svg", "icon.svg", "image/svg+xml"),
     asset!("/api/v1/openapi.json", "openapi.json", "application/json"),
 ];

@@ -32,7 +32,8 @@ pub const FOR_GUESTS: &[&str] = &[
 pub const READING: &[&str] = &["Status", "Who", "FreeHandle", "History", "Search"];
 /// Methods that are not for the web: what everyone said is nobody's to take away over a LAN in
 /// clear, and the machine itself obeys root and the node's own user only.
-const NOT_HERE: &[&str] = &["Subscribe", "Export", "Import", "Reboot", "PowerOff", "FactoryReset"];
+const NOT_HERE: &[&str] =
+    &["Subscribe", "Export", "Import", "Reboot", "PowerOff", "FactoryReset", "Update"];
 
 /// Whether there is such a method here.
 pub fn is_method(name: &str) -> bool {

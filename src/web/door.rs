@@ -17,7 +17,7 @@ use super::site::{Head, Site, Who};
 use crate::command::{Command, Parked};
 use crate::hub::parked;
 use crate::model::answer::Status;
-use crate::model::{Answer, Handle, Millis, Refusal};
+use crate::model::{Answer, Handle, Millis, Refusal, Wall};
 
 /// Between two looks at who is away, in milliseconds. Only while there are guests.
 const TEND_MS: u64 = 5_000;
@@ -34,7 +34,10 @@ pub async fn session(site: &Rc<Site>, head: &Head, body: Incoming) -> Reply {
             };
             let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
             match enter(site, head, text("handle"), text("pin")).await {
-                Ok(id) => entered(site, &id),
+                Ok(id) => {
+                    offer_time(site, object.get("clock").and_then(Value::as_u64)).await;
+                    entered(site, &id)
+                }
                 Err(reply) => reply,
             }
         }
@@ -64,6 +67,14 @@ pub async fn session(site: &Rc<Site>, head: &Head, body: Incoming) -> Reply {
             };
             reply::good(&about(site, id))
         }
+    }
+}
+
+/// A box whose clock nobody set may take a visitor's; it decides that itself.
+async fn offer_time(site: &Site, clock: Option<u64>) {
+    if let Some(clock) = clock {
+        let time = Wall(clock).min(Wall::MAX);
+        let _ = site.hub.ask(None, Command::OfferTime { time }, None).await;
     }
 }
 
@@ -128,7 +139,8 @@ pub async fn enter(site: &Rc<Site>, head: &Head, name: &str, pin: &str) -> Resul
     }
     let handle = Handle::try_from(name.trim())
         .map_err(|bad| reply::refusal(&Refusal::bad("the name", name, bad.expected())))?;
-    make_room(site, set.guests).await.map_err(|refusal| reply::refusal(&refusal))?;
+    let _one = site.coming_in.lock().await;
+    make_room(site, set.guests, head.from).await.map_err(|refusal| reply::refusal(&refusal))?;
     let since = add(site, &handle, None).await.map_err(|refusal| reply::refusal(&refusal))?;
     let mut guest = Guest::new(handle.clone(), head.from, site.wall()).map_err(|error| {
         log::error!("web: no random numbers: {error}");
@@ -200,11 +212,15 @@ async fn add(site: &Site, handle: &Handle, back: Option<Parked>) -> Result<u64, 
     Ok(users.iter().find(|user| user.handle == *handle).map_or(u64::MAX, |user| user.since))
 }
 
-/// Room for one more guest: whoever is without a page longest makes it.
-async fn make_room(site: &Rc<Site>, most: u32) -> Result<(), Refusal> {
+/// Room for one more guest: whoever is without a page longest makes it, else one of the address
+/// that has most.
+async fn make_room(site: &Rc<Site>, most: u32, newcomer: IpAddr) -> Result<(), Refusal> {
     while site.guests.borrow().here() >= most as usize {
-        let alone = site.guests.borrow().longest_alone();
-        match alone {
+        let leaves = {
+            let guests = site.guests.borrow();
+            guests.longest_alone().or_else(|| guests.gives_way(newcomer))
+        };
+        match leaves {
             Some(id) => remove(site, &id).await,
             None => return Err(Refusal::TooMany { what: "guests".into(), limit: most.into() }),
         }
@@ -236,17 +252,18 @@ impl Drop for Entering<'_> {
 
 async fn bring_in(site: &Rc<Site>, id: &str) -> Result<Handle, Refusal> {
     let gone = || Refusal::NoSuchUser { handle: "you".into() };
-    let (mut handle, here, back) = {
+    let (mut handle, here, back, address) = {
         let mut guests = site.guests.borrow_mut();
         let guest = guests.by_id(id).ok_or_else(gone)?;
         guest.seen = site.wall();
         let back = Parked { name: parked(&guest.id), since: guest.since };
-        (guest.handle.clone(), guest.here, back)
+        (guest.handle.clone(), guest.here, back, guest.address)
     };
     if here {
         return Ok(handle);
     }
-    make_room(site, site.set().guests).await?;
+    let one = site.coming_in.lock().await;
+    make_room(site, site.set().guests, address).await?;
     match add(site, &handle, Some(back.clone())).await {
         Err(Refusal::HandleTaken { free, .. }) => {
             add(site, &free, Some(back)).await?;
@@ -267,6 +284,7 @@ async fn bring_in(site: &Rc<Site>, id: &str) -> Result<Handle, Refusal> {
         }
         (guest.away, guest.autoreply.clone())
     };
+    drop(one);
     site.touch();
     let user = Some(handle.to_string());
     if let Some(text) = autoreply {

@@ -19,19 +19,27 @@ use super::reply::{self, Reply};
 use super::server::Payload;
 use super::shelf::Shown;
 use super::site::{Head, Site, Who};
+use crate::config::web::GUESTS;
 use crate::model::ring::Cursor;
 use crate::model::{Refusal, Stamped, Wall, What};
 
 /// A sign of life when nothing happens, in milliseconds: it finds out who is gone.
 const BEAT_MS: u64 = 15_000;
-/// Streams at once.
-pub const MAX_STREAMS: u64 = 96;
+/// Streams of operators at once.
+pub const MAX_OF_OPERATORS: u64 = 8;
+/// All that guests and operators may have fit, so that nobody can take what is another's.
+const _: () = {
+    let of_guests = *GUESTS.end() as usize * super::guests::MAX_STREAMS;
+    assert!(of_guests + MAX_OF_OPERATORS as usize <= super::server::MAX_CONNECTIONS / 2 + 8);
+};
 /// Bytes of events written together, about.
 const BATCH: usize = 16 * 1024;
 
 /// `/api/v1/events`.
 pub async fn answer(site: &Rc<Site>, head: &Head) -> Reply {
     let id = match &head.who {
+        // whoever is both says on which page he is
+        _ if head.operator && head.field("operator").is_some() => None,
         Who::Guest(id) => Some(id.clone()),
         Who::Stranger if head.operator => None,
         Who::Stranger => return reply::wrong(StatusCode::UNAUTHORIZED, "come in first"),
@@ -46,22 +54,35 @@ pub async fn answer(site: &Rc<Site>, head: &Head) -> Reply {
             Refusal::bad("since", since.unwrap_or_default(), "epoch:seq, as an event bears it");
         return reply::refusal(&refusal);
     };
-    if site.counts.streams.get() >= MAX_STREAMS {
-        let what = "streams of events".to_owned();
-        return reply::refusal(&Refusal::TooMany { what, limit: MAX_STREAMS });
+    let too_many = |what: &str, limit| {
+        let what = what.to_owned();
+        reply::refusal(&Refusal::TooMany { what, limit })
+    };
+    let of_operators = &site.counts.of_operators;
+    if id.is_none() {
+        if of_operators.get() >= MAX_OF_OPERATORS {
+            return too_many("windows of operators", MAX_OF_OPERATORS);
+        }
+        of_operators.set(of_operators.get() + 1);
     }
     if let Some(id) = &id {
         if let Err(refusal) = door::ensure(site, id).await {
             return reply::refusal(&refusal);
         }
         if !door::arrive(site, id).await {
-            let limit = super::guests::MAX_STREAMS as u64;
-            let what = "windows of one guest".to_owned();
-            return reply::refusal(&Refusal::TooMany { what, limit });
+            return too_many("windows of one guest", super::guests::MAX_STREAMS as u64);
         }
     }
     site.counts.streams.set(site.counts.streams.get() + 1);
-    let reader = Reader { site: Rc::clone(site), id, cursor, begun: false, fresh: since.is_none() };
+    let token = super::http::cookie(&head.headers, &site.cookie_name("operator"));
+    let reader = Reader {
+        site: Rc::clone(site),
+        id,
+        token: token.unwrap_or_default().to_owned(),
+        cursor,
+        begun: false,
+        fresh: since.is_none(),
+    };
     let pieces = stream::unfold(reader, |mut reader| async move {
         let text = reader.next().await?;
         Some((Ok(Bytes::from(text)), reader))
@@ -77,6 +98,8 @@ struct Reader {
     site: Rc<Site>,
     /// The guest; none: the operator.
     id: Option<String>,
+    /// What the operator signed in with.
+    token: String,
     cursor: Cursor,
     begun: bool,
     /// It begins with now: `ready` counts as seen.
@@ -86,8 +109,12 @@ struct Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.site.counts.streams.set(self.site.counts.streams.get().saturating_sub(1));
-        if let Some(id) = &self.id {
-            door::depart(&self.site, id);
+        match &self.id {
+            Some(id) => door::depart(&self.site, id),
+            None => {
+                let of_operators = &self.site.counts.of_operators;
+                of_operators.set(of_operators.get().saturating_sub(1));
+            }
         }
     }
 }
@@ -127,11 +154,11 @@ impl Reader {
         }
     }
 
-    /// Whether it is still a guest: one who was banned hears no more.
+    /// Whether it is still a guest or an operator: one who was banned hears no more.
     fn is_welcome(&self) -> bool {
         match &self.id {
             Some(id) => self.site.guests.borrow_mut().by_id(id).is_some_and(|guest| guest.here),
-            None => true,
+            None => self.site.operators.borrow().contains_key(&self.token),
         }
     }
 

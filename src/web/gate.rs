@@ -54,6 +54,18 @@ fn pause_of(wrong: u32) -> Millis {
     }
 }
 
+/// Who gives up a place to a newcomer when all are taken: the address that holds most of them, if
+/// it is left with no fewer than the newcomer's has then.
+pub fn gives_way(holders: impl Iterator<Item = IpAddr>, newcomer: IpAddr) -> Option<IpAddr> {
+    let mut held: BTreeMap<IpAddr, usize> = BTreeMap::new();
+    for ip in holders {
+        *held.entry(ip).or_default() += 1;
+    }
+    let own = held.get(&newcomer).copied().unwrap_or_default();
+    let (ip, most) = held.into_iter().max_by_key(|(_, n)| *n)?;
+    (most >= own + 2).then_some(ip)
+}
+
 /// Whether two secrets are equal, in a time that does not tell where they differ.
 pub fn same(given: &str, secret: &str) -> bool {
     let (given, secret) = (given.as_bytes(), secret.as_bytes());
@@ -162,6 +174,17 @@ mod tests {
         assert!(guesses.pause(5, ip(9_999)) > 0);
         assert_eq!(guesses.pause(5, ip(1)), 0);
         assert_eq!(guesses.pause(5 + FORGET_MS, ip(9_999)), 0);
+    }
+
+    #[test]
+    fn who_holds_most_gives_way_and_nobody_to_who_has_as_many() {
+        let held = |all: &[u32], newcomer| gives_way(all.iter().map(|n| ip(*n)), ip(newcomer));
+        assert_eq!(held(&[1, 2, 2, 2, 3, 3], 4), Some(ip(2)));
+        assert_eq!(held(&[1, 2, 2], 1), None, "they would only change places");
+        assert_eq!(held(&[1, 2, 2, 2], 1), Some(ip(2)));
+        assert_eq!(held(&[1, 2, 3], 4), None, "one each: all are taken");
+        assert_eq!(held(&[1, 1, 1], 1), None);
+        assert_eq!(held(&[], 1), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::gate::{Bucket, Level};
+use super::gate::{Bucket, Level, gives_way};
 use crate::model::{Handle, Millis};
 
 /// Guests remembered, in the chat or not; the one gone longest is forgotten for a newcomer.
@@ -142,6 +142,15 @@ impl Guests {
             }
         }
         self.all.push(guest);
+    }
+
+    /// Who of those in the chat gives up the place to a newcomer from this address: the newest of
+    /// the address that has most guests ([`gives_way`]).
+    pub fn gives_way(&self, newcomer: IpAddr) -> Option<String> {
+        let here = || self.all.iter().filter(|guest| guest.here);
+        let most = gives_way(here().map(|guest| guest.address), newcomer)?;
+        let of_most = here().filter(|guest| guest.address == most);
+        of_most.max_by_key(|guest| guest.joined).map(|guest| guest.id.clone())
     }
 
     /// Who of those in the chat has been without a page longest, if anyone is.
@@ -366,6 +375,22 @@ mod tests {
         }
         assert_eq!(guests.all.len(), MAX_REMEMBERED);
         assert_eq!((guests.all[0].seen, guests.all[1].seen), (1_000, 1_002));
+    }
+
+    #[test]
+    fn whoever_fills_the_chat_from_few_addresses_makes_room_for_others() {
+        let mut guests = Guests::default();
+        for n in 0..28u8 {
+            let mut one = guest("anna");
+            (one.here, one.joined) = (true, n.into());
+            one.address = IpAddr::from([10, 0, 0, n / 7]);
+            guests.add(one);
+        }
+        let newcomer = IpAddr::from([10, 0, 0, 99]);
+        let leaves = guests.gives_way(newcomer).unwrap();
+        let leaves = guests.by_id(&leaves).unwrap();
+        assert_eq!(leaves.joined % 7, 6, "the newest of one of them");
+        assert_eq!(guests.gives_way(IpAddr::from([10, 0, 0, 1])), None);
     }
 
     #[test]

@@ -35,19 +35,36 @@ pub fn is_our_host(host: &str, names: &[String]) -> bool {
         || names.iter().any(|name| name.eq_ignore_ascii_case(host))
 }
 
+/// Whether a `Host` is one that only the LAN gives: an address, a name without a dot, or one that
+/// ends with `.local`. For servers whose callers know the host by names that it does not.
+pub fn is_lan_host(host: &str) -> bool {
+    !host.contains('.') || host.ends_with(".local") || host.parse::<IpAddr>().is_ok()
+}
+
+/// Which pages of this host may have a browser ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// Those served at the port that is asked.
+    Same,
+    /// Those at any of its ports.
+    Any,
+}
+
 /// Whether a request that changes something comes from a page of ours, or from no page at all.
 /// A browser says `Origin` and `Sec-Fetch-Site` by itself; a page cannot change them.
-pub fn is_own_origin(headers: &HeaderMap) -> bool {
+pub fn is_own_origin(headers: &HeaderMap, ports: Ports) -> bool {
     let text = |name: &str| headers.get(name).map(HeaderValue::to_str);
     match text("sec-fetch-site") {
         None | Some(Ok("same-origin" | "none")) => {}
+        Some(Ok("same-site")) if ports == Ports::Any => {}
         _ => return false,
     }
     match (text("origin"), text("host")) {
         (None, _) => true,
         (Some(Ok(origin)), Some(Ok(host))) => {
             let origin = origin.split_once("://").map(|(_, rest)| rest).and_then(authority);
-            origin.is_some() && origin == authority(host)
+            let (Some(origin), Some(host)) = (origin, authority(host)) else { return false };
+            origin.0 == host.0 && (ports == Ports::Any || origin.1 == host.1)
         }
         _ => false,
     }
@@ -233,11 +250,15 @@ mod tests {
         {
             assert!(!is_our_host(other, &names), "{other}");
         }
+        for lan in ["10.0.0.1", "::1", "box", "klatsch-1a2b.local"] {
+            assert!(is_lan_host(lan), "{lan}");
+        }
+        assert!(!is_lan_host("evil.example") && !is_lan_host("10.0.0.1.evil.example"));
     }
 
     #[test]
     fn another_sites_post_is_known_by_what_the_browser_says() {
-        let own = |lines: &[(&str, &str)]| is_own_origin(&headers(lines));
+        let own = |lines: &[(&str, &str)]| is_own_origin(&headers(lines), Ports::Same);
         assert!(own(&[("host", "10.0.0.1:8484")]));
         assert!(own(&[("host", "10.0.0.1:8484"), ("origin", "http://10.0.0.1:8484")]));
         assert!(own(&[
@@ -252,6 +273,10 @@ mod tests {
         for site in ["cross-site", "same-site", "x"] {
             assert!(!own(&[("host", "a:1"), ("sec-fetch-site", site)]), "{site}");
         }
+        let any = |lines: &[(&str, &str)]| is_own_origin(&headers(lines), Ports::Any);
+        assert!(any(&[("host", "a:1"), ("origin", "http://a:2"), ("sec-fetch-site", "same-site")]));
+        assert!(!any(&[("host", "a:1"), ("origin", "http://b:1")]));
+        assert!(!any(&[("host", "a:1"), ("sec-fetch-site", "cross-site")]));
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub mod reply;
 pub mod server;
 pub mod shelf;
 pub mod site;
+mod update;
 mod uploads;
 
 use std::io;

@@ -23,8 +23,14 @@ pub enum What<'a> {
     Guest(&'a str),
     /// A banned address.
     Ban(&'a str),
+    /// Files on their way to and from pages.
+    Transfers,
+    /// One of them.
+    Transfer(&'a str),
     /// The daemon's restart.
     Restart,
+    /// A system update.
+    Update,
 }
 
 impl What<'_> {
@@ -32,14 +38,14 @@ impl What<'_> {
     pub fn methods(&self) -> &'static [&'static str] {
         match self {
             What::Door => &["GET", "POST", "DELETE"],
-            What::Guests => &["GET"],
-            What::Guest(_) | What::Restart => &["POST"],
-            What::Ban(_) => &["DELETE"],
+            What::Guests | What::Transfers => &["GET"],
+            What::Guest(_) | What::Restart | What::Update => &["POST"],
+            What::Ban(_) | What::Transfer(_) => &["DELETE"],
         }
     }
 }
 
-/// `/api/v1/operator`, `/guests`, `/bans`, `/restart`.
+/// `/api/v1/operator`, `/guests`, `/bans`, `/transfers`, `/restart`.
 pub async fn answer(site: &Rc<Site>, head: &Head, what: What<'_>, body: Incoming) -> Reply {
     if what == What::Door {
         return door(site, head, body).await;
@@ -65,6 +71,16 @@ pub async fn answer(site: &Rc<Site>, head: &Head, what: What<'_>, body: Incoming
             match lifted {
                 true => reply::good(&json!({})),
                 false => reply::wrong(StatusCode::NOT_FOUND, "that address is not banned"),
+            }
+        }
+        What::Update => super::update::answer(site, body).await,
+        What::Transfers => transfers(site),
+        What::Transfer(id) => {
+            let upload = site.uploads.borrow_mut().remove(id).is_some();
+            let fetched = || id.strip_prefix("d").and_then(|n| n.parse().ok());
+            match upload || fetched().is_some_and(|n| site.desk.stop(n)) {
+                true => reply::good(&json!({})),
+                false => reply::wrong(StatusCode::NOT_FOUND, "it is over already"),
             }
         }
         What::Restart => {
@@ -141,6 +157,22 @@ fn guests(site: &Site) -> Reply {
     let shelf = site.shelf.borrow();
     reply::good(&json!({"guests": all.collect::<Vec<_>>(), "banned": banned,
         "uploads": {"running": uploads, "bytes": shelf.bytes(), "quota": site.set().quota}}))
+}
+
+/// What guests send each other is theirs: not its name, only whose and how much.
+fn transfers(site: &Site) -> Reply {
+    let mut guests = site.guests.borrow_mut();
+    let uploads = site.uploads.borrow();
+    let uploads = uploads.iter().map(|(id, upload)| {
+        let guest = guests.by_id(upload.owner()).map(|guest| guest.handle.to_string());
+        json!({"id": id, "guest": guest.unwrap_or_default(), "done": upload.done(),
+            "size": upload.size()})
+    });
+    let downloads = site.desk.fetched().into_iter();
+    let downloads =
+        downloads.map(|(n, ip)| json!({"id": format!("d{n}"), "address": ip.to_string()}));
+    reply::good(&json!({"uploads": uploads.collect::<Vec<_>>(),
+        "downloads": downloads.collect::<Vec<_>>()}))
 }
 
 async fn guest(site: &Rc<Site>, id: &str, act: Option<&str>) -> Reply {

@@ -1,12 +1,13 @@
 //! The HTTP/1.1 server: who is connected, and what bounds hold before anything is understood.
 //!
 //! Every bound is per connection or in all, so that the slow and the many hold up only themselves.
-//! What a request means is the tenant's business (`site`).
+//! What a request means is the tenant's business: the page's (`site`), or the hello chat's API's
+//! (`hello`).
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -23,8 +24,10 @@ use nix::sys::socket::{setsockopt, sockopt};
 use smol::{Async, LocalExecutor, Task, Timer};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
+use super::gate::gives_way;
+
 /// Connections at once. When one more comes, the one that was idle longest is closed; if all are
-/// at work, the newcomer is.
+/// at work, the newest of the address that has most of them ([`gives_way`]), or the newcomer.
 pub const MAX_CONNECTIONS: usize = 256;
 /// Connections at once from one address: a browser opens six, some phones share an address.
 pub const MAX_PER_ADDRESS: usize = 24;
@@ -109,6 +112,11 @@ impl Body for Payload {
 
 /// What answers requests.
 pub trait Tenant: 'static {
+    /// Connections at once, in all.
+    const CONNECTIONS: usize;
+    /// Connections at once from one address.
+    const PER_ADDRESS: usize;
+
     /// Answers one from this address.
     fn answer(
         self: Rc<Self>,
@@ -153,7 +161,7 @@ pub async fn serve<T: Tenant>(
         Ok(listener) => listener,
         Err(error) => return error,
     };
-    let table = Rc::new(Table::default());
+    let table = Rc::new(Table::new(T::CONNECTIONS, T::PER_ADDRESS));
     let _end = EndAll(Rc::clone(&table));
     let mut exhausted = false;
     loop {
@@ -161,7 +169,10 @@ pub async fn serve<T: Tenant>(
             Ok((stream, from)) => {
                 exhausted = false;
                 let ip = from.ip().to_canonical();
-                let Some(seat) = Table::seat(&table, ip) else { continue };
+                let Some(seat) = Table::seat(&table, ip) else {
+                    turn_away(stream.get_ref());
+                    continue;
+                };
                 let id = seat.id;
                 let life = converse(stream, from, seat, Rc::clone(&tenant), Rc::clone(&executor));
                 table.take_place(id, executor.spawn(life));
@@ -181,6 +192,13 @@ pub async fn serve<T: Tenant>(
         }
         smol::future::yield_now().await;
     }
+}
+
+/// Says that all places are taken. It fits the send buffer of a fresh connection: no waiting.
+fn turn_away(mut stream: &TcpStream) {
+    const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\
+        Connection: close\r\nRetry-After: 5\r\n\r\n";
+    let _ = stream.write(FULL); // whoever is gone already needs no answer
 }
 
 async fn converse<T: Tenant>(
@@ -304,8 +322,9 @@ pub enum BadBody {
     Cut,
 }
 
-#[derive(Default)]
 struct Table {
+    most: usize,
+    most_each: usize,
     places: RefCell<BTreeMap<u64, Place>>,
     next: Cell<u64>,
 }
@@ -319,15 +338,27 @@ struct Place {
 }
 
 impl Table {
+    fn new(most: usize, most_each: usize) -> Table {
+        Table { most, most_each, places: RefCell::default(), next: Cell::new(0) }
+    }
+
     fn seat(table: &Rc<Table>, ip: IpAddr) -> Option<Seat> {
         let mut places = table.places.borrow_mut();
         let of_address = places.values().filter(|place| place.ip == ip).count();
-        let full = places.len() >= MAX_CONNECTIONS;
+        let full = places.len() >= table.most;
         let mut pushed_out = None;
-        if full || of_address >= MAX_PER_ADDRESS {
+        if full || of_address >= table.most_each {
             let idle = places.iter().filter(|(_, p)| p.working == 0 && (full || p.ip == ip));
-            let (_, longest) = idle.map(|(id, place)| (place.idle, *id)).min()?;
-            pushed_out = places.remove(&longest);
+            let longest = idle.map(|(id, place)| (place.idle, *id)).min().map(|(_, id)| id);
+            let leaves = match longest {
+                Some(id) => id,
+                None if of_address >= table.most_each => return None,
+                None => {
+                    let most = gives_way(places.values().map(|place| place.ip), ip)?;
+                    *places.iter().rev().find(|(_, place)| place.ip == most)?.0
+                }
+            };
+            pushed_out = places.remove(&leaves);
         }
         let id = table.next.replace(table.next.get() + 1);
         places.insert(id, Place { ip, working: 0, idle: Instant::now(), task: None });
@@ -399,7 +430,7 @@ mod tests {
 
     #[test]
     fn one_past_an_addresss_share_pushes_out_its_own_idle_one_only() {
-        let table = Rc::new(Table::default());
+        let table = Rc::new(Table::new(MAX_CONNECTIONS, MAX_PER_ADDRESS));
         let other = Table::seat(&table, ip(9)).unwrap();
         let seats: Vec<Rc<Seat>> =
             (0..MAX_PER_ADDRESS).map(|_| Rc::new(Table::seat(&table, ip(1)).unwrap())).collect();
@@ -417,7 +448,7 @@ mod tests {
 
     #[test]
     fn one_past_all_connections_pushes_out_the_longest_idle() {
-        let table = Rc::new(Table::default());
+        let table = Rc::new(Table::new(MAX_CONNECTIONS, MAX_PER_ADDRESS));
         let seats: Vec<Seat> = (0..MAX_CONNECTIONS)
             .map(|n| Table::seat(&table, ip((n / MAX_PER_ADDRESS) as u8)).unwrap())
             .collect();
@@ -427,10 +458,27 @@ mod tests {
         assert!(!table.places.borrow().contains_key(&first));
     }
 
+    #[test]
+    fn eleven_busy_addresses_do_not_keep_others_out() {
+        let table = Rc::new(Table::new(MAX_CONNECTIONS, MAX_PER_ADDRESS));
+        let seats: Vec<Rc<Seat>> = (0..MAX_CONNECTIONS)
+            .map(|n| Rc::new(Table::seat(&table, ip((n / MAX_PER_ADDRESS) as u8)).unwrap()))
+            .collect();
+        let _working: Vec<Work> = seats.iter().map(Seat::works).collect();
+        let newcomer = || Some(Seat::works(&Rc::new(Table::seat(&table, ip(99))?)));
+        let newcomers: Vec<Work> = (0..MAX_PER_ADDRESS).map_while(|_| newcomer()).collect();
+        assert_eq!(table.places.borrow().len(), MAX_CONNECTIONS);
+        // twelve addresses share them: 256 / 12
+        assert_eq!(newcomers.len(), 21);
+    }
+
     /// Takes a while for each answer, and counts those it made to the end.
     struct Slow(Cell<u32>);
 
     impl Tenant for Slow {
+        const CONNECTIONS: usize = MAX_CONNECTIONS;
+        const PER_ADDRESS: usize = MAX_PER_ADDRESS;
+
         async fn answer(self: Rc<Self>, _: Request<Incoming>, _: IpAddr) -> Response<Payload> {
             Timer::after(Duration::from_millis(100)).await;
             self.0.set(self.0.get() + 1);
@@ -440,7 +488,6 @@ mod tests {
 
     #[test]
     fn who_hangs_up_in_the_middle_of_a_request_leaves_no_half_of_an_act() {
-        use std::io::Write;
         let listener = listen(Some(IpAddr::from([127, 0, 0, 1])), 38_584, 8).unwrap();
         let at = listener.local_addr().unwrap();
         let executor = Rc::new(LocalExecutor::new());

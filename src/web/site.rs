@@ -15,13 +15,15 @@ use super::assets::Asset;
 use super::files::Desk;
 use super::gate::{Bucket, Flow, Guesses};
 use super::guests::Guests;
+use super::http::Ports;
 use super::reply::{self, Reply};
 use super::server::{self, BadBody, Payload, Tenant};
 use super::shelf::{Seen, Shelf};
 use super::{calls, door, events, http, metrics, operator, plain, uploads};
+use crate::command::Command;
 use crate::config::{Settings, Web, rows};
 use crate::hub::Hub;
-use crate::model::{Millis, Wall, What};
+use crate::model::{Answer, Millis, Wall, What};
 
 /// Requests of one address.
 pub const REQUESTS: Bucket = Bucket { size: 240, refill: 60 };
@@ -57,6 +59,8 @@ pub struct Site {
     pub(super) counts: Counts,
     /// Guests being brought in at this moment.
     pub(super) entering: RefCell<std::collections::BTreeSet<String>>,
+    /// Held by who comes in, from making room to taking it: a place is not taken twice.
+    pub(super) coming_in: smol::lock::Mutex<()>,
     /// Something is to be kept.
     dirty: Cell<bool>,
     /// Something changed that [`door::tend`] should look at.
@@ -74,6 +78,8 @@ pub struct Counts {
     pub refused: Cell<u64>,
     /// Streams of events open.
     pub streams: Cell<u64>,
+    /// Of these, those of operators.
+    pub of_operators: Cell<u64>,
     /// Bytes uploaded.
     pub uploaded: Cell<u64>,
 }
@@ -160,6 +166,7 @@ impl Site {
             operators: RefCell::default(),
             counts: Counts::default(),
             entering: RefCell::default(),
+            coming_in: smol::lock::Mutex::new(()),
             dirty: Cell::new(false),
             changed: event_listener::Event::new(),
             begun: Instant::now(),
@@ -213,20 +220,31 @@ impl Site {
         loop {
             let event = self.hub.next(&mut cursor).await;
             match &event.event.what {
-                What::Config { key, value } if key.starts_with("web.") => {
-                    let set = rows::set(&mut self.settings.borrow_mut(), key, value);
-                    if let Err(refusal) = set {
-                        log::warn!("web: {refusal}");
-                    }
-                    if key == "web.operator-pin" {
-                        self.operators.borrow_mut().clear();
-                    }
-                }
+                What::Config { key, .. } if key.starts_with("web.") => self.reread().await,
+                What::Gap(_) => self.reread().await,
                 What::PeerLeft { dialect: crate::model::Dialect::Local, handle, .. } => {
                     door::left(&self, handle);
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Takes over the settings as the node has them: events do not tell PINs.
+    async fn reread(&self) {
+        let Ok(Answer::Config(all)) = self.hub.ask(None, Command::PageSettings {}, None).await
+        else {
+            return; // the node is stopping
+        };
+        let mut settings = self.settings.borrow_mut();
+        let before = settings.web.operator_pin.clone();
+        for setting in all {
+            if let Err(refusal) = rows::set(&mut settings, &setting.key, &setting.value) {
+                log::warn!("web: {refusal}");
+            }
+        }
+        if settings.web.operator_pin != before {
+            self.operators.borrow_mut().clear();
         }
     }
 
@@ -271,7 +289,7 @@ impl Site {
             return reply::later(StatusCode::TOO_MANY_REQUESTS, 2, "too many requests: slower");
         }
         let reads = matches!(head.method, Method::GET | Method::HEAD);
-        if !reads && !http::is_own_origin(&head.headers) {
+        if !reads && !http::is_own_origin(&head.headers, Ports::Same) {
             return reply::wrong(
                 StatusCode::FORBIDDEN,
                 "only this page's own forms and scripts may",
@@ -350,6 +368,9 @@ pub(super) fn bad_body(bad: BadBody) -> Reply {
 }
 
 impl Tenant for Site {
+    const CONNECTIONS: usize = server::MAX_CONNECTIONS;
+    const PER_ADDRESS: usize = server::MAX_PER_ADDRESS;
+
     async fn answer(
         self: Rc<Self>,
         request: Request<Incoming>,
@@ -454,6 +475,11 @@ impl<'a> Route<'a> {
                 ("guests", None, None) => Route::Operator(operator::What::Guests),
                 ("guests", Some(id), None) => Route::Operator(operator::What::Guest(id)),
                 ("bans", Some(ip), None) => Route::Operator(operator::What::Ban(ip)),
+                ("update", None, None) => Route::Operator(operator::What::Update),
+                ("transfers", None, None) => Route::Operator(operator::What::Transfers),
+                ("transfers", Some(id), None) => {
+                    Route::Operator(operator::What::Transfer(id))
+                }
                 ("restart", None, None) => Route::Operator(operator::What::Restart),
                 (method, None, None) if calls::is_method(method) => Route::Call(method),
                 _ => Route::Nowhere,
@@ -532,6 +558,9 @@ mod tests {
             ("/api/v1/guests/x", "operator", "POST"),
             ("/api/v1/bans/10.0.0.1", "operator", "DELETE"),
             ("/api/v1/restart", "operator", "POST"),
+            ("/api/v1/update", "operator", "POST"),
+            ("/api/v1/transfers", "operator", "GET"),
+            ("/api/v1/transfers/d3", "operator", "DELETE"),
             ("/api/v1/Send", "call", "POST"),
             ("/api/v1/Who", "call", "GET POST"),
         ] {

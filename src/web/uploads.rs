@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -17,6 +18,7 @@ use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::files::Paper;
+use super::gate::gives_way;
 use super::http::{self, Range};
 use super::reply::{self, FILE_POLICY, Reply};
 use super::server::{self, Payload};
@@ -36,9 +38,27 @@ pub type Uploads = BTreeMap<String, Rc<Upload>>;
 /// One upload under way.
 pub struct Upload {
     owner: String,
+    from: IpAddr,
     name: String,
     size: u64,
     state: RefCell<State>,
+}
+
+impl Upload {
+    /// The id of the guest who sends it.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// Bytes in all.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Bytes that are there.
+    pub fn done(&self) -> u64 {
+        self.state.borrow().offset
+    }
 }
 
 struct State {
@@ -111,7 +131,7 @@ pub async fn begin(site: &Rc<Site>, head: &Head, body: Incoming) -> Reply {
         state.paper.is_some() && state.last + UPLOAD_MS < now
     };
     site.uploads.borrow_mut().retain(|_, upload| !idle(upload));
-    if let Err(reply) = has_place(site, id) {
+    if let Err(reply) = has_place(site, id, head.from) {
         return reply;
     }
     let made = match super::guests::random() {
@@ -124,22 +144,32 @@ pub async fn begin(site: &Rc<Site>, head: &Head, body: Incoming) -> Reply {
     };
     let upload = Upload {
         owner: id.clone(),
+        from: head.from,
         name: http::shown_name(name),
         size,
         state: RefCell::new(State { offset: 0, paper: Some(paper), last: now }),
     };
-    if let Err(reply) = has_place(site, id) {
+    if let Err(reply) = has_place(site, id, head.from) {
         return reply; // others of its own began while the file was made
     }
     site.uploads.borrow_mut().insert(made.clone(), Rc::new(upload));
     reply::json(StatusCode::CREATED, &json!({"id": made, "offset": 0, "size": size}))
 }
 
-fn has_place(site: &Site, owner: &str) -> Result<(), Reply> {
-    let uploads = site.uploads.borrow();
-    let own = uploads.values().filter(|upload| upload.owner == owner).count();
-    if uploads.len() >= MAX_UPLOADS || own >= MAX_UPLOADS_EACH {
-        return Err(reply::later(StatusCode::TOO_MANY_REQUESTS, 3, "too many uploads at once"));
+/// Whether one more may begin: where there are too many in all, the address that sends most gives
+/// up the one that waits longest for its next bytes.
+fn has_place(site: &Site, owner: &str, from: IpAddr) -> Result<(), Reply> {
+    let full = || reply::later(StatusCode::TOO_MANY_REQUESTS, 3, "too many uploads at once");
+    let mut uploads = site.uploads.borrow_mut();
+    if uploads.values().filter(|upload| upload.owner == owner).count() >= MAX_UPLOADS_EACH {
+        return Err(full());
+    }
+    if uploads.len() >= MAX_UPLOADS {
+        let most = gives_way(uploads.values().map(|upload| upload.from), from).ok_or_else(full)?;
+        let of_most = uploads.iter().filter(|(_, upload)| upload.from == most);
+        let leaves = of_most.min_by_key(|(_, upload)| upload.state.borrow().last);
+        let leaves = leaves.map(|(id, _)| id.clone()).ok_or_else(full)?;
+        uploads.remove(&leaves);
     }
     Ok(())
 }
@@ -200,6 +230,9 @@ async fn patch(
         let end = !matches!(next, Ok(Some(_)));
         if let Ok(Some(bytes)) = &next {
             waiting.extend_from_slice(bytes);
+        }
+        if !site.uploads.borrow().contains_key(id) {
+            break Some(reply::wrong(StatusCode::GONE, "the upload was ended here"));
         }
         let offset = upload.state.borrow().offset;
         if offset + waiting.len() as u64 > upload.size {
@@ -295,7 +328,7 @@ pub async fn link(site: &Rc<Site>, head: &Head, token: &str) -> Reply {
 
 /// A file or a part of it, as bytes that nothing runs.
 async fn give(site: &Rc<Site>, head: &Head, path: &str, name: &str) -> Reply {
-    let (paper, size, picture) = match site.desk.open(path).await {
+    let (paper, size, picture) = match site.desk.open(path, head.from).await {
         Ok(opened) => opened,
         Err(error) => return trouble(&error),
     };

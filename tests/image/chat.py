@@ -119,7 +119,7 @@ def memory(box):
 
 def history(box, name):
     """All that a box has kept with somebody."""
-    box.line.ask(f"HISTORY {name} 500", r"\n")
+    box.line.ask(f"HISTORY {name} 200", r"\n")
     while box.line.read(3):  # until it has said all
         pass
     return box.line.text[box.line.mark:]
@@ -127,7 +127,7 @@ def history(box, name):
 
 def cut_in_chat(alpha, beta, reborn, number):
     """Takes beta's power while alpha writes to it; what alpha was told is delivered must be there."""
-    moment = random.uniform(0.5, 12)
+    moment = random.uniform(0.5, 10)
     print(f"= power cut {number} in a chat, {moment:.1f} s after its first line", flush=True)
     sent, end = 0, time.monotonic() + moment
     alpha.line.mark = len(alpha.line.text)
@@ -135,7 +135,7 @@ def cut_in_chat(alpha, beta, reborn, number):
     while time.monotonic() < end:
         sent += 1
         alpha.line.type(f"MSG beta cut {number} line {sent} end\r")
-        alpha.line.read(random.uniform(0.05, 0.5))
+        time.sleep(random.uniform(0.02, 0.3))
     beta.cut()
     # what had arrived at alpha by then was confirmed by a box that is no more
     while alpha.line.read(1):

@@ -4,7 +4,7 @@
 use crate::bench::{Bench, To, addr, settings};
 use klatsch::command::Command;
 use klatsch::config::{Kept, User};
-use klatsch::model::{Bind, Delivery, Direction, IoError, Net, Trouble, What};
+use klatsch::model::{Answer, Bind, Delivery, Direction, IoError, Net, Trouble, What};
 use klatsch::node::io::Input;
 
 const NORA: &str = "192.168.178.11:5000";
@@ -125,4 +125,35 @@ fn the_text_of_an_absence_outlives_a_restart() {
     assert!(bench.events().iter().any(|e| out(&e.what)));
     bench.ask(away(false, None)).unwrap();
     assert_eq!(bench.kept.clone().unwrap().away, None);
+}
+
+#[test]
+fn a_pin_is_told_to_nobody_but_the_page() {
+    let secret = "271828";
+    let mut bench = Bench::new("Ben", "192.168.178.12");
+    let config = |key: &str, value: Option<&str>| Command::Config {
+        key: Some(key.into()),
+        value: value.map(str::to_owned),
+    };
+    let value = |answer| match answer {
+        Ok(Answer::Config(mut all)) => all.remove(0).value,
+        other => panic!("{other:?}"),
+    };
+    bench.events();
+    assert_eq!(value(bench.ask(config("web.pin", None))), "");
+    assert_eq!(value(bench.ask(config("web.pin", Some(secret)))), "set");
+    let mut new = settings("Ben", None);
+    new.web.pin = secret.into();
+    new.web.operator_pin = format!("{secret}1");
+    bench.input(Input::Reload(Box::new(new)));
+    let long = secret.repeat(20);
+    let refused = bench.ask(config("web.pin", Some(&long))).unwrap_err().to_string();
+    let all = bench.ask(Command::Config { key: None, value: None });
+    let told = format!("{:?} {all:?} {refused}", bench.events());
+    assert!(told.contains("\"web.operator-pin\", value: \"set\""), "{told}");
+    assert!(!told.contains(secret), "{told}");
+    let Ok(Answer::Config(pages)) = bench.ask(Command::PageSettings {}) else { panic!() };
+    let pin = pages.iter().find(|s| s.key == "web.operator-pin").unwrap();
+    assert_eq!(pin.value, format!("{secret}1"));
+    assert!(pages.iter().all(|s| s.key.starts_with("web.")));
 }

@@ -116,6 +116,20 @@ s.close()
 must(sent < 16 << 20, f"a body without a length is cut off after {sent} bytes")
 must(memory() - before < 2048, f"memory after that: {memory()} kB private, {before} before")
 
+# a reader that does not read: it is looked at again in the end
+idle = socket.socket()
+idle.settimeout(1)
+idle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+idle.connect((HOST, PORT))
+for _ in range(200):
+    try:
+        idle.send(b"GET /app.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    except OSError:
+        break
+time.sleep(2)
+must(memory() - before < 8192, f"a reader that does not read: {memory()} kB private")
+idle_since = time.monotonic()
+
 # 1,000 connections from one address, none of which says anything
 silent = []
 for _ in range(1000):
@@ -170,19 +184,6 @@ must(gone == len(slow), f"slowloris: {gone} of {len(slow)} connections are close
 must(peak - before < 8192, f"memory at its peak: {peak} kB private, {before} before")
 for c in slow:
     c.close()
-
-# a reader that does not read
-idle = socket.socket()
-idle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-idle.connect((HOST, PORT))
-for _ in range(200):
-    try:
-        idle.send(b"GET /app.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-    except OSError:
-        break
-time.sleep(2)
-must(memory() - before < 8192, f"a reader that does not read: {memory()} kB private")
-idle.close()
 
 # nonsense
 for data in [b"\0" * 1000, b"GET http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\n\r\n", b"GET /../../etc/passwd HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: 127.0.0.1\r\n\r\n"]:
@@ -258,6 +259,70 @@ one = next(g["id"] for g in json.loads(ask("GET", "/api/v1/guests", headers=oper
 ask("POST", f"/api/v1/guests/{one}", {"act": "ban"}, operator, source="127.0.0.8")
 status, _, _ = ask("POST", "/api/v1/session", {"handle": "mover"}, source="127.0.6.2")
 must(status == 403, f"who moved to another address is banned there ({status})")
+
+# downloads that are begun and not taken, from four addresses
+_, headers, _ = ask("POST", "/api/v1/session", {"handle": "sharer"}, source="127.0.7.1")
+sharer = {"Cookie": headers["set-cookie"].split(";")[0]}
+SIZE = 8 << 20
+_, _, made = ask("POST", "/api/v1/uploads", {"name": "big", "size": SIZE}, sharer, source="127.0.7.1")
+made = json.loads(made)["id"]
+status, _, _ = ask("PATCH", f"/api/v1/uploads/{made}", b"x" * SIZE, dict(sharer, **{"Upload-Offset": "0"}), source="127.0.7.1")
+must(status == 200, f"a file of 8 MB is uploaded ({status})")
+ask("POST", "/api/v1/SendFile", {"to": ["#lobby"], "upload": made}, sharer, source="127.0.7.1")
+time.sleep(0.5)
+_, _, said = ask("GET", "/api/v1/History?with=%23lobby", headers=sharer, source="127.0.7.1")
+place = [entry["body"]["text"] for entry in json.loads(said)["entries"]][-1].split("8484")[-1]
+held = []
+for n in range(4 * 24):
+    c = socket.socket()
+    c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    c.bind((f"127.0.7.{n % 4 + 2}", 0))
+    c.settimeout(3)
+    c.connect((HOST, PORT))
+    c.sendall(f"GET {place} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    held.append(c)
+time.sleep(1)
+fds = sum(os.readlink(f"/proc/{PID}/fd/{fd}").endswith(".bin") for fd in os.listdir(f"/proc/{PID}/fd") if os.path.islink(f"/proc/{PID}/fd/{fd}"))
+for n in range(4):
+    status, _, body = ask("GET", place, source=f"127.0.7.{n + 10}", timeout=20)
+    must((status, len(body)) == (200, SIZE), f"{len(held)} downloads that nobody takes hold {fds} files; another address has its own ({status}, {len(body)} bytes)")
+must(memory() - before < 8192, f"memory meanwhile: {memory()} kB private, {before} before")
+for c in held:
+    c.close()
+
+# all places of guests, with pages open, from four addresses
+crowd, pages = [], []
+for n in range(4 * 8):
+    status, headers, _ = ask("POST", "/api/v1/session", {"handle": f"crowd{n}"}, source=f"127.0.8.{n % 4 + 1}")
+    if status != 200:
+        continue
+    cookie = headers["set-cookie"].split(";")[0]
+    c = socket.socket()
+    c.bind((f"127.0.8.{n % 4 + 1}", 0))
+    c.settimeout(3)
+    c.connect((HOST, PORT))
+    c.sendall(f"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookie}\r\n\r\n".encode())
+    c.recv(100)
+    pages.append(c)
+let_in = [ask("POST", "/api/v1/session", {"handle": f"later{n}"}, source=f"127.0.8.{n + 10}") for n in range(3)]
+let_in = [200 if status == 200 else body for status, _, body in let_in]
+must(let_in == [200] * 3, f"{len(pages)} guests of four addresses, all with pages: three from elsewhere come in: {let_in}")
+status, _, _ = ask("GET", "/api/v1/Who", headers=guest.cookie, source="127.0.0.9")
+must(status == 200, f"and who was there alone from his address stays ({status})")
+for c in pages:
+    c.close()
+
+# by now the reader that does not read has been given up (WRITE_MS is 30 s)
+while time.monotonic() - idle_since < 40:
+    try:
+        idle.send(b"G")
+    except ConnectionError:
+        break
+    except OSError:
+        pass
+    time.sleep(0.5)
+must(time.monotonic() - idle_since < 40, f"a reader that does not read is closed within {time.monotonic() - idle_since:.0f} s")
+idle.close()
 
 guest.on = False
 guest.join()

@@ -6,6 +6,9 @@ use crate::model::Handle;
 use crate::model::limits::MAX_AUTOREPLY;
 use crate::model::text::harmless;
 
+/// Longest name of an LED, in bytes (the kernel's LED_MAX_NAME_SIZE, less its NUL).
+const MAX_LED: usize = 63;
+
 pub(super) static ROWS: &[Row] = &[
     Row {
         key: "handle",
@@ -111,6 +114,22 @@ pub(super) static ROWS: &[Row] = &[
         kind: Kind::Switch,
         get: |s| on_off(s.bell),
         set: |s, v| switch(v).map(|on| s.bell = on),
+        ..ROW
+    },
+    Row {
+        key: "led",
+        help: "the LED that shows how the chat is; empty for none",
+        expected: "a name in /sys/class/leds, such as ACT, or nothing",
+        live: true,
+        get: |s| s.led.clone(),
+        set: |s, v| {
+            let plain = |c: char| c.is_ascii_graphic() && c != '/';
+            if v.len() > MAX_LED || v.starts_with('.') || !v.chars().all(plain) {
+                return Err(Wrong::Value);
+            }
+            s.led = v.to_owned();
+            Ok(())
+        },
         ..ROW
     },
     Row {

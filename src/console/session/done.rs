@@ -29,6 +29,7 @@ impl Session {
             (Command::FactoryReset {}, _) => {
                 "the machine is asked to restart; everything is erased then".into()
             }
+            (Command::SetTime { time }, _) => format!("the clock is being set to {time}"),
             (command, Answer::Page(page)) => self.paint.page(&page, &command),
             (Command::Delete { .. }, Answer::Count(n)) => match n {
                 0 => "there was nothing of that to delete".into(),

@@ -2,14 +2,13 @@
 
 use std::future::pending;
 use std::io;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use futures_lite::future::or;
-use smol::Timer;
 
 use super::super::json::Json;
-use super::{Asking, CHUNK, Ended, Eof, Options, Pace, Raw, Signals, Terminal};
-use super::{ask, flush, gone, millis};
+use super::{Asking, CHUNK, Ended, Eof, Options, Pace, Signals, Terminal};
+use super::{ask, flush, gone, millis, raw, signalled, woken, written};
 use crate::console::editor::Screen;
 use crate::hub::Way;
 use crate::model::Wall;
@@ -33,12 +32,9 @@ pub(super) async fn run<W: Way>(
     let Terminal { input, output, screen } = terminal;
     let screen = *screen;
     let line = options.pace.is_some();
-    let _raw = match (&*input, screen) {
-        (Some(input), Screen::Ansi | Screen::Dumb) if !line => match Raw::new(input.fd()) {
-            Err(e) if gone(&e) => return Ok(Ended::HungUp),
-            raw => Some(raw?),
-        },
-        _ => None,
+    let _raw = match raw(input.as_ref().filter(|_| !line), screen) {
+        Err(e) if gone(&e) => return Ok(Ended::HungUp),
+        raw => raw?,
     };
     let signals = if line { None } else { Some(Signals::new(false)?) };
     let mut pace = Pace::of(options.pace);
@@ -76,20 +72,9 @@ pub(super) async fn run<W: Way>(
                 None => pending().await,
             }
         };
-        let written = async {
-            match waiting.as_slice() {
-                [] => pending().await,
-                bytes => {
-                    let most = pace.ready().await.min(bytes.len());
-                    Woke::Written(output.write(&bytes[..most]).await)
-                }
-            }
-        };
+        let written = async { Woke::Written(written(output, &pace, &waiting).await) };
         let signal = async {
-            match &signals {
-                Some(signals) => signals.wait().await,
-                None => pending().await,
-            }
+            signalled(signals.as_ref()).await;
             Woke::Signal
         };
         let read = async {
@@ -105,10 +90,7 @@ pub(super) async fn run<W: Way>(
             Woke::Event(way.event().await)
         };
         let tick = async {
-            match json.wake() {
-                Some(at) => Timer::at(options.started + Duration::from_millis(at)).await,
-                None => pending().await,
-            };
+            woken(options.started, json.wake()).await;
             Woke::Tick
         };
         let woke = or(or(or(answer, written), or(signal, read)), or(event, tick)).await;

@@ -1,159 +1,176 @@
-//! The hello chat's own web API (`api`), and the small server under it: who is connected, and
-//! within what bounds. The page has a server of its own, whose bounds are by address.
+//! The hello chat's web API, for its scripts and pages: `GET /`, `/messages` and
+//! `/send?message=…`, on the ports 8080 (the assignment's first revision) and 8000 (its later
+//! one). Both know all routes here. The server under it is the page's (`server`).
 //!
-//! Each connection is a task on the daemon's one executor. Nothing a client does or leaves undone
-//! holds up another: a head or a silence has its time, a reader that does not read is closed, and
-//! beyond [`MAX_CONNECTIONS`] a newcomer is told so.
+//! Answers are those of the real programs (captures/004-vanis-x2, 004-kalash-x2): a missing
+//! message as vanis refuses it, an empty one and an unknown route as Kalash does. Whatever a page
+//! of somebody else's makes a browser ask is refused.
 
-pub mod api;
-mod body;
-pub mod form;
-mod patient;
 #[cfg(test)]
 mod tests;
 
-use std::convert::Infallible;
-use std::io;
-use std::net::{IpAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::fmt::Write;
+use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
-use futures_lite::AsyncWriteExt;
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use nix::errno::Errno;
-use smol::{Async, LocalExecutor, Timer};
-use smol_hyper::rt::{FuturesIo, SmolTimer};
+use hyper::{Method, Request, Response, StatusCode};
 
-pub use body::{Body, read};
-pub use hyper::{Request, Response, StatusCode};
-use patient::Patient;
+use super::http::{self, Ports, authority, escaped};
+use super::reply::{self, Reply};
+use super::server::{self, BadBody, Payload, Tenant};
+use crate::command::{Command, LOBBY};
+use crate::dialect::hello::{Message, codec};
+use crate::hub::Hub;
+use crate::model::Answer;
+use crate::model::text::harmless;
 
-/// Connections of one listener at once.
+/// Connections of one listener at once, and from one address.
 pub const MAX_CONNECTIONS: usize = 32;
-/// Longest head of a request, in bytes.
-pub const MAX_HEAD: usize = 8 * 1024;
-/// Header lines in it.
-pub const MAX_HEADERS: usize = 64;
+/// See [`MAX_CONNECTIONS`].
+pub const MAX_PER_ADDRESS: usize = 16;
 /// Longest body of a request, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
-/// A head must be whole within this time; a kept connection may be silent for so long.
-pub const HEAD_TIME: Duration = Duration::from_secs(10);
-/// A body must be whole within this time.
-pub const BODY_TIME: Duration = Duration::from_secs(10);
-/// A reader must take something within this time.
-pub const WRITE_TIME: Duration = Duration::from_secs(10);
-/// While descriptors or memory are used up, accepting pauses so long.
-const PAUSE: Duration = Duration::from_millis(250);
 
-/// Answers requests.
-pub trait Site {
-    /// The answer to one.
-    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>>;
+/// See the module.
+pub struct Hello {
+    hub: Rc<Hub>,
 }
 
-/// Listens at an address.
-///
-/// # Errors
-/// As `bind(2)` has them.
-pub fn listen(at: SocketAddrV4) -> io::Result<Async<TcpListener>> {
-    Async::<TcpListener>::bind(at)
-}
+impl Hello {
+    /// The API of the node behind this hub.
+    pub fn new(hub: Rc<Hub>) -> Hello {
+        Hello { hub }
+    }
 
-/// Serves until the listener fails; dropping it ends all connections.
-pub async fn serve<S: Site + 'static>(
-    listener: Async<TcpListener>,
-    site: Rc<S>,
-    executor: Rc<LocalExecutor<'static>>,
-) -> io::Error {
-    let mut connections: Vec<smol::Task<()>> = Vec::new();
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                connections.retain(|task| !task.is_finished());
-                if connections.len() >= MAX_CONNECTIONS {
-                    executor.spawn(turn_away(stream)).detach();
-                    continue;
-                }
-                connections.push(executor.spawn(connection(stream, Rc::clone(&site))));
+    async fn messages(&self) -> Result<Vec<Message>, Reply> {
+        match self.hub.ask(None, Command::Shared {}, None).await {
+            Ok(Answer::Shared(messages)) => Ok(messages),
+            Ok(_) => Ok(Vec::new()),
+            Err(refusal) => Err(reply::line(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string())),
+        }
+    }
+
+    async fn send(&self, message: Option<String>) -> Reply {
+        let message = match message {
+            None => return status("error", Some("Message is missing")),
+            Some(message) if message.trim().is_empty() => {
+                return reply::line(StatusCode::BAD_REQUEST, "Message is empty\n");
             }
-            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-                Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
-                    Timer::after(PAUSE).await;
-                }
-                Some(Errno::ECONNABORTED | Errno::EINTR | Errno::EAGAIN | Errno::EPROTO) => {
-                    smol::future::yield_now().await;
-                }
-                _ => return error,
+            Some(message) => message,
+        };
+        let command = Command::Send { to: vec![LOBBY.into()], text: message };
+        match self.hub.ask(None, command, None).await {
+            Ok(_) => status("ok", None),
+            Err(refusal) => status("error", Some(&refusal.to_string())),
+        }
+    }
+
+    async fn reply(&self, request: Request<Incoming>) -> Reply {
+        let header = |name: &str| request.headers().get(name).and_then(|line| line.to_str().ok());
+        let host = header("host").map(authority);
+        if host.is_some_and(|host| !host.is_some_and(|(host, _)| http::is_lan_host(&host))) {
+            let line = "use the address, localhost or a .local name";
+            return reply::line(StatusCode::MISDIRECTED_REQUEST, line);
+        }
+        // a GET sends here too
+        if !http::is_own_origin(request.headers(), Ports::Any) {
+            let line = "another site's page asks this: refused";
+            return reply::line(StatusCode::FORBIDDEN, line);
+        }
+        let wants_page = header("accept").is_some_and(|kinds| kinds.contains("text/html"));
+        let read_only = matches!(*request.method(), Method::GET | Method::HEAD);
+        let query = request.uri().query().unwrap_or_default();
+        match (request.uri().path(), read_only) {
+            ("/messages", true) => match self.messages().await {
+                Ok(all) => json(&codec::map(all.iter())),
+                Err(answer) => answer,
             },
+            ("/", true) => match self.messages().await {
+                Ok(all) if wants_page => reply::page(StatusCode::OK, page(&all)),
+                Ok(all) => json(&codec::map(all.iter())),
+                Err(answer) => answer,
+            },
+            ("/send", true) => self.send(message(query)).await,
+            ("/send", false) if request.method() == Method::POST => {
+                let body = match server::body(request.into_body(), MAX_BODY).await {
+                    Ok(body) => String::from_utf8_lossy(&body).into_owned(),
+                    Err(bad) => return bad_body(bad),
+                };
+                let answer = self.send(message(&body)).await;
+                if answer.status() != StatusCode::OK {
+                    return answer;
+                }
+                reply::see_other("/")
+            }
+            (_, false) => {
+                reply::line(StatusCode::METHOD_NOT_ALLOWED, "GET reads, POST /send writes")
+            }
+            (path, true) => {
+                let line = format!("The requested resource not found {path}\n");
+                reply::line(StatusCode::NOT_FOUND, &line)
+            }
         }
     }
 }
 
-async fn connection<S: Site>(stream: Async<TcpStream>, site: Rc<S>) {
-    let site = &site;
-    let service =
-        service_fn(move |request| async move { Ok::<_, Infallible>(site.answer(request).await) });
-    // what goes wrong on a connection is its client's trouble: it ends
-    let _ = http1::Builder::new()
-        .timer(SmolTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_header_size(MAX_HEAD)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(2 * MAX_HEAD)
-        .serve_connection(FuturesIo::new(Patient::new(stream)), service)
-        .await;
-}
+impl Tenant for Hello {
+    const CONNECTIONS: usize = MAX_CONNECTIONS;
+    const PER_ADDRESS: usize = MAX_PER_ADDRESS;
 
-async fn turn_away(mut stream: Async<TcpStream>) {
-    const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\
-        Connection: close\r\nRetry-After: 5\r\n\r\n";
-    // it fits the send buffer of a fresh connection: no waiting
-    let _ = stream.write_all(FULL).await;
-}
-
-/// An answer of this kind.
-pub fn answer(status: StatusCode, kind: &'static str, bytes: impl Into<Vec<u8>>) -> Response<Body> {
-    let mut response = Response::new(Body::whole(bytes.into()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
-    response
-}
-
-/// A line of text.
-pub fn text(status: StatusCode, line: &str) -> Response<Body> {
-    answer(status, "text/plain; charset=utf-8", format!("{line}\n"))
-}
-
-/// Whether a request comes by a name that an attacker's own server could bear: a page of his would
-/// then speak to us as to itself (DNS rebinding). Names without a dot and `.local` ones are the
-/// LAN's own.
-pub fn is_rebound<B>(request: &Request<B>) -> bool {
-    let Some(host) = request.headers().get(HOST) else { return false };
-    let Some(name) = host.to_str().ok().map(host_name) else { return true };
-    let local = !name.contains('.') || name.to_ascii_lowercase().ends_with(".local");
-    !local && name.trim_matches(['[', ']']).parse::<IpAddr>().is_err()
-}
-
-/// Whether a page of somebody else's makes its reader's browser ask this.
-pub fn is_forged<B>(request: &Request<B>) -> bool {
-    let header = |name: &str| request.headers().get(name).map(|v| v.to_str().unwrap_or("?"));
-    if let Some(site) = header("sec-fetch-site") {
-        return !matches!(site, "same-origin" | "same-site" | "none");
+    async fn answer(self: Rc<Self>, request: Request<Incoming>, _: IpAddr) -> Response<Payload> {
+        let mut reply = self.reply(request).await;
+        reply::seal(&mut reply);
+        reply
     }
-    let Some(origin) = header(ORIGIN.as_str()) else { return false };
-    let theirs = origin.split_once("://").map(|(_, host)| host_name(host));
-    theirs.is_none() || theirs != header(HOST.as_str()).map(host_name)
 }
 
-fn host_name(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
+/// What is to be sent; one that is missing is not an empty one.
+fn message(form: &str) -> Option<String> {
+    let fields = http::fields(form);
+    fields.into_iter().find(|(name, _)| name == "message").map(|(_, text)| text)
+}
+
+fn bad_body(bad: BadBody) -> Reply {
+    match bad {
+        BadBody::TooLong => {
+            let line = format!("a body of more than {MAX_BODY} bytes");
+            reply::line(StatusCode::PAYLOAD_TOO_LARGE, &line)
+        }
+        BadBody::Late => reply::line(StatusCode::REQUEST_TIMEOUT, "the body does not come"),
+        BadBody::Cut => reply::line(StatusCode::BAD_REQUEST, "the body breaks off"),
     }
+}
+
+fn status(status: &str, message: Option<&str>) -> Reply {
+    #[derive(serde::Serialize)]
+    struct Status<'a> {
+        status: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<&'a str>,
+    }
+    json(&Status { status, message })
+}
+
+fn json(value: &impl serde::Serialize) -> Reply {
+    // maps of strings always serialise
+    let bytes = serde_json::to_vec(value).unwrap_or_default();
+    reply::whole(StatusCode::OK, "application/json; charset=utf-8", bytes)
+}
+
+/// The history for a person, without scripts.
+fn page(all: &[Message]) -> String {
+    let mut html = String::from(
+        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>klatsch</title>\n\
+         <form method=\"post\" action=\"/send\"><input name=\"message\" autofocus required> \
+         <button>Send</button></form>\n<dl>\n",
+    );
+    for message in all.iter().rev() {
+        let shown = |text: &str| escaped(&harmless(text));
+        let (who, text) = (shown(&message.peer_id), shown(&message.text));
+        let _ = writeln!(html, "<dt>{who}</dt><dd>{text}</dd>");
+    }
+    html += "</dl></html>\n";
+    html
 }

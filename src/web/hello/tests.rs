@@ -1,20 +1,20 @@
 //! The server over real sockets of this host, its node played by a task.
 
 use std::cell::RefCell;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
 
-use futures_lite::{AsyncReadExt, FutureExt, StreamExt};
+use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
+use smol::{Async, LocalExecutor, Timer};
 
-use super::api::Hello;
+use super::server::{HEAD_MS, MAX_HEAD, MAX_HEADERS};
 use super::*;
-use crate::command::Command;
-use crate::hub::Hub;
-use crate::model::{Answer, Refusal, SharedMessage};
+use crate::model::{Refusal, SharedMessage};
 
 /// A server with the API of a node that has one message; it takes any text but "nein".
 struct Bench {
     executor: Rc<LocalExecutor<'static>>,
-    at: SocketAddrV4,
+    at: SocketAddr,
     sent: Rc<RefCell<Vec<String>>>,
 }
 
@@ -44,12 +44,9 @@ impl Bench {
                 }
             })
             .detach();
-        let listener = listen(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let at = match listener.get_ref().local_addr().unwrap() {
-            std::net::SocketAddr::V4(at) => at,
-            other => panic!("{other}"),
-        };
-        let serving = serve(listener, Rc::new(Hello::new(hub)), Rc::clone(&executor));
+        let listener = server::listen(Some(Ipv4Addr::LOCALHOST.into()), 0, 0).unwrap();
+        let at = listener.local_addr().unwrap();
+        let serving = server::serve(listener, Rc::clone(&executor), Rc::new(Hello::new(hub)));
         executor.spawn(async move { panic!("{}", serving.await) }).detach();
         Bench { executor, at, sent }
     }
@@ -172,23 +169,21 @@ fn heads_and_bodies_one_past_their_bounds_are_refused() {
 }
 
 #[test]
-fn one_connection_past_the_limit_is_told_so_and_a_silent_one_ends() {
+fn silent_connections_keep_nobody_out_and_end() {
     let bench = Bench::new();
     bench.run(async {
         let mut silent = Vec::new();
-        for _ in 0..MAX_CONNECTIONS {
+        for _ in 0..MAX_CONNECTIONS + MAX_PER_ADDRESS {
             silent.push(bench.stream().await);
         }
-        let answer = bench.raw(b"").await;
-        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        let answer = bench.raw(b"GET /messages HTTP/1.0\r\n\r\n").await;
+        assert!(answer.contains(" 200 OK"), "{answer}");
         let begun = std::time::Instant::now();
         for mut stream in silent {
             let _ = stream.read_to_end(&mut Vec::new()).await;
         }
         let took = begun.elapsed();
-        assert!(took >= HEAD_TIME / 2 && took < 2 * HEAD_TIME, "{took:?}");
-        let answer = bench.raw(b"GET /messages HTTP/1.0\r\n\r\n").await;
-        assert!(answer.contains(" 200 OK"), "{answer}");
+        assert!(took < Duration::from_millis(2 * HEAD_MS), "{took:?}");
     });
 }
 
@@ -200,23 +195,5 @@ fn a_kept_connection_answers_again() {
                    GET /messages HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         let answer = bench.raw(two.as_bytes()).await;
         assert_eq!(answer.matches("200 OK").count(), 2);
-    });
-}
-
-/// Whoever asks without end and reads nothing is given up.
-#[test]
-fn a_reader_that_does_not_read_is_closed() {
-    let bench = Bench::new();
-    bench.run(async {
-        let mut stream = bench.stream().await;
-        let request = b"GET /messages HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
-        // the kernel's buffers fill first
-        let mut begun = std::time::Instant::now();
-        while stream.write_all(&request).await.is_ok() {
-            begun = std::time::Instant::now();
-        }
-        let took = begun.elapsed();
-        // a probe of the full window may find room once
-        assert!(took >= WRITE_TIME / 2 && took < 4 * WRITE_TIME, "{took:?}");
     });
 }

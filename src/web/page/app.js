@@ -227,7 +227,10 @@ function drawHead() {
 }
 
 const acts = {
-  again(entry) { entry.state = 'waiting'; delete entry.reason; if (!state.queue.includes(entry)) state.queue.push(entry); redraw(entry.key); flush(); },
+  again(entry) {
+    if (entry.source && !entry.upload_id) { acts.discard(entry); sendFile(entry.source, entry.key); return; }
+    entry.state = 'waiting'; delete entry.reason; if (!state.queue.includes(entry)) state.queue.push(entry); redraw(entry.key); flush();
+  },
   discard(entry) {
     entry.stop?.abort();
     state.queue = state.queue.filter(q => q !== entry); keepQueue();
@@ -447,19 +450,24 @@ async function flush() {
   flushing = false;
 }
 
-async function sendFile(file) {
+let uploading = Promise.resolve();
+async function sendFile(file, key = state.open) {
   const most = state.session.limits.upload;
   if (file.size > most) return toast(t('tooLarge', bytes(most)));
-  const entry = fresh(state.open);
+  const entry = fresh(key);
+  entry.source = file;
   entry.stop = new AbortController();
   entry.upload = { name: file.name || t('picture'), size: file.size, done: 0 };
   const c = conversation(entry.key);
   c.entries.push(entry); c.last = entry.at;
   redraw(entry.key);
   try {
-    entry.upload_id = await net.upload(file, p => { entry.upload.done = p; if (entry.upload.bar) entry.upload.bar.value = p; }, entry.stop.signal);
+    // one after the other: a guest has few uploads at once
+    const mine = uploading.then(() => net.upload(file, p => { entry.upload.done = p; if (entry.upload.bar) entry.upload.bar.value = p; }, entry.stop.signal));
+    uploading = mine.catch(() => {});
+    entry.upload_id = await mine;
     entry.file = { name: entry.upload.name, size: file.size, format: 'unknown' };
-    delete entry.upload;
+    delete entry.upload; delete entry.source;
     state.queue.push(entry);
     redraw(entry.key, entry);
     flush();

@@ -42,19 +42,26 @@ export const read = (method, parameters = {}) => {
   return ask('GET', method + (query.size ? '?' + query : ''));
 };
 export const session = () => ask('GET', 'session');
-export const enter = (handle, pin) => ask('POST', 'session', pin ? { handle, pin } : { handle });
+export const enter = (handle, pin) => ask('POST', 'session', pin ? { handle, pin, clock: Date.now() } : { handle, clock: Date.now() });
 export const leave = () => ask('DELETE', 'session');
 export const post = (path, body) => ask('POST', path, body);
+/** Hands a system update in; answered when it is installed, after minutes. */
+export async function update(file) {
+  const answer = await fetch(api + 'update', { method: 'POST', headers: { 'Content-Type': 'application/octet-stream' }, body: file, credentials: 'same-origin' }).catch(error => { throw new Cut(String(error)); });
+  const json = await answer.json().catch(() => null);
+  if (!answer.ok) throw new Refused(answer.status, json);
+  return json;
+}
 export const get = path => ask('GET', path);
 export const del = path => ask('DELETE', path);
 
 /** The events, with a new try after each break: `told(event)`, `state('open'|'cut'|'refused')`. */
 export class Events {
-  constructor(told, state) { this.told = told; this.state = state; this.since = null; this.pause = 500; this.source = null; }
+  constructor(told, state, as = '') { this.told = told; this.state = state; this.as = as; this.since = null; this.pause = 500; this.source = null; }
 
   open() {
     this.close();
-    const source = this.source = new EventSource(api + 'events' + (this.since ? '?since=' + encodeURIComponent(this.since) : ''));
+    const source = this.source = new EventSource(api + 'events?' + this.as + (this.since ? '&since=' + encodeURIComponent(this.since) : ''));
     let heard = Date.now();
     const alive = () => { heard = Date.now(); };
     source.addEventListener('beat', alive);
@@ -100,7 +107,9 @@ const PIECE = 2 * 1024 * 1024;
 
 /** Uploads a file piece by piece, going on where it was when the way breaks; gives its id. */
 export async function upload(file, progress, signal) {
-  const made = await ask('POST', 'uploads', { name: file.name || '', size: file.size });
+  const begin = () => ask('POST', 'uploads', { name: file.name || '', size: file.size });
+  if (signal.aborted) throw new Cut('cancelled');
+  let made = await begin();
   let at = 0, tries = 0;
   while (at < file.size) {
     if (signal.aborted) { del('uploads/' + made.id).catch(() => {}); throw new Cut('cancelled'); }
@@ -108,9 +117,14 @@ export async function upload(file, progress, signal) {
       at = await piece(made.id, file.slice(at, at + PIECE), at, n => progress(n / file.size), signal);
       tries = 0;
     } catch (error) {
-      if (error instanceof Refused && error.status !== 409 || signal.aborted || ++tries > 60) throw error;
+      if (error instanceof Refused && ![404, 409, 429, 503].includes(error.status) || signal.aborted || ++tries > 60) throw error;
       await new Promise(done => setTimeout(done, Math.min(500 * tries, 5000)));
-      try { at = (await ask('GET', 'uploads/' + made.id)).offset; } catch (e) { if (e instanceof Refused) throw e; }
+      try { at = (await ask('GET', 'uploads/' + made.id)).offset; } catch (e) {
+        if (!(e instanceof Refused)) continue;
+        if (e.status !== 404) throw e;
+        made = await begin(); // the daemon began anew meanwhile
+        at = 0;
+      }
     }
     progress(at / file.size);
   }

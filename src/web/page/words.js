@@ -74,6 +74,9 @@ const cs = {
 
 const all = { en, de, cs };
 
+/** Further words of a page, by language; they come before those that all pages have. */
+export function learn(more) { for (const code in more) Object.assign(all[code], more[code]); }
+
 /** The language in use. */
 export let lang = 'en';
 

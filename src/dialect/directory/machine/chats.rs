@@ -155,7 +155,7 @@ impl Machine {
         }
         let stream = self.stream_id();
         let id = self.chats.add(now, user, peer.clone(), stream, Phase::Connecting);
-        self.net(Net::Connect(stream, SocketAddrV4::new(ip, self.setup.chat_port)));
+        self.told.net(Net::Connect(stream, SocketAddrV4::new(ip, self.setup.chat_port)));
         Ok(id)
     }
 
@@ -165,7 +165,7 @@ impl Machine {
         let Some(chat) = self.chats.all.get_mut(&id).filter(asked) else { return false };
         chat.phase = Phase::Open;
         let (peer, user) = (chat.peer.clone(), chat.user);
-        self.heard(Heard::Chat(id, State::Open(peer, user)));
+        self.told.heard(Heard::Chat(id, State::Open(peer, user)));
         self.send_waiting(now, id);
         self.pump(now, id);
         true
@@ -202,18 +202,18 @@ impl Machine {
         text: &str,
     ) {
         if text.trim() == BACK {
-            return self.not_sent(tag, "this text would end the chat: CLOSE does that");
+            return self.told.not_sent(tag, "this text would end the chat: CLOSE does that");
         }
         let id = match self.chats.with(user, peer) {
             Some(id) => id,
             None => match self.chat_ask(now, user, peer) {
                 Ok(id) => id,
-                Err(why) => return self.not_sent(tag, &why),
+                Err(why) => return self.told.not_sent(tag, &why),
             },
         };
         let Some(chat) = self.chats.all.get_mut(&id) else { return };
         if chat.waiting.len() >= MAX_WAITING {
-            return self.not_sent(tag, "the chat is not open yet, and enough waits for it");
+            return self.told.not_sent(tag, "the chat is not open yet, and enough waits for it");
         }
         chat.waiting.push_back((tag, text.to_owned()));
         match chat.phase {
@@ -241,7 +241,7 @@ impl Machine {
         if parts.is_empty() || parts.len() > MAX_PARTS {
             if let Some(tag) = tag {
                 let text = format!("too long for this dialect: at most {} bytes", room * MAX_PARTS);
-                self.heard(Heard::NotSent(tag, IoError::new(Trouble::TooLarge, text)));
+                self.told.heard(Heard::NotSent(tag, IoError::new(Trouble::TooLarge, text)));
             }
             return;
         }
@@ -252,7 +252,7 @@ impl Machine {
             full |= chat.writer.push(bytes, tag.filter(|_| n == last)).is_err();
         }
         if let (true, Some(tag)) = (full, tag) {
-            self.not_sent(tag, "he takes nothing of what is sent to him");
+            self.told.not_sent(tag, "he takes nothing of what is sent to him");
         }
         self.write(now, id);
     }
@@ -264,7 +264,7 @@ impl Machine {
         }
         let stream = chat.stream;
         if let Some(bytes) = chat.writer.next(now) {
-            self.net(Net::Write(stream, bytes));
+            self.told.net(Net::Write(stream, bytes));
         } else if chat.writer.is_idle() && matches!(chat.phase, Phase::Ending { .. }) {
             self.forget(id);
         }
@@ -279,28 +279,28 @@ impl Machine {
         from: SocketAddrV4,
     ) {
         let Some(Role::Chat(_)) = self.sockets.get(&socket) else { return };
-        let from = self.canonical(from);
+        let from = self.lan.canonical(from);
         let ip = *from.ip();
         let here = self.chats.all.values().filter(|c| *c.peer.at.ip() == ip).count();
         // there is no word for whom of us he wants: the box's own
-        let user = self.users.keys().next().copied().filter(|_| self.on_link(ip));
-        let Some(user) = user else { return self.net(Net::Close(stream)) };
+        let user = self.users.keys().next().copied().filter(|_| self.lan.reaches(ip));
+        let Some(user) = user else { return self.told.net(Net::Close(stream)) };
         if self.chats.all.len() >= MAX_CHATS || here >= MAX_STREAMS_PER_SOURCE {
-            self.complain(from, "more chats at once than are taken; this one is closed");
-            return self.net(Net::Close(stream));
+            self.told.complain(*from.ip(), "more chats at once than are taken; this one is closed");
+            return self.told.net(Net::Close(stream));
         }
-        let known: Vec<&Contact> = self.present.keys().filter(|c| *c.at.ip() == ip).collect();
+        let known: Vec<&Contact> = self.told.present().filter(|c| *c.at.ip() == ip).collect();
         let peer = match known[..] {
             [one] => one.clone(),
             _ => Contact { name: ip.to_string(), at: from },
         };
         if self.chats.with(user, &peer).is_some() {
-            self.complain(from, &format!("a chat with {} is there already", peer.name));
-            return self.net(Net::Close(stream));
+            self.told.complain(*from.ip(), &format!("a chat with {} is there already", peer.name));
+            return self.told.net(Net::Close(stream));
         }
         let phase = Phase::Asked { until: now + ASKED_MS };
         let id = self.chats.add(now, user, peer.clone(), stream, phase);
-        self.heard(Heard::Chat(id, State::Asked(peer, user)));
+        self.told.heard(Heard::Chat(id, State::Asked(peer, user)));
     }
 
     /// A connection that we asked for is made.
@@ -310,7 +310,7 @@ impl Machine {
         if matches!(chat.phase, Phase::Connecting) {
             chat.phase = Phase::Open;
             let (peer, user) = (chat.peer.clone(), chat.user);
-            self.heard(Heard::Chat(id, State::Open(peer, user)));
+            self.told.heard(Heard::Chat(id, State::Open(peer, user)));
             self.send_waiting(now, id);
         }
     }
@@ -345,7 +345,7 @@ impl Machine {
         let Some(chat) = self.chats.all.get_mut(&id) else { return };
         if !std::mem::replace(&mut chat.reading, true) {
             let stream = chat.stream;
-            self.net(Net::ReadMore(stream));
+            self.told.net(Net::ReadMore(stream));
         }
     }
 
@@ -355,7 +355,7 @@ impl Machine {
         let (user, ip) = (chat.user, *chat.peer.at.ip());
         let mut text = said;
         if let Some((name, rest)) = said.split_once(": ") {
-            let listed = self.present.keys().find(|c| *c.at.ip() == ip && c.name == name).cloned();
+            let listed = self.told.present().find(|c| *c.at.ip() == ip && c.name == name).cloned();
             if same(&chat.peer.name, name) {
                 text = rest;
             } else if let Some(peer) = listed {
@@ -376,7 +376,7 @@ impl Machine {
         }
         if !text.trim().is_empty() {
             let text = text.to_owned();
-            self.heard(Heard::Text { from, to: Some(user), text, said: None });
+            self.told.heard(Heard::Text { from, to: Some(user), text, said: None });
         }
     }
 
@@ -402,7 +402,7 @@ impl Machine {
         let Some(id) = self.chats.of(stream) else { return };
         let Some(chat) = self.chats.all.get_mut(&id) else { return };
         for tag in chat.writer.wrote(now) {
-            self.heard(Heard::Sent(tag));
+            self.told.heard(Heard::Sent(tag));
         }
         self.write(now, id);
     }
@@ -444,18 +444,18 @@ impl Machine {
         let (peer, user) = (chat.peer.clone(), chat.user);
         chat.pending.clear();
         for (tag, _) in std::mem::take(&mut chat.waiting) {
-            self.not_sent(tag, &format!("no chat with {}: {why}", peer.name));
+            self.told.not_sent(tag, &format!("no chat with {}: {why}", peer.name));
         }
-        self.heard(Heard::Chat(id, State::Over(peer, user, why.into())));
+        self.told.heard(Heard::Chat(id, State::Over(peer, user, why.into())));
         self.write(now, id);
     }
 
     fn forget(&mut self, id: ChatId) {
         if let Some(mut chat) = self.chats.all.remove(&id) {
             for tag in chat.writer.unsent() {
-                self.not_sent(tag, "the connection is lost");
+                self.told.not_sent(tag, "the connection is lost");
             }
-            self.net(Net::Close(chat.stream));
+            self.told.net(Net::Close(chat.stream));
         }
     }
 
@@ -474,9 +474,9 @@ impl Machine {
                 let name = self.users.get(&chat.user).map_or("", String::as_str);
                 let _ = chat.writer.push(format!("{name}: {BACK}").into_bytes(), None);
                 let last = chat.writer.rest();
-                self.net(Net::Write(chat.stream, last));
+                self.told.net(Net::Write(chat.stream, last));
             }
-            self.net(Net::Close(chat.stream));
+            self.told.net(Net::Close(chat.stream));
         }
     }
 }

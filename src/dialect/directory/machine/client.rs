@@ -82,14 +82,15 @@ impl Machine {
             self.remote.next = None;
             return;
         }
-        if self.is_own(*server.ip()) && self.setup.serve && server.port() == self.setup.port {
-            self.complain_ours(format!("{server} is this node's own directory: no login there"));
+        if self.lan.is_own(*server.ip()) && self.setup.serve && server.port() == self.setup.port {
+            self.told
+                .complain_ours(format!("{server} is this node's own directory: no login there"));
             (self.remote.at, self.remote.next) = (None, None);
             return;
         }
         for name in self.users.values().cloned().collect::<Vec<_>>() {
             let bytes = codec::say("login", &name);
-            self.net(Net::Send { socket, to: server, bytes });
+            self.told.net(Net::Send { socket, to: server, bytes });
         }
         self.remote.lost += 1;
         self.remote.next = Some(now + REFRESH_MS);
@@ -106,12 +107,13 @@ impl Machine {
         self.remote.told = Some(false);
         self.remote.logged_in.clear();
         for (_, contact) in std::mem::take(&mut self.remote.listed) {
-            self.gone(contact, "the directory is not reached");
+            self.told.gone(contact, "the directory is not reached");
         }
         if told == Some(true) {
-            self.heard(Heard::Session(server_contact(at), false));
+            self.told.heard(Heard::Session(server_contact(at), false));
         }
-        self.complain_ours(format!("the directory at {at} is not reached: {why}; trying again"));
+        self.told
+            .complain_ours(format!("the directory at {at} is not reached: {why}; trying again"));
     }
 
     /// The server's list.
@@ -121,13 +123,15 @@ impl Machine {
         from: SocketAddrV4,
         users: Vec<(String, SocketAddrV4)>,
     ) {
-        let Some(server) = self.remote.at.map(|at| self.canonical(at)) else { return };
+        let Some(server) = self.remote.at.map(|at| self.lan.canonical(at)) else { return };
         if from != server {
-            return self.complain(from, "a list from who is not the directory we log in at");
+            return self
+                .told
+                .complain(*from.ip(), "a list from who is not the directory we log in at");
         }
         (self.remote.lost, self.remote.reply_by) = (0, None);
         if self.remote.told.replace(true) != Some(true) {
-            self.heard(Heard::Session(server_contact(server), true));
+            self.told.heard(Heard::Session(server_contact(server), true));
         }
         let mut listed = BTreeMap::new();
         let mut logged_in = Vec::new();
@@ -138,19 +142,19 @@ impl Machine {
             }
             // who is on the server's own machine may be listed as there
             let ip = if at.ip().is_loopback() { *server.ip() } else { *at.ip() };
-            let at = self.canonical(SocketAddrV4::new(ip, at.port()));
+            let at = self.lan.canonical(SocketAddrV4::new(ip, at.port()));
             listed.insert(name.clone(), Contact { name, at });
         }
         self.remote.logged_in = logged_in;
         let old = std::mem::replace(&mut self.remote.listed, listed.clone());
         for (name, contact) in &listed {
             if old.get(name) != Some(contact) {
-                self.here(contact.clone());
+                self.told.here(contact.clone());
             }
         }
         for (name, contact) in old {
             if listed.get(&name) != Some(&contact) {
-                self.gone(contact, "logged out");
+                self.told.gone(contact, "logged out");
             }
         }
     }
@@ -164,7 +168,7 @@ impl Machine {
         };
         self.remote.logged_in.remove(n);
         for kind in ["login", "logout"] {
-            self.net(Net::Send { socket, to: at, bytes: codec::say(kind, name) });
+            self.told.net(Net::Send { socket, to: at, bytes: codec::say(kind, name) });
         }
     }
 

@@ -7,12 +7,14 @@ mod chats;
 mod client;
 mod server;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::codec::{self, Said};
-use crate::dialect::heard::{Contact, Heard, Out, To};
-use crate::model::{Bind, IoError, Link, Millis, Net, SocketId, StreamId, Trouble, UserId};
+use crate::dialect::heard::{Heard, Out, To};
+use crate::dialect::lan::Lan;
+use crate::dialect::told::Told;
+use crate::model::{Bind, IoError, Link, Millis, Net, SocketId, StreamId, UserId};
 
 use chats::Chats;
 use client::Remote;
@@ -63,7 +65,7 @@ enum Role {
 /// See the module.
 pub struct Machine {
     setup: Setup,
-    links: Vec<Link>,
+    lan: Lan,
     users: BTreeMap<UserId, String>,
     sockets: BTreeMap<SocketId, Role>,
     next_socket: u32,
@@ -75,16 +77,14 @@ pub struct Machine {
     logins: Logins,
     remote: Remote,
     chats: Chats,
-    /// Who is here, and in how many lists.
-    present: BTreeMap<Contact, u8>,
-    out: VecDeque<Out>,
+    told: Told,
 }
 
 impl Machine {
     /// A machine without users; a server's port is opened at once.
     pub fn new(setup: Setup) -> Machine {
         let mut machine = Machine {
-            links: Vec::new(),
+            lan: Lan::default(),
             users: BTreeMap::new(),
             sockets: BTreeMap::new(),
             next_socket: 0,
@@ -94,8 +94,7 @@ impl Machine {
             logins: Logins::default(),
             remote: Remote::new(setup.connect),
             chats: Chats::default(),
-            present: BTreeMap::new(),
-            out: VecDeque::new(),
+            told: Told::new("directory"),
             setup,
         };
         machine.open_shared();
@@ -104,7 +103,7 @@ impl Machine {
 
     /// The next thing to do.
     pub fn poll(&mut self) -> Option<Out> {
-        self.out.pop_front()
+        self.told.poll()
     }
 
     /// When [`Machine::tick`] wants to be called.
@@ -128,7 +127,7 @@ impl Machine {
 
     /// The usable addresses, whole: chats are taken at each but, unless so set, the loopback.
     pub fn set_links(&mut self, _now: Millis, links: Vec<Link>) {
-        self.links = links;
+        self.lan.links = links;
         self.without.clear();
         let wanted = self.chat_addresses();
         let stale = |role: &Role| matches!(role, Role::Chat(ip) if !wanted.contains(ip));
@@ -136,7 +135,7 @@ impl Machine {
             self.sockets.iter().filter(|(_, role)| stale(role)).map(|(id, _)| *id).collect();
         for socket in closed {
             self.sockets.remove(&socket);
-            self.net(Net::Unbind(socket));
+            self.told.net(Net::Unbind(socket));
         }
         self.open_chat_ports();
     }
@@ -163,7 +162,7 @@ impl Machine {
     /// A `Bind` succeeded.
     pub fn bound(&mut self, now: Millis, socket: SocketId) {
         match self.sockets.get(&socket) {
-            Some(Role::Server) => self.heard(Heard::Trouble(None)),
+            Some(Role::Server) => self.told.heard(Heard::Trouble(None)),
             Some(Role::Client) => {
                 self.client = Some(socket);
                 self.log_in_soon(now);
@@ -181,13 +180,13 @@ impl Machine {
             Role::Server => {
                 let port = self.setup.port;
                 let text = format!("the directory's UDP port {port} cannot be opened ({error})");
-                self.heard(Heard::Trouble(Some(text)));
+                self.told.heard(Heard::Trouble(Some(text)));
             }
-            Role::Client => self.complain_ours(format!("no login at the directory: {error}")),
+            Role::Client => self.told.complain_ours(format!("no login at the directory: {error}")),
             Role::Chat(ip) if !self.without.contains(&ip) => {
                 self.without.push(ip);
                 let port = self.setup.chat_port;
-                self.complain_ours(format!(
+                self.told.complain_ours(format!(
                     "no directory chats are taken at {ip}:{port}: {error}; directory.chat-port \
                      sets another, which its own programs do not know"
                 ));
@@ -199,8 +198,8 @@ impl Machine {
     /// A datagram came in.
     pub fn datagram(&mut self, now: Millis, socket: SocketId, from: SocketAddrV4, bytes: &[u8]) {
         let Some(role) = self.sockets.get(&socket).copied() else { return };
-        let from = self.canonical(from);
-        if !self.on_link(*from.ip()) {
+        let from = self.lan.canonical(from);
+        if !self.lan.reaches(*from.ip()) {
             return;
         }
         match (role, codec::parse(bytes)) {
@@ -208,8 +207,10 @@ impl Machine {
             (Role::Server, Ok(Said::Logout(name))) => self.logout(now, socket, from, &name),
             (Role::Client, Ok(Said::List(users))) => self.listed(now, from, users),
             (Role::Client, Ok(Said::LoggedOut)) => {}
-            (_, Ok(other)) => self.complain(from, &format!("{other:?} is not said here")),
-            (_, Err(bad)) => self.complain(from, &bad.to_string()),
+            (_, Ok(other)) => {
+                self.told.complain(*from.ip(), &format!("{other:?} is not said here"))
+            }
+            (_, Err(bad)) => self.told.complain(*from.ip(), &bad.to_string()),
         }
     }
 
@@ -217,7 +218,7 @@ impl Machine {
     /// `tag`. A chat is made where there is none. There is no chat of everyone here.
     pub fn send(&mut self, now: Millis, tag: u64, user: UserId, to: &To, text: &str) {
         match to {
-            To::Everyone => self.not_sent(tag, "this dialect has no chat of everyone"),
+            To::Everyone => self.told.not_sent(tag, "this dialect has no chat of everyone"),
             To::Contact(contact) => self.send_private(now, tag, user, contact, text),
         }
     }
@@ -250,7 +251,7 @@ impl Machine {
             return Vec::new();
         }
         let wanted = |ip: &Ipv4Addr| self.setup.loopback || !ip.is_loopback();
-        self.links.iter().map(|link| link.address).filter(wanted).collect()
+        self.lan.links.iter().map(|link| link.address).filter(wanted).collect()
     }
 
     fn open_chat_ports(&mut self) {
@@ -273,69 +274,7 @@ impl Machine {
         self.next_socket += 1;
         let id = SocketId(SOCKETS | self.next_socket);
         self.sockets.insert(id, role);
-        self.net(Net::Bind(id, bind));
-    }
-
-    /// Someone is in one list more.
-    fn here(&mut self, contact: Contact) {
-        let lists = self.present.entry(contact.clone()).or_insert(0);
-        *lists = lists.saturating_add(1);
-        if *lists == 1 {
-            self.heard(Heard::Here(contact));
-        }
-    }
-
-    /// Someone is in one list less.
-    fn gone(&mut self, contact: Contact, why: &str) {
-        let Some(lists) = self.present.get_mut(&contact) else { return };
-        *lists -= 1;
-        if *lists == 0 {
-            self.present.remove(&contact);
-            self.heard(Heard::Gone(contact, why.into()));
-        }
-    }
-
-    /// Everyone on this machine is 127.0.0.1, whichever of its addresses was used.
-    fn canonical(&self, at: SocketAddrV4) -> SocketAddrV4 {
-        let own = self.is_own(*at.ip());
-        SocketAddrV4::new(if own { Ipv4Addr::LOCALHOST } else { *at.ip() }, at.port())
-    }
-
-    fn is_own(&self, ip: Ipv4Addr) -> bool {
-        ip.is_loopback() || self.links.iter().any(|l| l.address == ip)
-    }
-
-    fn on_link(&self, ip: Ipv4Addr) -> bool {
-        ip.is_loopback() || self.links.iter().any(|l| l.reaches(ip))
-    }
-
-    /// Our own address as someone at `ip` sees it.
-    fn address_towards(&self, ip: Ipv4Addr) -> Ipv4Addr {
-        if ip.is_loopback() {
-            return Ipv4Addr::LOCALHOST;
-        }
-        let link = self.links.iter().find(|l| l.reaches(ip) && !l.address.is_loopback());
-        link.map_or(Ipv4Addr::LOCALHOST, |l| l.address)
-    }
-
-    fn net(&mut self, net: Net) {
-        self.out.push_back(Out::Net(net));
-    }
-
-    fn heard(&mut self, heard: Heard) {
-        self.out.push_back(Out::Heard(heard));
-    }
-
-    fn not_sent(&mut self, tag: u64, why: &str) {
-        self.heard(Heard::NotSent(tag, IoError::new(Trouble::Other, why)));
-    }
-
-    fn complain(&mut self, from: SocketAddrV4, text: &str) {
-        self.heard(Heard::Complaint { from: *from.ip(), text: format!("directory: {text}") });
-    }
-
-    fn complain_ours(&mut self, text: String) {
-        self.heard(Heard::Complaint { from: Ipv4Addr::UNSPECIFIED, text });
+        self.told.net(Net::Bind(id, bind));
     }
 
     fn stream_id(&mut self) -> StreamId {

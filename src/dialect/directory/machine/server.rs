@@ -71,9 +71,10 @@ impl Machine {
         match known {
             // a name is its bearer's as long as he is listed: the protocol knows no refusal
             Some(at) if at.ip() != from.ip() => {
-                self.complain(from, &format!("{name} is logged in from {} already", at.ip()));
+                self.told
+                    .complain(*from.ip(), &format!("{name} is logged in from {} already", at.ip()));
             }
-            _ if ours => self.complain(from, &format!("{name} is a user of ours")),
+            _ if ours => self.told.complain(*from.ip(), &format!("{name} is a user of ours")),
             known => {
                 if known.is_none() {
                     if let Some(surplus) = self.logins.surplus(*from.ip()) {
@@ -83,22 +84,22 @@ impl Machine {
                 self.logins.users.insert(name.clone(), Login { at: from, heard: now });
                 let contact = |at| Contact { name: name.clone(), at };
                 if known != Some(from) {
-                    self.here(contact(from));
+                    self.told.here(contact(from));
                     if let Some(old) = known {
-                        self.gone(contact(old), "at another port now");
+                        self.told.gone(contact(old), "at another port now");
                     }
                 }
             }
         }
         if self.logins.may_answer(now, *from.ip()) {
             let bytes = self.list_for(from, &name);
-            self.net(Net::Send { socket, to: from, bytes });
+            self.told.net(Net::Send { socket, to: from, bytes });
         }
     }
 
     /// Everyone, as the asker reaches them: himself, ours, then who was heard last.
     fn list_for(&self, asker: SocketAddrV4, name: &str) -> Vec<u8> {
-        let own = SocketAddrV4::new(self.address_towards(*asker.ip()), self.setup.port);
+        let own = SocketAddrV4::new(self.lan.address_towards(*asker.ip()), self.setup.port);
         let seen = |at: SocketAddrV4| match at.ip().is_loopback() {
             true => SocketAddrV4::new(*own.ip(), at.port()),
             false => at,
@@ -117,14 +118,14 @@ impl Machine {
         match self.logins.users.get(name) {
             Some(login) if login.at.ip() == from.ip() => self.log_off(name, "logged out"),
             Some(_) => {
-                return self.complain(from, &format!("it is not the one who is {name}"));
+                return self.told.complain(*from.ip(), &format!("it is not the one who is {name}"));
             }
             // its answer may have been lost: it waits for one
             None => {}
         }
         if self.logins.may_answer(now, *from.ip()) {
             let bytes = codec::LOGGED_OUT.to_vec();
-            self.net(Net::Send { socket, to: from, bytes });
+            self.told.net(Net::Send { socket, to: from, bytes });
         }
     }
 
@@ -139,7 +140,7 @@ impl Machine {
 
     fn log_off(&mut self, name: &str, why: &str) {
         if let Some(login) = self.logins.users.remove(name) {
-            self.gone(Contact { name: name.into(), at: login.at }, why);
+            self.told.gone(Contact { name: name.into(), at: login.at }, why);
         }
     }
 }

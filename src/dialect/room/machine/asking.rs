@@ -47,7 +47,7 @@ impl Machine {
         }
         let framing = self.framing_of(peer);
         let request = codec::packet(framing, &format!("CHAT_REQUEST {port}"));
-        self.net(Net::Send { socket, to: peer.at, bytes: request });
+        self.told.net(Net::Send { socket, to: peer.at, bytes: request });
         let phase = Phase::Asking { until: now + ASK_MS };
         let (peer, waiting) = (peer.clone(), VecDeque::new());
         Ok(self.chats.add(Chat { user, peer, framing, phase, waiting }))
@@ -82,14 +82,16 @@ impl Machine {
     /// A datagram came in.
     pub fn datagram(&mut self, now: Millis, socket: SocketId, from: SocketAddrV4, bytes: &[u8]) {
         let Some(role) = self.sockets.role(socket) else { return };
-        let from = self.canonical(from);
-        if !self.on_link(*from.ip()) {
+        let from = self.lan.canonical(from);
+        if !self.lan.reaches(*from.ip()) {
             return;
         }
         let (framing, said) = match codec::datagram(bytes) {
             Ok(said) => said,
             Err(bad) => {
-                return self.complain(from, &format!("a datagram that means nothing: {bad}"));
+                return self
+                    .told
+                    .complain(*from.ip(), &format!("a datagram that means nothing: {bad}"));
             }
         };
         match (said, role) {
@@ -98,7 +100,9 @@ impl Machine {
             }
             (Said::ChatRequest(port), _) => self.refuse(socket, from, port, framing),
             (Said::ChatRejected, Role::Ask(user)) => self.rejected(now, user, from),
-            (other, _) => self.complain(from, &format!("{other:?} is not said by datagram")),
+            (other, _) => {
+                self.told.complain(*from.ip(), &format!("{other:?} is not said by datagram"))
+            }
         }
     }
 
@@ -116,7 +120,7 @@ impl Machine {
         }
         let Some(peer) = self.who_is(from) else {
             let text = "it asks for a private chat and is nobody in the room";
-            return self.complain(from, text);
+            return self.told.complain(*from.ip(), text);
         };
         let spoke = &mut self.chats.spoke;
         if spoke.len() < MAX_LISTED || spoke.contains_key(from.ip()) {
@@ -144,13 +148,14 @@ impl Machine {
             |c: &&Chat| c.peer.at.ip() == from.ip() && matches!(c.phase, Phase::Asked { .. });
         let many = self.chats.all.values().filter(asks).count() >= MAX_ASKS_PER_SOURCE;
         if many || self.chats.all.len() >= MAX_CHATS {
-            self.complain(from, "more requests for private chats at once than are taken");
+            self.told
+                .complain(*from.ip(), "more requests for private chats at once than are taken");
             return self.refuse(socket, from, port, framing);
         }
         let waiting = VecDeque::new();
         let chat = Chat { user, peer: peer.clone(), framing, phase: asked, waiting };
         let id = self.chats.add(chat);
-        self.heard(Heard::Chat(id, State::Asked(peer, user)));
+        self.told.heard(Heard::Chat(id, State::Asked(peer, user)));
     }
 
     /// Real clients take a refusal at the socket they asked from (lengths), or send it to the
@@ -166,7 +171,7 @@ impl Machine {
             Framing::Lengths => (source, "CHAT_REJECTED "),
             Framing::Lines => (SocketAddrV4::new(*source.ip(), port), "CHAT_REJECTED"),
         };
-        self.net(Net::Send { socket, to, bytes: codec::packet(framing, command) });
+        self.told.net(Net::Send { socket, to, bytes: codec::packet(framing, command) });
     }
 
     fn rejected(&mut self, now: Millis, user: UserId, from: SocketAddrV4) {
@@ -205,7 +210,7 @@ impl Machine {
     /// several it is not known which until he says it. Whoever the server said had left, and who
     /// asks, has not.
     fn who_is(&mut self, from: SocketAddrV4) -> Option<Contact> {
-        let here: Vec<&Contact> = self.present.keys().filter(|c| c.at.ip() == from.ip()).collect();
+        let here: Vec<&Contact> = self.told.present().filter(|c| c.at.ip() == from.ip()).collect();
         match here.iter().find(|c| c.at == from) {
             Some(contact) => Some((*contact).clone()),
             None if here.len() == 1 => Some(here[0].clone()),

@@ -137,13 +137,13 @@ impl Machine {
         text: &str,
     ) {
         if text.trim() == DISCONNECT {
-            return self.not_sent(tag, "this text would end the chat: CLOSE does that");
+            return self.told.not_sent(tag, "this text would end the chat: CLOSE does that");
         }
         let id = match self.chats.with(user, peer) {
             Some(id) => id,
             None => match self.chat_ask(now, user, peer) {
                 Ok(id) => id,
-                Err(why) => return self.not_sent(tag, &why),
+                Err(why) => return self.told.not_sent(tag, &why),
             },
         };
         let Some(chat) = self.chats.all.get_mut(&id) else { return };
@@ -153,7 +153,7 @@ impl Machine {
                 self.say_private(now, stream, framing, tag, text);
             }
             _ if chat.waiting.len() >= MAX_WAITING => {
-                self.not_sent(tag, "he has not answered the request for a private chat");
+                self.told.not_sent(tag, "he has not answered the request for a private chat");
             }
             phase => {
                 // writing to who asks for a chat is accepting it
@@ -177,7 +177,7 @@ impl Machine {
         let parts = parts(text, MAX_SENT - 1);
         if parts.is_empty() || parts.len() > MAX_PARTS {
             let text = format!("too long for a private chat: at most {MAX_PARTS} parts are sent");
-            return self.heard(Heard::NotSent(tag, IoError::new(Trouble::TooLarge, text)));
+            return self.told.heard(Heard::NotSent(tag, IoError::new(Trouble::TooLarge, text)));
         }
         let last = parts.len() - 1;
         for (n, part) in parts.iter().enumerate() {
@@ -218,7 +218,8 @@ impl Machine {
         let called = expected.iter().find(|(_, name)| same(name, &nick));
         // where one alone was asked, it is he, whatever his server calls him
         let Some((id, _)) = called.or(expected.first().filter(|_| expected.len() == 1)) else {
-            self.complain(from, "it connected for a private chat that nobody asked it for");
+            self.told
+                .complain(*from.ip(), "it connected for a private chat that nobody asked it for");
             self.close_stream(stream);
             return false;
         };
@@ -240,7 +241,7 @@ impl Machine {
         chat.phase = Phase::Open { stream, texts, pending: VecDeque::new(), flush_at: None };
         let (peer, user, framing) = (chat.peer.clone(), chat.user, chat.framing);
         let waiting = std::mem::take(&mut chat.waiting);
-        self.heard(Heard::Chat(id, State::Open(peer, user)));
+        self.told.heard(Heard::Chat(id, State::Open(peer, user)));
         for (tag, text) in waiting {
             self.say_private(now, stream, framing, tag, &text);
         }
@@ -268,11 +269,11 @@ impl Machine {
     fn greeted(&mut self, now: Millis, id: ChatId, stream: StreamId, heard: &[u8], late: bool) {
         let Some(chat) = self.chats.all.get(&id) else { return };
         let (user, ip, name) = (chat.user, *chat.peer.at.ip(), chat.peer.name.clone());
-        let here = self.present.keys().filter(|c| *c.at.ip() == ip).map(|c| c.name.as_str());
+        let here = self.told.present().filter(|c| *c.at.ip() == ip).map(|c| c.name.as_str());
         let Some((nick, rest)) = nick_of(heard, here, late) else { return };
         // asked from an address with several: now it is known who
-        if let Some(peer) = self.present.keys().find(|c| *c.at.ip() == ip && c.name == nick) {
-            let peer = peer.clone();
+        let found = self.told.present().find(|c| *c.at.ip() == ip && c.name == nick).cloned();
+        if let Some(peer) = found {
             if !same(&name, &nick) && self.chats.with(user, &peer).is_some() {
                 self.over(now, id, &format!("a private chat with {nick} is open already"));
                 return;
@@ -304,7 +305,7 @@ impl Machine {
         };
         if !text.trim().is_empty() {
             let text = text.to_owned();
-            self.heard(Heard::Text { from: peer, to: Some(user), text, said: None });
+            self.told.heard(Heard::Text { from: peer, to: Some(user), text, said: None });
         }
         if ends {
             self.over(now, id, "the other end closed it");
@@ -383,9 +384,9 @@ impl Machine {
     pub(super) fn over(&mut self, now: Millis, id: ChatId, why: &str) {
         let Some(chat) = self.chats.all.remove(&id) else { return };
         for (tag, _) in chat.waiting {
-            self.not_sent(tag, &format!("no private chat with {}: {why}", chat.peer.name));
+            self.told.not_sent(tag, &format!("no private chat with {}: {why}", chat.peer.name));
         }
-        self.heard(Heard::Chat(id, State::Over(chat.peer, chat.user, why.into())));
+        self.told.heard(Heard::Chat(id, State::Over(chat.peer, chat.user, why.into())));
         if let Phase::Greeting { stream, .. } | Phase::Open { stream, .. } = chat.phase {
             self.end_stream(now, stream);
         }

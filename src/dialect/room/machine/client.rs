@@ -141,7 +141,7 @@ impl Machine {
     }
 
     fn is_own_server(&self, at: SocketAddrV4) -> bool {
-        self.setup.serve && at.port() == self.setup.port && self.is_own(*at.ip())
+        self.setup.serve && at.port() == self.setup.port && self.lan.is_own(*at.ip())
     }
 
     /// The server that our users are at, or try to be.
@@ -156,7 +156,7 @@ impl Machine {
 
     /// Somebody is at this address: perhaps a server too (`discover`).
     pub fn offer(&mut self, now: Millis, ip: Ipv4Addr) {
-        if !self.setup.discover || !self.on_link(ip) || self.is_own(ip) {
+        if !self.setup.discover || !self.lan.reaches(ip) || self.lan.is_own(ip) {
             return;
         }
         let r = &mut self.remote;
@@ -239,7 +239,7 @@ impl Machine {
 
     fn start(&mut self, now: Millis, user: UserId, at: SocketAddrV4) {
         if self.is_own_server(at) {
-            self.complain_ours(own_server(at));
+            self.told.complain_ours(own_server(at));
             self.remote = Remote::new(None);
             return;
         }
@@ -293,7 +293,7 @@ impl Machine {
         match frame.and_then(|frame| codec::parse(&frame)) {
             Ok(said) => self.server_said(now, user, at, said),
             Err(bad) => {
-                self.complain(at, &bad.to_string());
+                self.told.complain(*at.ip(), &bad.to_string());
                 if broken {
                     self.session_lost(now, user, "it said what no server says");
                 }
@@ -317,7 +317,7 @@ impl Machine {
                         self.remote.former.pop_front();
                     }
                     self.remote.former.push_back(contact.clone());
-                    self.gone(contact, "left");
+                    self.told.gone(contact, "left");
                 }
             }
             Said::Broadcast(nick, text) | Said::BroadcastMsg(nick, text) => {
@@ -325,9 +325,9 @@ impl Machine {
                     return; // our own, in lengths
                 }
                 let Some(from) = self.speaker(at, &nick) else { return };
-                self.heard(Heard::Text { from, to: None, text, said: None });
+                self.told.heard(Heard::Text { from, to: None, text, said: None });
             }
-            other => self.complain(at, &format!("a server does not say {other:?}")),
+            other => self.told.complain(*at.ip(), &format!("a server does not say {other:?}")),
         }
     }
 
@@ -338,7 +338,7 @@ impl Machine {
         }
         let nick = codec::nickname(nick).ok()?;
         let former = self.remote.former.iter().find(|c| c.name == nick).cloned();
-        let contact = former.unwrap_or(Contact { name: nick, at: self.canonical(at) });
+        let contact = former.unwrap_or(Contact { name: nick, at: self.lan.canonical(at) });
         self.list(contact.clone());
         Some(contact)
     }
@@ -359,7 +359,7 @@ impl Machine {
         self.remote.framing = Some(framing);
         if first {
             self.remote.told = Some(true);
-            self.heard(Heard::Session(server_contact(at), true));
+            self.told.heard(Heard::Session(server_contact(at), true));
         }
         self.tick_remote(now);
     }
@@ -367,7 +367,7 @@ impl Machine {
     fn server_error(&mut self, now: Millis, user: UserId, at: SocketAddrV4, text: &str) {
         let Some(session) = self.remote.sessions.get_mut(&user) else { return };
         let State::Registering { framing, .. } = session.state else {
-            return self.complain(at, &format!("the server says: {text}"));
+            return self.told.complain(*at.ip(), &format!("the server says: {text}"));
         };
         let nick = session.nick.clone();
         let new = session.refused.as_deref() != Some(text);
@@ -376,7 +376,7 @@ impl Machine {
         self.remote.framing = Some(framing);
         if new {
             let text: String = text.chars().take(200).collect();
-            self.complain_ours(format!(
+            self.told.complain_ours(format!(
                 "the room at {at} does not take {nick} in: {text}; HANDLE chooses another"
             ));
         }
@@ -389,7 +389,7 @@ impl Machine {
             self.remote.listed.keys().filter(|n| !listed.contains(n)).cloned().collect();
         for nick in gone {
             if let Some(contact) = self.remote.listed.remove(&nick) {
-                self.gone(contact, "the server lists him no more");
+                self.told.gone(contact, "the server lists him no more");
             }
         }
         for user in users {
@@ -400,7 +400,7 @@ impl Machine {
     fn listed(&mut self, server: SocketAddrV4, user: Listed) {
         // who is on the server's own machine may be listed as there
         let ip = if user.at.ip().is_loopback() { *server.ip() } else { *user.at.ip() };
-        let at = self.canonical(SocketAddrV4::new(ip, user.at.port()));
+        let at = self.lan.canonical(SocketAddrV4::new(ip, user.at.port()));
         if !self.remote.is_ours(&user.nick) {
             self.list(Contact { name: user.nick, at });
         }
@@ -413,13 +413,13 @@ impl Machine {
             Some(old) => {
                 let old = old.clone();
                 self.remote.listed.remove(&old.name);
-                self.gone(old, "at another address now");
+                self.told.gone(old, "at another address now");
             }
             None if self.remote.listed.len() >= MAX_LISTED => return,
             None => {}
         }
         self.remote.listed.insert(contact.name.clone(), contact.clone());
-        self.here(contact);
+        self.told.here(contact);
     }
 
     /// One of ours lost the server.
@@ -452,7 +452,8 @@ impl Machine {
             return self.give_up_candidate(now);
         }
         if self.remote.told != Some(false) {
-            self.complain_ours(format!("the room at {at} is not reached: {why}; trying again"));
+            self.told
+                .complain_ours(format!("the room at {at} is not reached: {why}; trying again"));
         }
         self.server_lost(now, why);
         self.remote.told = Some(false);
@@ -462,12 +463,12 @@ impl Machine {
     fn server_lost(&mut self, _now: Millis, why: &str) {
         let was_in = self.remote.told == Some(true);
         for (_, contact) in std::mem::take(&mut self.remote.listed) {
-            self.gone(contact, why);
+            self.told.gone(contact, why);
         }
         self.remote.former.clear();
         if let (true, Some(at)) = (was_in, self.remote.at) {
             self.remote.told = None;
-            self.heard(Heard::Session(server_contact(at), false));
+            self.told.heard(Heard::Session(server_contact(at), false));
         }
     }
 

@@ -9,14 +9,16 @@ mod client;
 mod server;
 mod sockets;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
 
 use super::codec::{self, Framing};
 use super::{MAX_PARTS, MAX_QUEUE, MAX_SENT};
 use crate::dialect::bucket::Bucket;
-use crate::dialect::heard::{Contact, Heard, Out, To};
+use crate::dialect::heard::{Heard, Out, To};
+use crate::dialect::lan::Lan;
 use crate::dialect::parts::parts;
+use crate::dialect::told::Told;
 use crate::dialect::writer::{Pace, Writer};
 use crate::model::limits::{CHUNK, STALL_MS};
 use crate::model::{IoError, Link, Millis, Net, StreamId, Trouble, UserId};
@@ -96,7 +98,7 @@ enum Kind {
 /// See the module.
 pub struct Machine {
     setup: Setup,
-    links: Vec<Link>,
+    lan: Lan,
     users: BTreeMap<UserId, Me>,
     /// Those of other dialects who are shown, by name.
     others: Vec<String>,
@@ -106,9 +108,7 @@ pub struct Machine {
     remote: Remote,
     chats: Chats,
     registrations: server::Registrations,
-    /// Who is here, and in how many lists.
-    present: BTreeMap<Contact, u8>,
-    out: VecDeque<Out>,
+    told: Told,
     rng: fastrand::Rng,
 }
 
@@ -116,7 +116,7 @@ impl Machine {
     /// A machine without users; a server's port is opened at once.
     pub fn new(setup: Setup, seed: u64) -> Machine {
         let mut machine = Machine {
-            links: Vec::new(),
+            lan: Lan::default(),
             users: BTreeMap::new(),
             others: Vec::new(),
             sockets: Sockets::default(),
@@ -125,8 +125,7 @@ impl Machine {
             remote: Remote::new(setup.connect),
             chats: Chats::default(),
             registrations: server::Registrations::default(),
-            present: BTreeMap::new(),
-            out: VecDeque::new(),
+            told: Told::new("room"),
             rng: fastrand::Rng::with_seed(seed),
             setup,
         };
@@ -136,7 +135,7 @@ impl Machine {
 
     /// The next thing to do.
     pub fn poll(&mut self) -> Option<Out> {
-        self.out.pop_front()
+        self.told.poll()
     }
 
     /// When [`Machine::tick`] wants to be called.
@@ -167,7 +166,7 @@ impl Machine {
 
     /// The usable addresses, whole.
     pub fn set_links(&mut self, _now: Millis, links: Vec<Link>) {
-        self.links = links;
+        self.lan.links = links;
     }
 
     /// Everyone who is to be listed as a user of the room, whole.
@@ -247,7 +246,7 @@ impl Machine {
         }
         if let Some(s) = self.streams.get_mut(&stream) {
             s.reading = true;
-            self.out.push_back(Out::Net(Net::ReadMore(stream)));
+            self.told.net(Net::ReadMore(stream));
         }
     }
 
@@ -275,7 +274,7 @@ impl Machine {
     pub fn wrote(&mut self, now: Millis, stream: StreamId) {
         let Some(s) = self.streams.get_mut(&stream) else { return };
         for tag in s.writer.wrote(now) {
-            self.heard(Heard::Sent(tag));
+            self.told.heard(Heard::Sent(tag));
         }
         self.write(now, stream);
     }
@@ -321,7 +320,7 @@ impl Machine {
         match to {
             To::Everyone => {
                 let Some(name) = self.users.get(&user).map(|me| me.name.clone()) else {
-                    return self.not_sent(tag, "this user is not in the room");
+                    return self.told.not_sent(tag, "this user is not in the room");
                 };
                 self.speak(now, tag, Some(user), &name, text);
             }
@@ -349,11 +348,11 @@ impl Machine {
         let parts = parts(text, MAX_SENT.saturating_sub(head + nick));
         if parts.is_empty() || parts.len() > MAX_PARTS {
             let text = format!("too long for the room: at most {MAX_PARTS} parts are sent");
-            return self.heard(Heard::NotSent(tag, IoError::new(Trouble::TooLarge, text)));
+            return self.told.heard(Heard::NotSent(tag, IoError::new(Trouble::TooLarge, text)));
         }
         let clients = self.clients().count();
         if clients == 0 && session.is_none() {
-            return self.not_sent(tag, "nobody is in the room");
+            return self.told.not_sent(tag, "nobody is in the room");
         }
         let last = parts.len() - 1;
         let mut tag = Some(tag);
@@ -370,7 +369,7 @@ impl Machine {
             }
         }
         if let Some(tag) = tag {
-            self.heard(Heard::Sent(tag));
+            self.told.heard(Heard::Sent(tag));
         }
     }
 
@@ -384,9 +383,9 @@ impl Machine {
                 last.extend(codec::frame(framing, "QUIT "));
             }
             if !last.is_empty() {
-                self.net(Net::Write(id, last));
+                self.told.net(Net::Write(id, last));
             }
-            self.net(Net::Close(id));
+            self.told.net(Net::Close(id));
         }
     }
 
@@ -395,7 +394,7 @@ impl Machine {
         match &s.kind {
             Kind::Client(client) if client.wake_at(s.since).is_some_and(|at| at <= now) => {
                 let from = s.from;
-                self.complain(from, "it connected and did not register");
+                self.told.complain(*from.ip(), "it connected and did not register");
                 return self.drop_client(now, id, "it did not register");
             }
             Kind::Knock(..) if s.since + chats::GREET_MS <= now => {
@@ -413,7 +412,7 @@ impl Machine {
         self.next_stream += 1;
         let id = StreamId(TAG | self.next_stream);
         self.streams.insert(id, Stream::new(now, to, kind, pace, true));
-        self.net(Net::Connect(id, to));
+        self.told.net(Net::Connect(id, to));
         id
     }
 
@@ -421,7 +420,7 @@ impl Machine {
     fn say(&mut self, now: Millis, stream: StreamId, bytes: Vec<u8>, tag: Option<u64>) {
         let Some(s) = self.streams.get_mut(&stream) else {
             if let Some(tag) = tag {
-                self.not_sent(tag, "the connection is lost");
+                self.told.not_sent(tag, "the connection is lost");
             }
             return;
         };
@@ -429,7 +428,7 @@ impl Machine {
             return self.write(now, stream);
         }
         if let Some(tag) = tag {
-            self.not_sent(tag, "it takes nothing");
+            self.told.not_sent(tag, "it takes nothing");
         }
         let error = IoError::new(Trouble::Exhausted, "it takes nothing of what is sent to it");
         self.stream_closed(now, stream, &error);
@@ -438,7 +437,7 @@ impl Machine {
     fn write(&mut self, now: Millis, stream: StreamId) {
         let Some(s) = self.streams.get_mut(&stream) else { return };
         if let Some(bytes) = s.writer.next(now) {
-            return self.net(Net::Write(stream, bytes));
+            return self.told.net(Net::Write(stream, bytes));
         }
         if matches!(s.kind, Kind::Ending) && s.writer.is_idle() {
             self.close_stream(stream);
@@ -457,72 +456,10 @@ impl Machine {
     fn close_stream(&mut self, stream: StreamId) {
         if let Some(mut s) = self.streams.remove(&stream) {
             for tag in s.writer.unsent() {
-                self.not_sent(tag, "the connection is lost");
+                self.told.not_sent(tag, "the connection is lost");
             }
-            self.net(Net::Close(stream));
+            self.told.net(Net::Close(stream));
         }
-    }
-
-    /// Someone is in one list more.
-    fn here(&mut self, contact: Contact) {
-        let lists = self.present.entry(contact.clone()).or_insert(0);
-        *lists = lists.saturating_add(1);
-        if *lists == 1 {
-            self.heard(Heard::Here(contact));
-        }
-    }
-
-    /// Someone is in one list less.
-    fn gone(&mut self, contact: Contact, why: &str) {
-        let Some(lists) = self.present.get_mut(&contact) else { return };
-        *lists -= 1;
-        if *lists == 0 {
-            self.present.remove(&contact);
-            self.heard(Heard::Gone(contact, why.into()));
-        }
-    }
-
-    /// Everyone on this machine is 127.0.0.1, whichever of its addresses was used.
-    fn canonical(&self, at: SocketAddrV4) -> SocketAddrV4 {
-        let own = self.is_own(*at.ip());
-        SocketAddrV4::new(if own { Ipv4Addr::LOCALHOST } else { *at.ip() }, at.port())
-    }
-
-    fn is_own(&self, ip: Ipv4Addr) -> bool {
-        ip.is_loopback() || self.links.iter().any(|l| l.address == ip)
-    }
-
-    fn on_link(&self, ip: Ipv4Addr) -> bool {
-        ip.is_loopback() || self.links.iter().any(|l| l.reaches(ip))
-    }
-
-    /// Our own address as someone at `ip` sees it.
-    fn address_towards(&self, ip: Ipv4Addr) -> Ipv4Addr {
-        if ip.is_loopback() {
-            return Ipv4Addr::LOCALHOST;
-        }
-        let link = self.links.iter().find(|l| l.reaches(ip) && !l.address.is_loopback());
-        link.map_or(Ipv4Addr::LOCALHOST, |l| l.address)
-    }
-
-    fn net(&mut self, net: Net) {
-        self.out.push_back(Out::Net(net));
-    }
-
-    fn heard(&mut self, heard: Heard) {
-        self.out.push_back(Out::Heard(heard));
-    }
-
-    fn not_sent(&mut self, tag: u64, why: &str) {
-        self.heard(Heard::NotSent(tag, IoError::new(Trouble::Other, why)));
-    }
-
-    fn complain(&mut self, from: SocketAddrV4, text: &str) {
-        self.heard(Heard::Complaint { from: *from.ip(), text: format!("room: {text}") });
-    }
-
-    fn complain_ours(&mut self, text: String) {
-        self.heard(Heard::Complaint { from: Ipv4Addr::UNSPECIFIED, text });
     }
 }
 

@@ -82,7 +82,7 @@ impl Machine {
         match frame.and_then(|frame| codec::parse(&frame)) {
             Ok(said) => self.client_said(now, stream, from, said),
             Err(bad) => {
-                self.complain(from, &bad.to_string());
+                self.told.complain(*from.ip(), &bad.to_string());
                 // the real server answers mistakes in lengths only
                 if framing == Some(Framing::Lengths) && !matches!(bad, Bad::NotText) {
                     self.tell(now, stream, &format!("ERROR {bad}"));
@@ -119,19 +119,19 @@ impl Machine {
             (Said::Broadcast(nick, text), Some(contact)) => {
                 if nick != contact.name {
                     let text = format!("{} spoke as {nick}: told as his own", contact.name);
-                    self.complain(from, &text);
+                    self.told.complain(*from.ip(), &text);
                 }
                 self.tell_all(now, |framing, to| match framing {
                     // "all but the sender" in lines, all in lengths
                     Framing::Lines if to.name == contact.name => String::new(),
                     _ => codec::spoken(framing, &contact.name, &text),
                 });
-                self.heard(Heard::Text { from: contact, to: None, text, said: None });
+                self.told.heard(Heard::Text { from: contact, to: None, text, said: None });
             }
             (Said::Quit, _) => self.drop_client(now, stream, "left"),
             (Said::Broadcast(..), None) => self.tell(now, stream, "ERROR REGISTER first"),
             (other, _) => {
-                self.complain(from, &format!("a client does not say {other:?}"));
+                self.told.complain(*from.ip(), &format!("a client does not say {other:?}"));
             }
         }
     }
@@ -168,14 +168,14 @@ impl Machine {
             self.tell(now, stream, &codec::joined(user));
         }
         self.tell_joined(now, &contact);
-        self.here(contact);
+        self.told.here(contact);
     }
 
     /// Everyone in the room, as someone at `ip` reaches them.
     fn listed_for(&self, ip: Ipv4Addr) -> Vec<Listed> {
         let ours = self.users.values().filter_map(|me| Some((me.name.clone(), me.port?)));
         let others = self.others.iter().map(|name| (name.clone(), self.setup.port));
-        let own = self.address_towards(ip);
+        let own = self.lan.address_towards(ip);
         let mut users: Vec<Listed> = ours
             .chain(others)
             .map(|(nick, port)| Listed { nick, at: SocketAddrV4::new(own, port) })
@@ -190,7 +190,7 @@ impl Machine {
     /// An address as someone at `ip` reaches it: who is on this machine is at our address.
     fn seen_from(&self, ip: Ipv4Addr, at: SocketAddrV4) -> SocketAddrV4 {
         let ours = at.ip().is_loopback();
-        SocketAddrV4::new(if ours { self.address_towards(ip) } else { *at.ip() }, at.port())
+        SocketAddrV4::new(if ours { self.lan.address_towards(ip) } else { *at.ip() }, at.port())
     }
 
     fn tell_joined(&mut self, now: Millis, who: &Contact) {
@@ -237,7 +237,7 @@ impl Machine {
         self.close_stream(stream);
         if let Some(contact) = contact {
             self.tell_all(now, |_, _| format!("USER_LEFT {}", contact.name));
-            self.gone(contact, why);
+            self.told.gone(contact, why);
         }
     }
 }

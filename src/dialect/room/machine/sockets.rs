@@ -71,7 +71,7 @@ impl Machine {
     pub(super) fn open_server(&mut self) {
         if self.setup.serve {
             let (_, net) = self.sockets.bind(Role::Server, Bind::Tcp(self.setup.port));
-            self.net(net);
+            self.told.net(net);
         }
     }
 
@@ -101,13 +101,13 @@ impl Machine {
             me.trying = port;
             let (socket, net) = self.sockets.bind(Role::Ask(id), Bind::Udp(port));
             me.udp = Some(socket);
-            return self.net(net);
+            return self.told.net(net);
         }
         (me.trying, me.udp) = (0, None);
         let (min, max) = self.setup.ports;
         if self.sockets.without.insert(id) {
             let why = last.map_or_else(String::new, |e| format!(": {e}"));
-            self.complain_ours(format!(
+            self.told.complain_ours(format!(
                 "no free port for private chats from {min} to {max}{why}: room.chat-port sets others"
             ));
         }
@@ -121,7 +121,7 @@ impl Machine {
             self.sockets.open.iter().filter(|(_, r)| of_user(r)).map(|(s, _)| *s).collect();
         for socket in closed {
             self.sockets.open.remove(&socket);
-            self.net(Net::Unbind(socket));
+            self.told.net(Net::Unbind(socket));
         }
         let Some(me) = self.users.remove(&id) else { return };
         if me.port.is_some() {
@@ -146,14 +146,14 @@ impl Machine {
             None | Some(Role::Refuser) => {}
             Some(Role::Server) => {
                 self.sockets.serving = true;
-                self.heard(Heard::Trouble(None));
+                self.told.heard(Heard::Trouble(None));
                 let (_, net) = self.sockets.bind(Role::Refuser, Bind::Udp(self.setup.port));
-                self.net(net);
+                self.told.net(net);
             }
             Some(Role::Ask(id)) => {
                 let Some(me) = self.users.get(&id) else { return };
                 let (_, net) = self.sockets.bind(Role::Chat(id), Bind::Tcp(me.trying));
-                self.net(net);
+                self.told.net(net);
             }
             Some(Role::Chat(id)) => {
                 let Some(me) = self.users.get_mut(&id) else { return };
@@ -176,14 +176,14 @@ impl Machine {
                 self.sockets.rebind_at = Some(now + REBIND_MS);
                 let port = self.setup.port;
                 let text = format!("the room's TCP port {port} cannot be opened ({error})");
-                self.heard(Heard::Trouble(Some(text)));
+                self.told.heard(Heard::Trouble(Some(text)));
             }
             Some(Role::Refuser) => {}
             Some(Role::Ask(id)) => self.port_failed(now, id, &error),
             Some(Role::Chat(id)) => {
                 if let Some(udp) = self.users.get_mut(&id).and_then(|me| me.udp.take()) {
                     self.sockets.open.remove(&udp);
-                    self.net(Net::Unbind(udp));
+                    self.told.net(Net::Unbind(udp));
                 }
                 self.port_failed(now, id, &error);
             }
@@ -222,9 +222,9 @@ impl Machine {
         from: SocketAddrV4,
     ) {
         let Some(role) = self.sockets.role(socket) else { return };
-        let from = self.canonical(from);
-        if !self.on_link(*from.ip()) {
-            return self.net(Net::Close(stream));
+        let from = self.lan.canonical(from);
+        if !self.lan.reaches(*from.ip()) {
+            return self.told.net(Net::Close(stream));
         }
         // those we made ourselves, to a server or a partner on that host, do not count
         let theirs = |s: &&Stream| {
@@ -233,8 +233,11 @@ impl Machine {
         let here = self.streams.values().filter(theirs).count();
         let full = role == Role::Server && self.all_clients() >= MAX_CLIENTS;
         if full || here >= MAX_STREAMS_PER_SOURCE {
-            self.complain(from, "more connections at once than are taken; this one is closed");
-            return self.net(Net::Close(stream));
+            self.told.complain(
+                *from.ip(),
+                "more connections at once than are taken; this one is closed",
+            );
+            return self.told.net(Net::Close(stream));
         }
         let (kind, pace) = match role {
             Role::Server => (Kind::Client(super::server::Client::default()), TO_LINES),
@@ -242,8 +245,11 @@ impl Machine {
                 (Kind::Knock(user, Vec::new()), TO_CHAT)
             }
             _ => {
-                self.complain(from, "it connected for a private chat that nobody asked it for");
-                return self.net(Net::Close(stream));
+                self.told.complain(
+                    *from.ip(),
+                    "it connected for a private chat that nobody asked it for",
+                );
+                return self.told.net(Net::Close(stream));
             }
         };
         self.streams.insert(stream, Stream::new(now, from, kind, pace, true));

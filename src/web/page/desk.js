@@ -1,0 +1,43 @@
+// The operator's words, beside those of the page.
+
+export const desk = {
+  en: {
+    operator: 'Operator', operatorPin: 'Operator PIN', noPin: 'No operator PIN is set. It is set on the console:', signIn: 'Sign in', signOut: 'Sign out', toChat: 'To the chat', refresh: 'Refresh',
+    node: 'Node', users: 'Users', up: 'Up', page: 'Page', networks: 'Networks', peopleHere: 'People here', uploads: 'Uploads', noAddress: 'no address', on: 'on', off: 'off', port: 'port', of: 'of',
+    findings: 'Findings', fine: 'Nothing is wrong.', guests: 'Guests', letIn: 'Let newcomers in', name: 'Name', address: 'Address', state: 'State', act: 'Do', noGuests: 'No guests.',
+    mute: 'Mute', unmute: 'Unmute', kick: 'Kick', ban: 'Ban', lift: 'Lift', isMuted: 'muted', banned: 'Banned addresses', none: 'None.', banSure: (g, ip) => 'Ban ' + g + ' and its address ' + ip + '?',
+    peers: 'People on the LAN', nobody: 'Nobody else.', block: 'Block', unblock: 'Unblock', isBlocked: 'blocked', blockList: 'Blocked names', transfers: 'Transfers', from: 'from', to: 'to', sends: 'sends', fetches: 'fetches', cancel: 'Cancel',
+    running: 'under way', done: 'done', failed: 'failed', paused: 'paused', offered: 'offered',
+    kept: 'Kept', keptText: 'What was said is kept for the history, no longer than this.', keepFor: 'What was said is kept for', forever: 'ever', nothing: 'nothing is kept', hour: '1 hour', day: '1 day', week: '1 week', month: '30 days', year: '1 year',
+    forget: 'Delete for good', forgetRoom: 'What everyone said', forgetAll: 'Everything', forgetSure: 'Delete it for good?', forgot: n => n + ' entries are deleted',
+    box: 'This box', restartText: 'Everyone is reconnected by itself after a restart.', restart: 'Restart the daemon', restartSure: 'Restart the daemon?', restarts: 'It restarts…',
+    update: 'Update', updateText: 'A signed update for this box. It restarts into it, and goes back by itself if the chat does not come up.', updateFile: 'Update file', install: 'Install', updateSure: 'Install this update?',
+    settings: 'Settings', settingsText: 'What can change while the node runs; it lasts over a restart. As CONFIG on the console has it.', save: 'Save', remove: 'Remove', isSet: 'set', isNow: k => k + ' is set', cut: 'No connection…',
+  },
+  de: {
+    operator: 'Betrieb', operatorPin: 'Betriebs-PIN', noPin: 'Keine Betriebs-PIN gesetzt. Sie wird an der Konsole gesetzt:', signIn: 'Anmelden', signOut: 'Abmelden', toChat: 'Zum Chat', refresh: 'Neu laden',
+    node: 'Knoten', users: 'Nutzer', up: 'Läuft seit', page: 'Seite', networks: 'Netze', peopleHere: 'Personen da', uploads: 'Hochgeladen', noAddress: 'keine Adresse', on: 'an', off: 'aus', port: 'Port', of: 'von',
+    findings: 'Befunde', fine: 'Alles in Ordnung.', guests: 'Gäste', letIn: 'Neue einlassen', name: 'Name', address: 'Adresse', state: 'Stand', act: 'Tun', noGuests: 'Keine Gäste.',
+    mute: 'Stumm', unmute: 'Laut', kick: 'Raus', ban: 'Sperren', lift: 'Aufheben', isMuted: 'stumm', banned: 'Gesperrte Adressen', none: 'Keine.', banSure: (g, ip) => g + ' und die Adresse ' + ip + ' sperren?',
+    peers: 'Personen im LAN', nobody: 'Sonst niemand.', block: 'Blockieren', unblock: 'Zulassen', isBlocked: 'blockiert', blockList: 'Blockierte Namen', transfers: 'Übertragungen', from: 'von', to: 'an', sends: 'sendet', fetches: 'lädt', cancel: 'Abbrechen',
+    running: 'läuft', done: 'fertig', failed: 'gescheitert', paused: 'angehalten', offered: 'angeboten',
+    kept: 'Aufbewahrt', keptText: 'Was gesagt wurde, bleibt für den Verlauf aufbewahrt, länger als hier steht nicht.', keepFor: 'Gesagtes aufbewahren', forever: 'für immer', nothing: 'gar nicht', hour: '1 Stunde', day: '1 Tag', week: '1 Woche', month: '30 Tage', year: '1 Jahr',
+    forget: 'Endgültig löschen', forgetRoom: 'Was alle sagten', forgetAll: 'Alles', forgetSure: 'Endgültig löschen?', forgot: n => n + ' Einträge gelöscht',
+    box: 'Dieses Gerät', restartText: 'Nach dem Neustart sind alle von selbst wieder verbunden.', restart: 'Dienst neu starten', restartSure: 'Dienst neu starten?', restarts: 'Startet neu…',
+    update: 'Aktualisieren', updateText: 'Eine signierte Aktualisierung für dieses Gerät. Es startet hinein und geht von selbst zurück, wenn der Chat nicht kommt.', updateFile: 'Datei', install: 'Einspielen', updateSure: 'Diese Aktualisierung einspielen?',
+    settings: 'Einstellungen', settingsText: 'Was sich im Betrieb ändern lässt; es gilt auch nach einem Neustart. Wie CONFIG an der Konsole, auf Englisch.', save: 'Sichern', remove: 'Entfernen', isSet: 'gesetzt', isNow: k => k + ' ist gesetzt', cut: 'Keine Verbindung…',
+  },
+  cs: {
+    operator: 'Správa', operatorPin: 'PIN správce', noPin: 'PIN správce není nastaven. Nastavuje se na konzoli:', signIn: 'Přihlásit', signOut: 'Odhlásit', toChat: 'Do chatu', refresh: 'Obnovit',
+    node: 'Uzel', users: 'Uživatelé', up: 'Běží', page: 'Stránka', networks: 'Sítě', peopleHere: 'Lidí tu je', uploads: 'Nahráno', noAddress: 'bez adresy', on: 'zapnuto', off: 'vypnuto', port: 'port', of: 'z',
+    findings: 'Nálezy', fine: 'Vše je v pořádku.', guests: 'Hosté', letIn: 'Přijímat nové', name: 'Jméno', address: 'Adresa', state: 'Stav', act: 'Akce', noGuests: 'Žádní hosté.',
+    mute: 'Umlčet', unmute: 'Pustit ke slovu', kick: 'Vyhodit', ban: 'Zakázat', lift: 'Zrušit', isMuted: 'umlčen', banned: 'Zakázané adresy', none: 'Žádné.', banSure: (g, ip) => 'Zakázat hosta ' + g + ' a adresu ' + ip + '?',
+    peers: 'Lidé v síti', nobody: 'Nikdo další.', block: 'Blokovat', unblock: 'Povolit', isBlocked: 'blokován', blockList: 'Blokovaná jména', transfers: 'Přenosy', from: 'od', to: 'pro', sends: 'posílá', fetches: 'stahuje', cancel: 'Zrušit',
+    running: 'běží', done: 'hotovo', failed: 'selhalo', paused: 'pozastaveno', offered: 'nabídnuto',
+    kept: 'Uchováno', keptText: 'Co padlo, se uchovává pro historii, nejdéle po tuto dobu.', keepFor: 'Uchovávat', forever: 'navždy', nothing: 'vůbec', hour: '1 hodinu', day: '1 den', week: '1 týden', month: '30 dní', year: '1 rok',
+    forget: 'Smazat nadobro', forgetRoom: 'Co řekli všichni', forgetAll: 'Všechno', forgetSure: 'Smazat nadobro?', forgot: n => 'Smazáno záznamů: ' + n,
+    box: 'Toto zařízení', restartText: 'Po restartu se všichni sami připojí.', restart: 'Restartovat službu', restartSure: 'Restartovat službu?', restarts: 'Restartuje se…',
+    update: 'Aktualizace', updateText: 'Podepsaná aktualizace tohoto zařízení. Spustí se do ní a samo se vrátí, když chat nenaběhne.', updateFile: 'Soubor', install: 'Nainstalovat', updateSure: 'Nainstalovat tuto aktualizaci?',
+    settings: 'Nastavení', settingsText: 'Co lze měnit za běhu; platí i po restartu. Jako CONFIG na konzoli, anglicky.', save: 'Uložit', remove: 'Odebrat', isSet: 'nastaven', isNow: k => k + ' je nastaveno', cut: 'Bez spojení…',
+  },
+};
