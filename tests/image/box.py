@@ -167,7 +167,7 @@ class Box:
             self.root = Line(end.fileno(), end.fileno())
             self.root.type("\n")
             self.root.wait(r"[#$] $", BOOT_S, press="\n")
-            self.root.ask("stty -echo; PS1=", r"PS1=[^\n]*\n")
+            self.root.ask("stty -echo; export SYSTEMD_PAGER=cat; PS1= PS2=", r"PS2=[^\n]*\n")
         # two halves, so that an echoed line is not taken for its answer
         said = self.root.ask(f"{{ {command}\n}} 2>&1; echo '<en''d' $?'>'".replace("\r", ""),
                              r"<end \d+>", seconds)
@@ -176,6 +176,12 @@ class Box:
         if code != "0":
             raise Failed(f"{command}: {text}")
         return text.strip()
+
+    def restarts(self):
+        """The shell ends with the system; the next one is another."""
+        if self.root is not None:
+            self.socket.close()
+            self.root = None
 
     def good(self, slot, seconds=240):
         """Waits until the slot has its tries back."""
@@ -216,8 +222,7 @@ class Box:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        if self.root is not None:
-            self.socket.close()
+        self.restarts()
 
     def free(self):
         """Ends it, whatever state it is in, and its sockets."""

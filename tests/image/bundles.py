@@ -61,7 +61,7 @@ def make(name, scratch):
     bundle(scratch, "broken.raucb", "empty.ext4", name, "1")
     with open(os.path.join(scratch, "broken.raucb"), "rb") as file:
         whole = file.read()
-    for kind, data in (("truncated", whole[:len(whole) * 2 // 3]), ("unsigned", whole[:0x8000] + bytes(8)),
+    for kind, data in (("truncated", whole[:len(whole) * 2 // 3]), ("unsigned", whole[:0x20000] + bytes(8)),
                        ("text", b"no update\n" * 10000), ("short", b"hsqs")):
         with open(os.path.join(scratch, kind + ".raucb"), "wb") as file:
             file.write(data)
