@@ -43,9 +43,15 @@ make_tools() {
     touch "$tools/.ready"
 }
 
-# A mirror may be in the middle of its update: once more, after a while.
+# A mirror may be in the middle of its update: again, after a while.
 try() {
-    "$@" || { echo "once more in 20 s"; rm -rf "$tried"; sleep 20; "$@"; }
+    local left
+    for left in 3 2 1 0; do
+        "$@" && return
+        rm -rf "$tried"
+        [ "$left" = 0 ] || { echo "again in 20 s"; sleep 20; }
+    done
+    fail "that failed four times: ${*:1:2}"
 }
 
 find_package() {
@@ -65,15 +71,15 @@ find_package() {
 
 unpack_root() {
     rm -rf "$out/root"
-    local list
+    local list updates=("deb $security trixie-security main non-free-firmware")
+    [ "$security" != none ] || updates=()
     list=$(sed 's/#.*//' "$here/system/packages" | xargs | tr ' ' ,)
     list+=,$kernel$(printf ',%s' "${packages[@]}")
     tried=$out/root
     try tool mmdebstrap --quiet --mode=root --variant=extract --architectures="$arch" \
         --components="main non-free-firmware" --include="${list%,}" \
         --aptopt='APT::Install-Recommends "false"' --skip=cleanup/apt/cache trixie "/board/$name/root" \
-        "deb $mirror trixie main non-free-firmware" \
-        "deb $security trixie-security main non-free-firmware"
+        "deb $mirror trixie main non-free-firmware" "${updates[@]}"
     dpkg-deb --extract "$out/klatsch.deb" "$out/root"
     release=$(basename "$out"/root/usr/lib/modules/*)
     # what came from where, for the report
@@ -304,6 +310,7 @@ END
 report() {
     local root=$out/root part bytes
     echo "klatsch $version, board $name, kernel $release"
+    [ "$security" != none ] || echo "WITHOUT Debian's security updates (KLATSCH_SECURITY=none)"
     echo
     echo "     bytes  what"
     size() { printf '%10d  %s\n' "$(stat -c %s "$1")" "$2"; }

@@ -3,7 +3,10 @@
 
 tests/image/chat.py NAME (tests/image/run calls it, in a network namespace of its own).
 KLATSCH_CUTS: power cuts in a chat, else 1. KLATSCH_UPDATE_CUTS: power cuts in an update, else 1.
-Whatever is random goes by KLATSCH_SEED, which is printed.
+KLATSCH_FALLBACK=1: also an update whose chat never answers, until the box falls back; and a system
+that hangs, until the watchdog restarts it.
+Whatever is random goes by KLATSCH_SEED, which is printed. What the lines said last stays beside the
+image, alpha.log and beta.log.
 """
 
 import base64
@@ -20,7 +23,7 @@ import zlib
 
 import bundles
 import lan
-from box import Box, Failed, expect, image, new_card, remove, slots
+from box import BOOT_S, Box, Failed, expect, image, new_card, remove, slots, write_fat
 
 # A box that lost power comes back, and its neighbour links up with it again.
 BACK_S = 240
@@ -226,6 +229,46 @@ def refusals(box, kinds):
     box.shell("umount /run/bad")
 
 
+def fallback(box, reborn, bad_file):
+    """The other slot is installed anew, and in it the chat never answers."""
+    was = box.shell("/usr/lib/klatsch/slot get-current")
+    other = "B" if was == "A" else "A"
+    print(f"= slot {other} is installed and never answers", flush=True)
+    where = box.shell("ls /sys/block | grep '^sd' | tail -n 1")
+    said = box.shell(f"mkdir -p /run/again && mount -o ro /dev/{where} /run/again && "
+                     f"/usr/lib/klatsch/update --stay /run/again/{bad_file}; umount /run/again", 300)
+    expect(f"stands in slot {other}" in said, said.splitlines()[-1])
+    box.cut()
+    write_fat(box.card, "extra.txt", "extra=systemd.debug_shell=hvc0 klatsch.trial=60 "
+              "systemd.mask=klatsch.service systemd.mask=klatsch.socket\n")
+    box = reborn()
+    for left in (2, 1, 0):
+        box.line.wait(rf"klatsch: slot {other}, then {left} more", BOOT_S)
+        print(f"  slot {other} is tried, {left} tries left, after {box.age():.0f} s", flush=True)
+    box.line.wait(rf"klatsch: slot {was}, then", BOOT_S)
+    expect(True, f"after three starts without an answer U-Boot takes slot {was} again")
+    box.cut()
+    write_fat(box.card, "extra.txt", "extra=systemd.debug_shell=hvc0\n")
+    box = reborn()
+    box.chats(slot=was)
+    box.good(was)
+    expect(slots(box.card)["kl_" + other.lower()] == "0", f"slot {was} chats and is good, {other} stays out of use")
+    return box
+
+
+def hang(box):
+    """PID 1 stops for good, and with it what feeds the watchdog."""
+    print("= the system hangs", flush=True)
+    box.line.mark = len(box.line.text)
+    box.root.type("kill -SEGV 1\n")
+    began = time.monotonic()
+    box.line.wait(r"klatsch: slot [AB], then", BOOT_S)
+    expect(True, f"the watchdog restarted it after {time.monotonic() - began:.0f} s")
+    box.restarts()
+    box.line.wait(r"Starting kernel", BOOT_S)
+    box.line.wait(r"\S+> $", BOOT_S, press="\r")
+
+
 def main():
     name = sys.argv[1]
     seed = int(os.environ.get("KLATSCH_SEED", time.time()))
@@ -261,6 +304,9 @@ def main():
         alpha.unplug(9)
         alpha = update(alpha, lambda: start("alpha"), good, stick,
                        int(os.environ.get("KLATSCH_UPDATE_CUTS", 1)))
+        if os.environ.get("KLATSCH_FALLBACK"):
+            alpha = fallback(alpha, lambda: start("alpha"), f"klatsch-{name}.raucb")
+            hang(alpha)
         beta.line.ask("MSG alpha after the update", r"delivered", BACK_S)
         expect("after the update" in history(alpha, "beta"), "beta's text reached the updated alpha")
         print("test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; two boxes chat")
@@ -268,8 +314,10 @@ def main():
         print(f"FAILED: {error}\ntest result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out")
         sys.exit(1)
     finally:
-        for box in running.values():
+        for who, box in running.items():
             box.free()
+            with open(os.path.join(os.path.dirname(image(name)), who + ".log"), "w", encoding="utf-8") as log:
+                log.write(box.line.text)
         for who in ("alpha", "beta"):
             path = os.path.join(os.path.dirname(image(name)), f"{who}.img")
             if os.path.exists(path) and not os.environ.get("KLATSCH_KEEP"):
