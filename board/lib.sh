@@ -102,6 +102,7 @@ configure_root() {
     cp -a --no-preserve=ownership "$here/system/root/." "$root/"
     install -D -m 0644 -t "$root/usr/lib/systemd/system/serial-getty@.service.d" \
         "$top/systemd/serial-getty@.service.d/klatsch.conf"
+    rm -f "$root/usr/lib/sysusers.d/klatsch.conf" # ours has its number
     tool systemd-sysusers --root="/board/$name/root"
     # every small tool that no package brought
     local path
@@ -284,7 +285,7 @@ END
     rm -rf "$out/data.ext4"
     tool mke2fs -q -t ext4 -m 1 -L klatsch-data -b 4096 -E root_owner=0:0 -d "/board/$name/data.d" \
         "/board/$name/data.ext4" "${data_mb}M"
-    tool sh -c "rm -rf /tmp/genimage && cd /board/$name && genimage --loglevel 1 --config genimage.cfg \
+    tool sh -c "rm -rf /tmp/genimage && cd /board/$name && genimage --loglevel 0 --config genimage.cfg \
         --rootpath fat.d --inputpath . --outputpath . --tmppath /tmp/genimage"
 }
 
