@@ -189,6 +189,8 @@ trim_root() {
     mv "$root/boot/vmlinuz-$release" "$out/vmlinuz"
     rm -rf "$out/dtbs" && mv "$root/usr/lib/linux-image-$release" "$out/dtbs"
     rm -rf "$root/boot"/*-"$release"
+    [ ! -f "$root/usr/share/doc/raspi-firmware/copyright" ] ||
+        cp "$root/usr/share/doc/raspi-firmware/copyright" "$out/copyright.raspi-firmware"
     # every package's copyright file stays, the rest of the documents goes
     (cd "$root/usr/share/doc" && find . -name copyright -print0 | LC_ALL=C sort -z |
         tar --null --files-from=- --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 -cf - |

@@ -62,19 +62,21 @@ pub fn apply(
     let unusable = |line, text: String| Note { file: file.into(), line, key: None, text };
     // Editors on Windows put a byte order mark in front.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut found = Vec::new();
     if foreign::is_hello(text) {
-        foreign::hello(text, file, settings, notes);
-        return Ok(());
+        foreign::hello(text, file, settings, &mut found);
+    } else {
+        let table = DeTable::parse(text).map_err(|e| {
+            let line = e.span().map(|span| line_of(text, &span));
+            unusable(line, format!("not used: {}", e.message().lines().next().unwrap_or_default()))
+        })?;
+        let mut laying = Laying { text, file, home, notes: Vec::new(), theirs: false };
+        laying.lay(table.get_ref(), settings);
+        found = laying.notes;
     }
-    let table = DeTable::parse(text).map_err(|e| {
-        let line = e.span().map(|span| line_of(text, &span));
-        unusable(line, format!("not used: {}", e.message().lines().next().unwrap_or_default()))
-    })?;
-    let mut laying = Laying { text, file, home, notes: Vec::new(), theirs: false };
-    laying.lay(table.get_ref(), settings);
-    let extra = laying.notes.len().saturating_sub(MAX_NOTES);
-    laying.notes.truncate(MAX_NOTES);
-    notes.append(&mut laying.notes);
+    let extra = found.len().saturating_sub(MAX_NOTES);
+    found.truncate(MAX_NOTES);
+    notes.append(&mut found);
     if extra > 0 {
         notes.push(unusable(None, format!("{extra} more lines like these")));
     }

@@ -5,7 +5,9 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Directory, Files, Hello, History, Keep, Link, Room, Slcp, Web, WhenFull};
+use crate::config::{
+    AcceptFrom, Directory, Files, Hello, History, Keep, Link, Room, Slcp, Web, WhenFull,
+};
 
 const FILE: &str = "/etc/chat/config.toml";
 
@@ -219,6 +221,12 @@ fn one_user_and_one_note_past_the_limit() {
 }
 
 #[test]
+fn another_chats_file_that_is_wrong_without_end_makes_no_endless_notes() {
+    let wrong = format!("[NETWORK_INFO]\n{}", "broadcast_address = x\n".repeat(MAX_NOTES + 5));
+    assert_eq!(lay(&wrong).1.len(), MAX_NOTES + 1);
+}
+
+#[test]
 fn the_shipped_file_names_every_key_with_its_default() {
     let shipped = include_str!("../../systemd/klatsch.toml");
     assert_eq!(lay(shipped), (Settings::default(), vec![]));
@@ -258,7 +266,13 @@ fn the_shipped_file_names_every_key_with_its_default() {
         appliance: true,
         serial: Vec::new(),
         history: History { keep: Keep::Nothing, entries: 100, bytes: 1 << 20 },
-        files: Files { quota: 1 << 20, when_full: WhenFull::Refuse },
+        files: Files {
+            quota: 1 << 20,
+            when_full: WhenFull::Refuse,
+            accept_images: AcceptFrom::Nobody,
+            accept_any: AcceptFrom::Pinned,
+            accept_size: 1 << 10,
+        },
         gateway: true,
         slcp: Slcp {
             enabled: false,

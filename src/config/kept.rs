@@ -45,8 +45,11 @@ pub fn read(folder: &Path) -> (Kept, Option<Note>) {
     said(line, format!("damaged ({why}): {aside}"))
 }
 
-/// What the file's bytes say, or the line where they are damaged and how.
-fn parse(bytes: &[u8]) -> Result<Kept, (Option<usize>, String)> {
+/// What the file's bytes say.
+///
+/// # Errors
+/// The line where they are damaged, from 1, and how.
+pub fn parse(bytes: &[u8]) -> Result<Kept, (Option<usize>, String)> {
     let text = std::str::from_utf8(bytes).map_err(|_| (None, "not UTF-8".to_owned()))?;
     toml::from_str(text).map_err(|e| {
         let line = e.span().map(|span| line_of(text, &span));

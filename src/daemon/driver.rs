@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use async_channel::{Receiver, Sender};
 use smol::{LocalExecutor, Timer};
 
+use super::heap::Heap;
 use super::hooks::Hooks;
 use super::led::{self, Led};
 use super::multicast::Multicast;
@@ -77,6 +78,7 @@ pub(super) struct Driver {
     /// What performing actions brought up, for the node's next turn.
     at_once: VecDeque<Input>,
     notify: Notify,
+    heap: Heap,
     led: Led,
     hooks: Hooks,
 }
@@ -125,6 +127,7 @@ impl Driver {
             unsent: VecDeque::new(),
             at_once: VecDeque::new(),
             notify: Notify::from_environment(),
+            heap: Heap::default(),
             led: Led::new(Path::new(led::LEDS), now(Instant::now()).mono),
         }
     }
@@ -176,6 +179,7 @@ impl Driver {
                     timer_at = None;
                     self.send_unsent();
                     self.feed(Input::Tick);
+                    self.heap.tick(now(Instant::now()).mono);
                 }
                 Woken::Input(input) => self.feed(input),
                 Woken::Accepted(accepted) => self.accept(accepted),
@@ -248,6 +252,7 @@ impl Driver {
             // Refused only when the thread has ended: then nothing is kept anyway.
             let _ = self.store.clock(*trusted);
         }
+        self.heap.input();
         self.node.handle(now(Instant::now()), input);
     }
 
@@ -266,7 +271,7 @@ impl Driver {
         match action {
             Action::Net(net) => self.net(net),
             Action::File(file, op) => {
-                let answered = !matches!(op, FileOp::Discard | FileOp::Close);
+                let answered = !op.is_final();
                 if let (Err(error), true) = (self.store.file(file, op), answered) {
                     self.at_once.push_back(Input::File(file, Err(error)));
                 }

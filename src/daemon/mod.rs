@@ -6,6 +6,7 @@
 mod clock;
 mod doctor;
 mod driver;
+mod heap;
 mod hooks;
 mod journal;
 mod led;
@@ -72,6 +73,7 @@ type Stop = String;
 
 /// Runs a node until it ends; in a terminal, attaches to a daemon that runs already.
 pub fn start(start: Start) -> ExitCode {
+    heap::hold_little();
     log::start(start.terminal);
     let outcome = smol::block_on(async {
         if start.terminal {
@@ -285,9 +287,11 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     if let Some(page) = page.as_ref().filter(|_| !terminal) {
         executor.spawn(end_when_asked(page.asked.clone(), quit.0.clone())).detach();
     }
-    let running = driver.run(calls, store_told, reload, !terminal, quit.1);
+    // Boxed: `LocalExecutor::run` holds what it is given four times over, and what is once written
+    // to of the stack stays with the process.
+    let running = Box::pin(driver.run(calls, store_told, reload, !terminal, quit.1));
     let code = executor
-        .run(async {
+        .run(Box::pin(async {
             if terminal {
                 let local = Local::from_start(Rc::clone(&hub));
                 let hub = Rc::clone(&hub);
@@ -313,7 +317,7 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
                 running.await;
                 Ok(ExitCode::SUCCESS)
             }
-        })
+        }))
         .await;
     if let Some(page) = &page {
         page.site.save();

@@ -6,6 +6,7 @@
 //! is least worth is evicted first (DESIGN section 9).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::model::limits::{MAX_HINTS, MAX_NAMESAKES, MAX_PEERS, MAX_ROUTES};
@@ -124,10 +125,13 @@ pub enum Change {
 /// The table of peers.
 #[derive(Default)]
 pub struct Roster {
-    peers: BTreeMap<PeerId, Peer>,
+    /// Each in a box: a tree's nodes are a third empty.
+    peers: BTreeMap<PeerId, Box<Peer>>,
     by_addr: HashMap<SocketAddrV4, PeerId>,
     by_ip: BTreeSet<(Ipv4Addr, PeerId)>,
-    by_key: BTreeSet<(Box<str>, PeerId)>,
+    /// By the hash of the handle in lower case; two may have the same one.
+    by_key: BTreeSet<(u64, PeerId)>,
+    hasher: RandomState,
     /// Who is believed to be here because of others' lists alone.
     hints: BTreeSet<PeerId>,
     sweep_at: Option<Millis>,
@@ -154,32 +158,36 @@ impl Roster {
 
     /// All peers, those gone included.
     pub fn all(&self) -> impl Iterator<Item = &Peer> {
-        self.peers.values()
+        self.peers.values().map(|p| &**p)
     }
 
     /// Those who are here.
     pub fn here(&self) -> impl Iterator<Item = &Peer> {
-        self.peers.values().filter(|p| p.is_here())
+        self.all().filter(|p| p.is_here())
     }
 
     /// A peer by id.
     pub fn get(&self, id: PeerId) -> Option<&Peer> {
-        self.peers.get(&id)
+        self.peers.get(&id).map(|p| &**p)
     }
 
     /// The peer at a chat address.
     pub fn at(&self, addr: SocketAddrV4) -> Option<&Peer> {
-        self.peers.get(self.by_addr.get(&addr)?)
+        self.get(*self.by_addr.get(&addr)?)
     }
 
     /// All who bear a handle, whatever its case.
     pub fn called(&self, handle: &str) -> impl Iterator<Item = &Peer> {
-        let key: Box<str> = handle.to_lowercase().into();
-        let first = (key.clone(), PeerId(0));
+        let key = handle.to_lowercase();
+        let hash = self.hash(&key);
         self.by_key
-            .range(first..)
-            .take_while(move |(k, _)| *k == key)
-            .filter_map(|(_, id)| self.peers.get(id))
+            .range((hash, PeerId(0))..=(hash, PeerId(u64::MAX)))
+            .filter_map(|(_, id)| self.get(*id))
+            .filter(move |p| p.handle.key() == key)
+    }
+
+    fn hash(&self, key: &str) -> u64 {
+        self.hasher.hash_one(key)
     }
 
     /// All at an address, the one heard last first.
@@ -191,7 +199,7 @@ impl Roster {
 
     fn known_at(&self, ip: Ipv4Addr) -> impl Iterator<Item = &Peer> {
         let all = (ip, PeerId(0))..=(ip, PeerId(u64::MAX));
-        self.by_ip.range(all).filter_map(|(_, id)| self.peers.get(id))
+        self.by_ip.range(all).filter_map(|(_, id)| self.get(*id))
     }
 
     /// Whoever of this handle left this address last.
@@ -463,8 +471,9 @@ impl Roster {
         }
         let old = std::mem::replace(&mut peer.handle, handle.clone());
         if old.key() != handle.key() {
-            self.by_key.remove(&(old.key().into(), id));
-            self.by_key.insert((handle.key().into(), id));
+            let keys = (self.hasher.hash_one(old.key()), self.hasher.hash_one(handle.key()));
+            self.by_key.remove(&(keys.0, id));
+            self.by_key.insert((keys.1, id));
         }
         if peer.is_here() {
             self.changes.push(Change::Renamed(id, old));
@@ -533,12 +542,12 @@ impl Roster {
             probe_at: now,
             answers: false,
         };
-        self.peers.insert(id, peer);
+        self.peers.insert(id, Box::new(peer));
         self.by_ip.insert((*route.addr.ip(), id));
         if route.addr.port() != 0 {
             self.by_addr.insert(route.addr, id);
         }
-        self.by_key.insert((handle.key().into(), id));
+        self.by_key.insert((self.hash(&handle.key()), id));
         id
     }
 
@@ -595,7 +604,7 @@ impl Roster {
             for route in &peer.routes {
                 self.by_ip.remove(&(*route.addr.ip(), id));
             }
-            self.by_key.remove(&(peer.handle.key().into(), id));
+            self.by_key.remove(&(self.hash(&peer.handle.key()), id));
             self.hints.remove(&id);
             for route in peer.routes {
                 if self.by_addr.get(&route.addr) == Some(&id) {

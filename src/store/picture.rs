@@ -26,7 +26,8 @@ pub fn recognise(file: &File) -> Picture {
     picture(&head)
 }
 
-fn picture(head: &[u8]) -> Picture {
+/// What a file that begins with these bytes holds; it need not be an image.
+pub fn picture(head: &[u8]) -> Picture {
     let format = match imagesize::image_type(head) {
         Ok(ImageType::Png) => "png",
         Ok(ImageType::Jpeg) => "jpeg",

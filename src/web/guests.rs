@@ -181,18 +181,29 @@ impl Guests {
             }
             return Guests::default();
         }
-        let mut guests: Guests = serde_json::from_str(&text).unwrap_or_else(|error| {
+        Guests::parse(&text, now).unwrap_or_else(|error| {
             log::warn!("web: {FILE} is damaged ({error}): guests begin anew");
             Guests::default()
-        });
+        })
+    }
+
+    /// What a file's text says, within the bounds of what is kept; `now` is milliseconds of the
+    /// system's clock.
+    ///
+    /// # Errors
+    /// It is no such file.
+    pub fn parse(text: &str, now: u64) -> serde_json::Result<Guests> {
+        let mut guests: Guests = serde_json::from_str(text)?;
         // A clock that jumped ahead must not forget all of them: the newest always stays.
         let newest = guests.all.iter().map(|g| g.seen).max().unwrap_or_default().min(now);
-        guests.all.retain(|g| g.token.len() == 32 && g.seen + FORGET_MS > newest);
+        let is_forgotten = |g: &Guest| g.seen.saturating_add(FORGET_MS) <= newest;
+        guests.all.retain(|g| g.token.len() == 32 && !is_forgotten(g));
         guests.all.truncate(MAX_REMEMBERED);
+        guests.banned.truncate(MAX_BANS);
         for guest in &mut guests.all {
             guest.keys.retain(|(_, answer)| !answer.is_null());
         }
-        guests
+        Ok(guests)
     }
 
     /// Keeps them. The file is replaced whole or not at all; it is not forced to the disk, so
@@ -324,6 +335,19 @@ mod tests {
         assert!(guests.by_token(&token).is_some());
         assert!(guests.by_token(&token[..31]).is_none());
         assert!(guests.by_token("").is_none());
+    }
+
+    #[test]
+    fn a_damaged_file_names_no_more_than_is_kept_and_its_times_overflow_nothing() {
+        let guest = guest("anna");
+        let with = |seen| Guest { seen, ..guest.clone() };
+        let all = Guests {
+            all: (0..=MAX_REMEMBERED as u64).map(|n| with(u64::MAX - n)).collect(),
+            banned: (0..=MAX_BANS).map(|_| guest.address).collect(),
+        };
+        let read = Guests::parse(&serde_json::to_string(&all).unwrap(), 5).unwrap();
+        assert_eq!((read.all.len(), read.banned.len()), (MAX_REMEMBERED, MAX_BANS));
+        assert!(Guests::parse("{\"all\": 1}", 5).is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! `server` bounds connections; `site` finds what a request is for and who asks; `door` lets
 //! guests come and go; `calls` are the control interface's methods, `events` its stream;
-//! `uploads` and `files` carry files; `plain` is the page without scripts; `operator` and
+//! `uploads` and `files` carry files; `plain` is the page without scripts, `words` its languages; `operator` and
 //! `metrics` are for who runs the box. `assets` are the page's own files, built in. Pure parts:
 //! `http` (heads), `gate` (PINs and floods), `guests`, `shelf`, `qr`, `reply`.
 //!
@@ -32,6 +32,7 @@ pub mod shelf;
 pub mod site;
 mod update;
 mod uploads;
+mod words;
 
 use std::io;
 use std::net::TcpListener;

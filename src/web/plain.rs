@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::http::{encoded, escaped, fields};
 use super::reply::{self, Reply};
 use super::site::{Head, MAX_FORM, Site, Who, bad_body};
-use super::{calls, door, guests, server};
+use super::words::Words;
+use super::{calls, door, guests, server, words};
 use crate::api::{self, Request};
 use crate::command::{Command, LOBBY};
 use crate::model::{Answer, PeerView, Presence};
@@ -64,10 +65,11 @@ impl What {
 /// `/plain` and what is below it.
 pub async fn answer(site: &Rc<Site>, head: &Head, what: What, body: Incoming) -> Reply {
     let with = head.field("with").unwrap_or(LOBBY).to_owned();
+    let words = words::wanted(head.header("accept-language"));
     match (what, &head.who) {
-        (What::Page, Who::Guest(id)) => page(site, head, id, &with, "").await,
-        (What::Page, Who::Stranger) => reply::page(StatusCode::OK, front(site, "", "")),
-        (What::Log, Who::Guest(id)) => log(site, id, &with).await,
+        (What::Page, Who::Guest(id)) => page(site, words, id, &with, "").await,
+        (What::Page, Who::Stranger) => reply::page(StatusCode::OK, front(site, words, "", "")),
+        (What::Log, Who::Guest(id)) => log(site, words, id, &with).await,
         (What::Enter, _) => match form(body).await {
             Err(reply) => reply,
             Ok(form) => {
@@ -80,12 +82,17 @@ pub async fn answer(site: &Rc<Site>, head: &Head, what: What, body: Incoming) ->
                     }
                     Err(refused) if refused.status() == StatusCode::CONFLICT => {
                         let free = parameter(&refused, "free");
-                        let text = format!("That name is taken. Free is: {free}");
-                        reply::page(StatusCode::CONFLICT, front(site, &text, &free))
+                        let text = format!("{} {free}", words.taken);
+                        reply::page(StatusCode::CONFLICT, front(site, words, &text, &free))
                     }
                     Err(refused) => {
                         let status = refused.status();
-                        reply::page(status, front(site, &message(&refused), name))
+                        let text = match status {
+                            StatusCode::UNAUTHORIZED => words.wrong_pin.to_owned(),
+                            StatusCode::FORBIDDEN if !site.set().open => words.closed.to_owned(),
+                            _ => message(words, &refused),
+                        };
+                        reply::page(status, front(site, words, &text, name))
                     }
                 }
             }
@@ -100,7 +107,7 @@ pub async fn answer(site: &Rc<Site>, head: &Head, what: What, body: Incoming) ->
                 }
                 match calls::say(site, id, to.clone(), text, key).await {
                     Ok(()) => reply::see_other(&here(&to)),
-                    Err(refused) => page(site, head, id, &to, &message(&refused)).await,
+                    Err(refused) => page(site, words, id, &to, &message(words, &refused)).await,
                 }
             }
         },
@@ -134,82 +141,103 @@ fn told(reply: &Reply) -> Value {
     bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default()
 }
 
-fn message(reply: &Reply) -> String {
-    told(reply)["message"].as_str().unwrap_or("that did not work").to_owned()
+fn message(words: &Words, reply: &Reply) -> String {
+    told(reply)["message"].as_str().unwrap_or(words.trouble).to_owned()
 }
 
 fn parameter(reply: &Reply, name: &str) -> String {
     told(reply)["parameters"][name].as_str().unwrap_or_default().to_owned()
 }
 
-const HEAD: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+const HEAD: &str = "<meta charset=\"utf-8\">\
     <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
     <meta name=\"color-scheme\" content=\"light dark\">\
     <link rel=\"stylesheet\" href=\"/operator.css\"><link rel=\"icon\" href=\"/icon.svg\">";
 
-fn front(site: &Site, note: &str, name: &str) -> String {
+fn opening(words: &Words) -> String {
+    format!("<!doctype html>\n<html lang=\"{}\"><head>{HEAD}", words.code)
+}
+
+fn front(site: &Site, words: &Words, note: &str, name: &str) -> String {
     let pin = if site.set().pin.is_empty() {
-        ""
+        String::new()
     } else {
-        "<label for=\"pin\">House PIN</label><input id=\"pin\" name=\"pin\" type=\"password\" \
-         inputmode=\"numeric\" maxlength=\"64\">"
+        format!(
+            "<label for=\"pin\">{}</label><input id=\"pin\" name=\"pin\" type=\"password\" \
+             inputmode=\"numeric\" maxlength=\"64\">",
+            words.pin
+        )
     };
     format!(
-        "{HEAD}<title>klatsch</title></head><body class=\"plain\"><main class=\"panel\">\
-         <h1>Join the chat</h1><p>Everyone on this network can chat here. Choose the name that \
-         the others see.</p><p class=\"note\" role=\"alert\">{}</p>\
+        "{head}<title>klatsch</title></head><body class=\"plain\"><main class=\"panel\">\
+         <h1>{welcome}</h1><p>{about}</p><p class=\"note\" role=\"alert\">{note}</p>\
          <form method=\"post\" action=\"/plain/enter\">\
-         <label for=\"handle\">Your name</label><input id=\"handle\" name=\"handle\" \
-         maxlength=\"64\" required value=\"{}\">{pin}<button>Enter</button></form>\
-         <p class=\"fine\">This page is not encrypted: whoever runs this network could read \
-         along.</p></main></body></html>",
-        escaped(note),
-        escaped(name),
+         <label for=\"handle\">{label}</label><input id=\"handle\" name=\"handle\" \
+         maxlength=\"64\" required value=\"{name}\">{pin}<button>{enter}</button></form>\
+         <p class=\"fine\">{clear}</p></main></body></html>",
+        head = opening(words),
+        welcome = words.welcome,
+        about = words.about,
+        note = escaped(note),
+        label = words.name,
+        name = escaped(name),
+        enter = words.enter,
+        clear = words.clear,
     )
 }
 
-async fn page(site: &Rc<Site>, head: &Head, id: &str, with: &str, note: &str) -> Reply {
+async fn page(site: &Rc<Site>, words: &Words, id: &str, with: &str, note: &str) -> Reply {
     let who = match door::act(site, id, Command::Who { gone: false }).await {
         Ok(Answer::Who(peers)) => peers,
         Ok(_) => Vec::new(),
         Err(refusal) => {
-            return reply::page(StatusCode::CONFLICT, front(site, &refusal.to_string(), ""));
+            let front = front(site, words, &refusal.to_string(), "");
+            return reply::page(StatusCode::CONFLICT, front);
         }
     };
     let me = site.guests.borrow_mut().by_id(id).map(|guest| guest.handle.to_string());
     let key = guests::random().unwrap_or_default();
-    let title = if with == LOBBY { "Everyone" } else { with };
+    let title = if with == LOBBY { words.everyone } else { with };
     let status = if note.is_empty() { StatusCode::OK } else { StatusCode::CONFLICT };
-    let _ = head;
     let text = format!(
-        "{HEAD}<title>{title} · klatsch</title></head><body class=\"plain\"><main class=\"panel\">\
-         <h1>{title}</h1><p class=\"fine\">You are {me}. <a href=\"{here}\">Refresh</a></p>\
-         <iframe title=\"Messages\" src=\"/plain/log?with={with}\"></iframe>\
+        "{head}<title>{title} · klatsch</title></head><body class=\"plain\"><main class=\"panel\">\
+         <h1>{title}</h1><p class=\"fine\">{you} {me}. <a href=\"{here}\">{refresh}</a></p>\
+         <iframe title=\"{messages}\" src=\"/plain/log?with={with}\"></iframe>\
          <p class=\"note\" role=\"alert\">{note}</p>\
          <form method=\"post\" action=\"/plain/send\"><input type=\"hidden\" name=\"key\" value=\"{key}\">\
          <input type=\"hidden\" name=\"to\" value=\"{to}\">\
-         <label for=\"text\">Message</label><input id=\"text\" name=\"text\" maxlength=\"3000\" \
-         autocomplete=\"off\" autofocus><button>Send</button></form>\
-         <nav aria-label=\"Conversations\"><h2>People</h2><ul>{people}</ul></nav>\
-         <form method=\"post\" action=\"/plain/leave\"><button class=\"quiet\">Leave the chat</button></form>\
+         <label for=\"text\">{message}</label><input id=\"text\" name=\"text\" maxlength=\"3000\" \
+         autocomplete=\"off\" autofocus><button>{send}</button></form>\
+         <nav aria-labelledby=\"people\"><h2 id=\"people\">{title_of_people}</h2><ul>{people}</ul></nav>\
+         <form method=\"post\" action=\"/plain/leave\"><button class=\"quiet\">{leave}</button></form>\
          </main></body></html>",
+        head = opening(words),
         title = escaped(title),
+        you = words.you,
         me = escaped(&me.unwrap_or_default()),
         here = escaped(&here(with)),
+        refresh = words.refresh,
+        messages = words.messages,
         with = encoded(with),
         note = escaped(note),
         to = escaped(with),
-        people = people(&who, with),
+        message = words.message,
+        send = words.send,
+        title_of_people = words.people,
+        people = people(words, &who, with),
+        leave = words.leave,
     );
     reply::page(status, text)
 }
 
-fn people(who: &[PeerView], with: &str) -> String {
+fn people(words: &Words, who: &[PeerView], with: &str) -> String {
     let mut out = String::new();
     let current = |name: &str| if name == with { " aria-current=\"true\"" } else { "" };
-    let _ = write!(out, "<li><a href=\"/plain\"{}>Everyone</a></li>", current(LOBBY));
+    let everyone = words.everyone;
+    let _ = write!(out, "<li><a href=\"/plain\"{}>{everyone}</a></li>", current(LOBBY));
     for peer in who.iter().filter(|peer| !peer.blocked).take(LISTED) {
-        let away = if peer.presence == Presence::Away { " (away)" } else { "" };
+        let is_away = peer.presence == Presence::Away;
+        let away = if is_away { format!(" ({})", words.away) } else { String::new() };
         let _ = write!(
             out,
             "<li><a href=\"{}\"{}>{}</a>{away}</li>",
@@ -221,7 +249,7 @@ fn people(who: &[PeerView], with: &str) -> String {
     out
 }
 
-async fn log(site: &Rc<Site>, id: &str, with: &str) -> Reply {
+async fn log(site: &Rc<Site>, words: &Words, id: &str, with: &str) -> Reply {
     let mut parameters = api::Object::new();
     parameters.insert("with".into(), with.into());
     parameters.insert("limit".into(), SHOWN.into());
@@ -235,21 +263,24 @@ async fn log(site: &Rc<Site>, id: &str, with: &str) -> Reply {
     };
     let mut lines = String::new();
     for entry in value["entries"].as_array().into_iter().flatten().rev() {
-        lines.push_str(&line(site, id, entry));
+        lines.push_str(&line(site, words, id, entry));
     }
     if lines.is_empty() {
-        lines = "<p class=\"fine\">Nothing said yet.</p>".into();
+        lines = format!("<p class=\"fine\">{}</p>", words.nothing);
     }
     reply::page(
         StatusCode::OK,
         format!(
-            "{HEAD}<meta http-equiv=\"refresh\" content=\"{REFRESH}\"><title>Messages</title></head>\
-             <body class=\"log\"><div role=\"log\" aria-label=\"Messages, the newest first\">{lines}</div></body></html>"
+            "{}<meta http-equiv=\"refresh\" content=\"{REFRESH}\"><title>{}</title></head>\
+             <body class=\"log\"><div role=\"log\" aria-label=\"{}\">{lines}</div></body></html>",
+            opening(words),
+            words.messages,
+            words.newest_first,
         ),
     )
 }
 
-fn line(site: &Site, id: &str, entry: &Value) -> String {
+fn line(site: &Site, words: &Words, id: &str, entry: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let (from, at) = (text(&entry["from"]), text(&entry["at"]));
     let time = at.get(11..16).unwrap_or_default();
@@ -269,10 +300,15 @@ fn line(site: &Site, id: &str, entry: &Value) -> String {
         escaped(&text(&body["text"]))
     };
     let failed = entry["recipients"].as_array().into_iter().flatten();
-    let failed = failed.filter(|r| r["state"] == "failed" || r["state"] == "queued");
-    let failed: Vec<String> = failed
-        .map(|r| format!("{}: {}", escaped(&text(&r["handle"])), escaped(&text(&r["state"]))))
-        .collect();
+    let failed = failed.filter_map(|r| {
+        let word = match r["state"].as_str() {
+            Some("failed") => words.failed,
+            Some("queued") => words.queued,
+            _ => return None,
+        };
+        Some(format!("{}: {word}", escaped(&text(&r["handle"]))))
+    });
+    let failed: Vec<String> = failed.collect();
     let fate =
         if failed.is_empty() { String::new() } else { format!(" <em>{}</em>", failed.join(", ")) };
     format!("<p{mine}><b>{}</b> <small>{}</small> {said}{fate}</p>", escaped(&from), escaped(time))
@@ -298,7 +334,7 @@ mod tests {
             last_heard: None,
             blocked: false,
         };
-        let out = people(&[peer], LOBBY);
+        let out = people(words::wanted(None), &[peer], LOBBY);
         assert!(!out.contains("<script"), "{out}");
         assert!(!out.contains("\"'"), "{out}");
         assert!(out.contains("with=%3Cscript%3E"));

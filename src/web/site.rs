@@ -477,9 +477,7 @@ impl<'a> Route<'a> {
                 ("bans", Some(ip), None) => Route::Operator(operator::What::Ban(ip)),
                 ("update", None, None) => Route::Operator(operator::What::Update),
                 ("transfers", None, None) => Route::Operator(operator::What::Transfers),
-                ("transfers", Some(id), None) => {
-                    Route::Operator(operator::What::Transfer(id))
-                }
+                ("transfers", Some(id), None) => Route::Operator(operator::What::Transfer(id)),
                 ("restart", None, None) => Route::Operator(operator::What::Restart),
                 (method, None, None) if calls::is_method(method) => Route::Call(method),
                 _ => Route::Nowhere,

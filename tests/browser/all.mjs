@@ -2,6 +2,7 @@
 // command line, and a program that speaks SLCP. One part after the other, each with its own daemon.
 
 import { spawn } from 'node:child_process';
+import { connect } from 'node:net';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { deflateSync, crc32 } from 'node:zlib';
@@ -143,6 +144,27 @@ const parts = {
       await until('the box sent one', () => anna.$('#list .item[data-key=box] .badge'));
       await open(anna, 'box');
       await until('it is shown', async () => await images(anna) === 1);
+      // an upload that breaks goes on where it was
+      const begin = await anna.request.post(daemon.base + '/api/v1/uploads', { data: { name: 'broken.bin', size: 600000 } }).then(a => a.json());
+      const whole = Buffer.from(Array.from({ length: 600000 }, (_, n) => (n * 7 + (n >> 8)) & 255)), place = '/api/v1/uploads/' + begin.id;
+      const cookie = (await anna.context().cookies()).map(c => c.name + '=' + c.value).join('; ');
+      await new Promise(done => {
+        const cut = connect(daemon.port, '127.0.0.1', () => cut.write(`PATCH ${place} HTTP/1.1\r\nHost: 127.0.0.1:${daemon.port}\r\nCookie: ${cookie}\r\nUpload-Offset: 0\r\nContent-Length: 600000\r\n\r\n`, () => cut.write(whole.subarray(0, 300000), () => setTimeout(() => { cut.destroy(); done(); }, 300))));
+      });
+      const at = await until('the daemon has a part of it', async () => (await (await anna.request.get(daemon.base + place)).json()).offset);
+      must(at > 0 && at <= 300000, `it goes on at ${at}`);
+      const wrong = await anna.request.patch(daemon.base + place, { headers: { 'Upload-Offset': '0' }, data: whole.subarray(0, 10) });
+      same(wrong.status(), 409, 'and nowhere else');
+      same((await (await anna.request.patch(daemon.base + place, { headers: { 'Upload-Offset': String(at) }, data: whole.subarray(at) })).json()).offset, 600000, 'the rest of it');
+      await anna.request.post(daemon.base + '/api/v1/SendFile', { data: { to: ['bob'], upload: begin.id } });
+      const broken = await until('Bob has it', () => bob.$('#log .file:has-text("broken.bin")'));
+      const [resumed] = await Promise.all([bob.waitForEvent('download'), broken.click()]);
+      must(readFileSync(await resumed.path()).equals(whole), 'its bytes are those that were sent');
+      // the page itself goes on when the way breaks in the middle
+      let breaks = 1;
+      await bob.route('**/api/v1/uploads/*', route => route.request().method() === 'PATCH' && breaks-- > 0 ? route.abort('connectionreset') : route.continue());
+      await bob.setInputFiles('#file', ['one', 'two', 'three', 'four', 'five'].map(name => ({ name: name + '.bin', mimeType: 'application/octet-stream', buffer: whole })));
+      await until('five at once arrive, the first in spite of a break', async () => { await open(anna, 'bob'); return (await anna.$$('#log .file')).length >= 6; }, 20000);
       // what is no browser's picture is never shown as a page
       const url = await bob.$eval('#log .pic img', i => i.src);
       const answer = await bob.request.get(url);
@@ -268,11 +290,56 @@ const parts = {
       must(!second.includes('secret between'), 'another carl does not read it');
       for (const words of [['history'], ['history', 'carl'], ['export']]) must(!(await daemon.cli(...words).catch(e => e.stdout)).includes('secret between'), 'nor ' + words.join(' '));
       await daemon.cli('--as', 'guest2', 'history').then(() => must(false, 'the box acts as a guest'), error => must(/guest of the page/.test(error.stderr), 'nobody acts as a guest: ' + error.stderr));
+      // what is kept, and for how long
+      await boss.selectOption('#keep', '1day');
+      await until('it is kept for a day', async () => /\b1day\b/.test(await daemon.cli('config', 'history.keep')));
+      await daemon.cli('all', 'said to everyone before all is deleted');
+      await boss.click('#forget-all');
+      await until('all is deleted for good', async () => /entries are deleted/.test(await boss.textContent('#said')) && !(await daemon.cli('history', '#lobby')).includes('said to everyone'));
+      // the PINs are told to nobody, and a new one holds
+      must(!(await boss.content()).includes('1234') && !(await daemon.cli('config')).includes('1234'), 'no PIN is shown');
+      await boss.fill('#set-web-pin', '5678'); await boss.press('#set-web-pin', 'Enter');
+      await until('another PIN holds', async () => (await post('session', { handle: 'late', pin: '1234' })).status === 401);
+      // the block list
+      const peer = spawn('python3', ['tests/netns/peers/raw_tcp.py', 'Nora', '5200', '127.0.0.1', '127.255.255.255'], { stdio: ['pipe', 'ignore', 'inherit'] });
+      try {
+        await boss.click('button[aria-label="Block Nora"]', { timeout: 15000 });
+        await boss.click('#blocked button[aria-label="Unblock nora"]');
+        await boss.waitForSelector('button[aria-label="Block Nora"]');
+      } finally { peer.kill(); }
+      // files on their way, and an end to one
+      const upload = await anna.request.post(daemon.base + '/api/v1/uploads', { data: { name: 'secret plans.txt', size: 50000 } });
+      same(upload.status(), 403, 'a muted guest sends no file');
+      await boss.click('button[aria-label="Unmute Anna"]');
+      await boss.waitForSelector('button[aria-label="Mute Anna"]');
+      const { id } = await anna.request.post(daemon.base + '/api/v1/uploads', { data: { name: 'secret plans.txt', size: 50000 } }).then(a => a.json());
+      await boss.click('#refresh');
+      await boss.waitForSelector('#transfers button[aria-label="Cancel Anna"]');
+      must(!(await boss.content()).includes('secret plans'), 'what it is called is not the operator\'s to read');
+      await boss.click('#transfers button[aria-label="Cancel Anna"]');
+      await until('the upload is over', async () => (await anna.request.get(daemon.base + '/api/v1/uploads/' + id)).status() === 404);
       await boss.uncheck('#open');
       await until('newcomers are kept out', async () => (await (await fetch(daemon.base + '/api/v1/session')).json()).open === false);
       await boss.click('button[aria-label="Kick Anna"]');
       await until('Anna is at the door again', () => anna.isVisible('#door'), 15000);
       must((await (await fetch(daemon.base + '/metrics')).text()).includes('klatsch_guests '), 'metrics');
+      // a ban is for the address, and is lifted
+      await boss.check('#open');
+      await boss.click('button[aria-label="Ban guest7"]');
+      await boss.waitForSelector('#banned button[aria-label="Lift 127.0.0.1"]');
+      same((await fetch(daemon.base + '/api/v1/session')).status, 403, 'a banned address');
+      same((await fetch(daemon.base + '/')).status, 403, 'the page itself');
+      await boss.click('#banned button[aria-label="Lift 127.0.0.1"]');
+      await until('the address may again', async () => (await fetch(daemon.base + '/api/v1/session')).status === 200);
+      must(!(await boss.$('button[aria-label="Ban guest7"]')), 'and the guest is gone');
+      for (const [locale, word] of [['de-DE', 'Betrieb'], ['cs-CZ', 'Správa'], ['fr-FR', 'Operator']]) {
+        const other = await visitor(daemon, { hash: 'operator', locale });
+        await other.waitForSelector('#door:not([hidden])');
+        same(await other.textContent('#door h1'), word, 'the operator\'s page of a browser in ' + locale);
+        await other.context().close();
+      }
+      await accessible(boss, 'the operator\'s page with all in it');
+      await shot(boss, 'operator-later');
       const run = async () => (await (await fetch(daemon.base + '/api/v1/session')).json()).last.split(':')[0];
       const before = await run();
       await boss.click('#restart');
@@ -299,6 +366,11 @@ const parts = {
       await until('the others are files to save', async () => (await bob.$$('#log .file')).length === 2);
       const link = await bob.evaluate(() => { const seen = [...document.querySelectorAll('#log .file strong')].map(e => e.textContent); return seen; });
       same([...link].sort(), ['x.html', 'x.svg'], 'the names of the files');
+      // bytes that are a picture and a page at once are served as a picture, whatever they are called
+      await anna.setInputFiles('#file', { name: 'x.html', mimeType: 'text/html', buffer: Buffer.concat([Buffer.from('GIF89a\x04\0\x04\0\0\0\0', 'latin1'), Buffer.from('<html><script>alert(11)</script>')]) });
+      const both = await until('Bob has it', async () => (await bob.$$eval('#log [src*="/files/"]', all => all.map(i => i.src)))[1]);
+      const served = await bob.request.get(both);
+      same([served.headers()['content-type'], served.headers()['x-content-type-options'], served.headers()['content-security-policy'].includes('sandbox')], ['image/gif', 'nosniff', true], 'how it is served');
       await say(bob, 'see http://127.0.0.1:1/d/00000000000000000000000000000000/%3Cimg%20src=x%3E');
       await sleep(500);
       for (const page of [anna, bob]) same(await page.$$eval('#log script, #log svg[onload], #log [onerror], #log [onmouseover], #list script, #list img', all => all.length), 0, 'elements that nobody here made');
@@ -358,6 +430,14 @@ const parts = {
       await until('the frame shows it', async () => { await anna.click('a:text-is("Refresh")'); return (await anna.frameLocator('iframe').locator('body').textContent()).includes('by script'); });
       must((await anna.frameLocator('iframe').locator('body').textContent()).includes('by form <b>'), 'and what was sent');
       await shot(anna, 'plain');
+      for (const [locale, title, code] of [['cs-CZ', 'Vstoupit do chatu', 'cs'], ['de-AT', 'Mitchatten', 'de'], ['fr-FR', 'Join the chat', 'en']]) {
+        const other = await (await (await chrome()).newContext({ javaScriptEnabled: false, locale })).newPage();
+        await other.goto(daemon.base + '/plain');
+        same([await other.textContent('h1'), await other.getAttribute('html', 'lang')], [title, code], 'the page without scripts in ' + locale);
+        await other.fill('#handle', 'X'); await other.fill('#pin', '1'); await other.click('button');
+        must((await other.textContent('.note')).length > 5, 'a wrong PIN there');
+        await other.context().close();
+      }
       await anna.goBack(); await anna.goForward();
       await anna.click('button:text-is("Leave the chat")');
       await anna.waitForSelector('#handle');
@@ -381,6 +461,40 @@ const parts = {
       // a phone that asks whether there is internet is led to the page
       const probe = await fetch(daemon.base + '/generate_204', { redirect: 'manual' });
       same([probe.status, probe.headers.get('location')], [303, 'http://127.0.0.1:8484/'], 'the answer to a captive-portal probe');
+      fine(anna);
+    } finally { await daemon.end(); }
+  },
+
+  async 'a new message is heard and stands in the title'() {
+    const daemon = await new Daemon('handle = "box"\n').start();
+    try {
+      const anna = await enter(await visitor(daemon), 'Anna');
+      const context = await (await chrome()).newContext({ viewport: { width: 1100, height: 760 } });
+      // what would be heard is counted
+      await context.addInitScript(() => { window.tones = []; AudioContext.prototype.createOscillator = (real => function () { const tone = real.call(this); tone.start = (start => at => { window.tones.push(tone.frequency.value); start.call(tone, at); })(tone.start); return tone; })(AudioContext.prototype.createOscillator); });
+      const bob = await context.newPage();
+      await bob.goto(daemon.base);
+      await enter(bob, 'Bob');
+      const tones = () => bob.evaluate(() => window.tones.length);
+      await until('they see each other', () => anna.$('#list .item[data-key=bob]'));
+      await open(anna, 'bob');
+      await say(anna, 'while Bob looks elsewhere');
+      await until('two tones', async () => await tones() === 2);
+      same(await bob.title(), '(1) klatsch', 'the title');
+      await say(anna, 'and at once another');
+      await until('it is counted', async () => await bob.title() === '(2) klatsch');
+      same(await tones(), 2, 'a second one at once is not heard again');
+      await open(bob, 'anna');
+      await until('the title is plain when it was read', async () => await bob.title() === 'klatsch');
+      await bob.click('#me'); await bob.uncheck('#set-sound'); await bob.keyboard.press('Escape');
+      await open(bob, '#lobby');
+      await sleep(1600);
+      await say(anna, 'without a sound');
+      await until('it is counted', async () => await bob.title() === '(1) klatsch');
+      same(await tones(), 2, 'sound is off');
+      await bob.reload();
+      await bob.waitForSelector('#app:not([hidden])');
+      must(!await bob.isChecked('#set-sound'), 'and stays off');
       fine(anna);
     } finally { await daemon.end(); }
   },

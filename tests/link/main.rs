@@ -4,6 +4,9 @@
 
 mod adversary;
 mod chaos;
+mod disk;
+mod file_liars;
+mod files;
 mod finding;
 mod messages;
 mod recorded;

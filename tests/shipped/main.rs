@@ -124,3 +124,40 @@ fn the_shipped_settings_are_read_without_a_word() {
         }
     }
 }
+
+/// All Rust of a folder.
+fn sources(folder: &Path, into: &mut String) {
+    for entry in fs::read_dir(folder).expect("a folder of the checkout").flatten() {
+        let path = entry.path();
+        if path.is_dir() && !path.ends_with("target") {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            into.push_str(&fs::read_to_string(path).expect("a source file"));
+        }
+    }
+}
+
+#[test]
+fn every_promise_names_tests_that_exist() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut all = String::new();
+    sources(&top.join("src"), &mut all);
+    sources(&top.join("tests"), &mut all);
+    let page = fs::read_to_string(top.join("docs/security.md")).unwrap();
+    let (mut rows, mut named) = (0, 0);
+    for line in page.lines().filter(|l| l.starts_with("| ") && l.matches('|').count() == 3) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let (promise, shown) = (cells[1], cells[2]);
+        if promise == "promise" || promise.starts_with("Not promised") {
+            continue;
+        }
+        rows += 1;
+        let tests: Vec<&str> = shown.split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "no test shows: {promise}");
+        for test in tests.iter().filter(|t| !t.contains('/')) {
+            named += 1;
+            assert!(all.contains(&format!("fn {test}(")), "there is no test {test}");
+        }
+    }
+    assert!(rows > 25 && named > rows, "{rows} promises and {named} tests were read");
+}

@@ -41,7 +41,8 @@ impl World {
         all
     }
 
-    fn peers(&mut self, n: usize) -> usize {
+    /// How many others a node knows to be here.
+    pub fn peers(&mut self, n: usize) -> usize {
         match self.ask(n, None, Command::Status {}) {
             Ok(Answer::Status(status)) => status.peers as usize,
             other => panic!("node {n} says {other:?}"),

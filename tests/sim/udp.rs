@@ -129,6 +129,7 @@ impl World {
         if let Some(nic) = over.cloned() {
             self.count.datagrams += 1;
             self.count.broadcasts += 1;
+            self.count.bytes += bytes.len() as u64;
             let packet = packet(nic.ip, true, bytes);
             for h in 0..self.hosts.len() {
                 let there = self.hosts[h].nics.iter().find(|o| o.lan == nic.lan);
@@ -150,6 +151,7 @@ impl World {
             (None, _) => self.later(0, Ev::Udp(packet, home, 1)),
             (Some(lan), Some((h, index))) if self.joined(home, h) => {
                 self.count.datagrams += 1;
+                self.count.bytes += packet.bytes.len() as u64;
                 self.over_lan(lan, &packet, h, index);
             }
             (Some(_), Some((h, _))) if self.silent_cut && self.hosts[h].up => {}

@@ -113,6 +113,8 @@ pub enum Ev {
 pub struct Count {
     /// Datagrams sent to a LAN, a broadcast counted once.
     pub datagrams: u64,
+    /// Bytes in them, without heads.
+    pub bytes: u64,
     /// Of these, broadcasts.
     pub broadcasts: u64,
     /// Datagrams that reached a host over a LAN.

@@ -1,0 +1,102 @@
+//! What a machine can do at best, and the crowds that others are measured with: small programs,
+//! run by the bench on the other host.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpStream, UdpSocket};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Round trips and lines timed.
+const TIMED: usize = 1_000;
+
+/// Runs one of them: `udp-echo`, `udp-ping` at an address; `irc-fan` at a server; `crowd` of
+/// `from-to` programs.
+pub fn run(what: &str, at: &str) {
+    match what {
+        "udp-echo" => echo(at),
+        "udp-ping" => ping(at),
+        "irc-fan" => irc(at),
+        "crowd" => crowd(at),
+        other => panic!("no such limit: {other}"),
+    }
+}
+
+fn echo(at: &str) {
+    let socket = UdpSocket::bind(at).unwrap();
+    let mut bytes = [0; 2048];
+    loop {
+        let (n, from) = socket.recv_from(&mut bytes).unwrap();
+        socket.send_to(&bytes[..n], from).unwrap();
+    }
+}
+
+fn ping(at: &str) {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect(at).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut bytes = [0; 2048];
+    for _ in 0..TIMED {
+        let begun = Instant::now();
+        socket.send(b"MSG anna message of a usual length").unwrap();
+        socket.recv(&mut bytes).unwrap();
+        println!("{:.2}", begun.elapsed().as_secs_f64() * 1e6);
+    }
+}
+
+fn irc(at: &str) {
+    let mut all: Vec<BufReader<TcpStream>> = Vec::new();
+    for n in 0..=super::FAN {
+        let mut stream = TcpStream::connect(at).unwrap();
+        stream.set_nodelay(true).unwrap();
+        write!(stream, "NICK u{n}\r\nUSER u{n} 0 * :u\r\nJOIN #c\r\n").unwrap();
+        all.push(BufReader::new(stream));
+    }
+    for ear in &mut all {
+        until(ear, " 366 ");
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    for n in 0..20 {
+        // ngircd holds back who says much in a short time
+        std::thread::sleep(Duration::from_millis(1_500));
+        let begun = Instant::now();
+        write!(all[0].get_mut(), "PRIVMSG #c :line {n}.\r\n").unwrap();
+        for ear in &mut all[1..] {
+            until(ear, &format!(":line {n}."));
+        }
+        println!("{:.2}", begun.elapsed().as_secs_f64() * 1e6);
+    }
+}
+
+fn until(ear: &mut BufReader<TcpStream>, wanted: &str) {
+    let mut line = String::new();
+    while !line.contains(wanted) {
+        line.clear();
+        assert!(ear.read_line(&mut line).unwrap() > 0, "ngircd closed the connection");
+    }
+}
+
+/// JOINs of so many programs, each of an address of its own. They go at once; nothing tells the
+/// daemon so before it asks them.
+fn crowd(range: &str) {
+    let (from, to) = range.split_once('-').unwrap();
+    let all: Vec<u32> = (from.parse().unwrap()..to.parse().unwrap()).collect();
+    let at = |n: u32| {
+        let [_, _, high, low] = (n + 10).to_be_bytes();
+        format!("10.78.{}.{low}", high + 1)
+    };
+    let mut ip = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut lines = ip.stdin.take().unwrap();
+    for n in &all {
+        writeln!(lines, "addr add {}/32 dev eth0", at(*n)).unwrap();
+    }
+    drop(lines);
+    assert!(ip.wait().unwrap().success());
+    for n in all {
+        let socket = UdpSocket::bind((at(n).as_str(), 0)).unwrap();
+        let join = format!("JOIN person{n} 5010\n");
+        socket.send_to(join.as_bytes(), "10.78.0.1:4000").unwrap();
+        if n % 16 == 0 {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}

@@ -1,0 +1,333 @@
+#!/usr/bin/env python3
+"""A soak: boxes that chat over the link while everything happens to them that may.
+
+    KLATSCH=target/release/klatsch tests/torture/soak.py SECONDS [SEED]
+
+Kills, cables pulled, addresses changed, a full disk, clocks that jump by years (libfaketime, where
+it is installed), a limit of memory (a cgroup, where there are some) and of descriptors, junk at
+every port at 100 Mbit/s. All the while WHO is asked of everyone who runs, and must be answered
+within a second. Afterwards nothing that a Send was answered for may be lost or doubled, and memory
+and descriptors must be back where they were."""
+
+import os
+import pathlib
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+from lab import Lab, Refused, wait
+
+SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 180
+SEED = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1 << 30)
+ANNA, BOB, CARL, DORA, ATTACKER = range(5)
+NAMES = ["anna", "bob", "carl", "dora"]
+PERIOD = 0.2  # seconds between two texts of one box
+PORTS = [4000, 5000, 5009, 5010, 5011, 5110, 6000, 8484, 9000, 9876]
+FAKETIME = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+GROUP = pathlib.Path("/sys/fs/cgroup/memory")
+WARM = 400  # texts of each box before: more events than are kept
+SAFE_KB = 512  # what memory may have grown by
+
+
+class Soak:
+    def __init__(self, lab, rng):
+        self.lab, self.rng = lab, rng
+        self.over = threading.Event()
+        self.boxes = {}
+        self.busy = set()  # whom something is being done to that stops it from answering
+        self.answered = {}  # by sender: texts
+        self.asked, self.late, self.slowest = 0, [], 0.0
+        self.done = {}
+
+    # --- traffic -------------------------------------------------------------------------------
+
+    def talk(self, name):
+        """One box's texts to the others. What was answered is to be kept, whatever happens."""
+        rng, n = random.Random(f"{SEED}{name}"), 0
+        kept = self.answered.setdefault(name, [])
+        while not self.over.wait(PERIOD):
+            to = rng.choice([other for other in NAMES if other != name])
+            n += 1
+            text = f"<{name}>{to}-{n}>"
+            try:
+                said = self.boxes[name].call("Send", timeout=10, to=[to], text=text)
+                kept.append((to, text, said["receipts"][0]["state"]))
+            except (OSError, EOFError, ValueError, Refused):
+                pass  # not answered: not promised
+
+    def ask(self, name):
+        while not self.over.wait(0.25):
+            if name in self.busy:
+                continue
+            begun = time.monotonic()
+            try:
+                self.boxes[name].call("Who", timeout=5)
+            except (OSError, EOFError, ValueError) as error:
+                if name not in self.busy:
+                    self.late.append(f"{name}: {error!r}")
+                continue
+            took = time.monotonic() - begun
+            self.asked += 1
+            self.slowest = max(self.slowest, took)
+            if took > 1 and name not in self.busy:
+                self.late.append(f"{name}: {took:.2f} s")
+
+    # --- what happens --------------------------------------------------------------------------
+
+    def kill(self):
+        name = self.rng.choice(["bob", "carl"])
+        self.busy.add(name)
+        self.boxes[name].kill()
+        time.sleep(self.rng.uniform(0, 3))
+        self.boxes[name].start()
+        self.busy.discard(name)
+
+    def flap(self):
+        n = self.rng.choice([BOB, CARL, DORA])
+        for _ in range(self.rng.randrange(1, 4)):
+            self.lab.batch(self.lab.bridge(), [f"link set p{n} down"])
+            time.sleep(self.rng.uniform(0.2, 3))
+            self.lab.batch(self.lab.bridge(), [f"link set p{n} up"])
+            time.sleep(self.rng.uniform(0.2, 1))
+
+    def move(self):
+        new = f"10.79.{self.rng.randrange(10, 200)}.{self.rng.randrange(1, 250)}"
+        self.lab.batch(self.lab.space(CARL), [
+            "addr flush dev eth0 scope global",
+            f"addr add {new}/16 broadcast 10.79.255.255 dev eth0"])
+
+    def fill(self):
+        big = self.boxes["dora"].home / "big"
+        with open(big, "wb") as file:
+            try:
+                while True:
+                    file.write(bytes(65536))
+                    file.flush()
+            except OSError:
+                pass
+        time.sleep(self.rng.uniform(2, 6))
+        big.unlink()
+
+    def clock(self):
+        days = self.rng.choice([-20_000, -4_000, -1, 1, 4_000, 20_000])
+        new = self.lab.place / "clock.new"
+        new.write_text(f"{days:+}d")
+        new.rename(self.lab.place / "clock")
+
+    def connections(self):
+        """More than Dora has descriptors for."""
+        def connect():
+            all_of_them = []
+            for n in range(200):
+                s = socket.socket()
+                s.setblocking(False)
+                s.connect_ex((self.lab.ip(DORA), PORTS[n % len(PORTS)]))
+                all_of_them.append(s)
+            return all_of_them
+        self.busy.add("dora")  # its socket's calls want descriptors too
+        all_of_them = self.lab.within(ATTACKER, connect)
+        time.sleep(self.rng.uniform(2, 5))
+        for s in all_of_them:
+            s.close()
+        time.sleep(1)
+        self.busy.discard("dora")
+
+    def flood(self):
+        """100 Mbit/s at all ports of all, by UDP, and junk on TCP streams."""
+        def sockets():
+            udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            streams = []
+            for n in (ANNA, BOB, DORA):
+                for port in PORTS:
+                    s = socket.socket()
+                    s.setblocking(False)
+                    s.connect_ex((self.lab.ip(n), port))
+                    streams.append(s)
+            return udp, streams
+        udp, streams = self.lab.within(ATTACKER, sockets)
+        junk = [self.rng.randbytes(1_400) for _ in range(8)]
+        junk += [w + b" x" * 600 for w in (b"JOIN", b"KNOWUSERS", b"MSG", b"{\"command\":", b"KLATSCH\x01")]
+        to = [(self.lab.ip(n), port) for n in (ANNA, BOB, DORA) for port in PORTS]
+        begun, sent = time.monotonic(), 0
+        while (took := time.monotonic() - begun) < 5:
+            if sent > took * 100e6 / 8:
+                time.sleep(0.001)
+                continue
+            for _ in range(20):
+                data = self.rng.choice(junk)
+                try:
+                    udp.sendto(data, self.rng.choice(to))
+                except OSError:
+                    pass
+                sent += len(data) + 28
+            for s in streams[sent % 7::7]:
+                try:
+                    s.send(self.rng.choice(junk))
+                except OSError:
+                    pass
+        for s in streams:
+            s.close()
+        udp.close()
+        self.done["megabytes of junk"] = self.done.get("megabytes of junk", 0) + sent // 1_000_000
+
+    # --- the run -------------------------------------------------------------------------------
+
+    def start(self):
+        limits = ["prlimit", "--nofile=96"]
+        for n, name in enumerate(NAMES):
+            before, home = [], self.lab.place / name
+            if name == "bob" and FAKETIME:
+                (self.lab.place / "clock").write_text("+0d")
+                before = ["env", f"LD_PRELOAD={FAKETIME}", "FAKETIME_NO_CACHE=1",
+                          "FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_DONT_RESET=1",
+                          f"FAKETIME_TIMESTAMP_FILE={self.lab.place}/clock"]
+            if name == "dora":
+                home.mkdir()
+                subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12M", "tmpfs", home], check=True)
+                before = limits
+            more = "[slcp]\nannounce = 10\n[link]\nannounce = 10\n"
+            self.boxes[name] = self.lab.daemon(n, name, more=more, before=before, home=home)
+        if (GROUP / "memory.limit_in_bytes").exists():
+            self.group = GROUP / self.lab.name
+            self.group.mkdir()
+            (self.group / "memory.limit_in_bytes").write_text("24M")
+            (self.group / "cgroup.procs").write_text(str(self.boxes["dora"].pid()))
+            self.done["Dora lives in a cgroup of 24 MB"] = 1
+
+    def linked(self, box):
+        peers = box.call("Who")["peers"]
+        return sum("link" in p["dialect"] and p["presence"] != "gone" for p in peers) == len(NAMES) - 1
+
+    def texts(self, box):
+        """All entries with a text of ours."""
+        found, before = [], None
+        while True:
+            page = box.call("History", limit=200, **({"before": before} if before else {}))
+            mine = [e for e in page["entries"] if e["body"].get("text", "").startswith("<")]
+            found += mine
+            if not page["more"]:
+                return found
+            before = min(e["order"] for e in page["entries"])
+
+    def settled(self):
+        for name, box in self.boxes.items():
+            status = box.call("Status")
+            if status.get("queued") or status.get("outbox"):
+                return False
+            out = [e for e in self.texts(box) if e["direction"] == "out"]
+            if any(r["state"] == "queued" for e in out for r in e["recipients"]):
+                return False
+        return True
+
+
+def main():
+    print(f"{SECONDS:.0f} s, seed {SEED}, clocks {'jump' if FAKETIME else 'stay: no libfaketime'}", flush=True)
+    with Lab(5) as lab:
+        soak = Soak(lab, random.Random(SEED))
+        try:
+            run(soak)
+        except BaseException:
+            for name in NAMES:
+                log = (lab.place / f"{name}.log").read_text(errors="replace").splitlines()
+                print(f"--- {name}, its last lines:", *log[-12:], sep="\n")
+            raise
+        finally:
+            for box in soak.boxes.values():
+                box.kill()
+            subprocess.run(["umount", lab.place / "dora"], capture_output=True)
+            if hasattr(soak, "group"):
+                time.sleep(0.5)
+                soak.group.rmdir()
+
+
+def warm(soak):
+    """Idle is measured with all tables of a fixed size in use: the ring of events, SQLite's
+    pages."""
+    def talk(name):
+        for n in range(WARM):
+            other = NAMES[(NAMES.index(name) + 1 + n % 3) % 4]
+            soak.boxes[name].call("Send", to=[other], text=f"warm {n}")
+    threads = [threading.Thread(target=talk, args=(n,)) for n in NAMES]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    time.sleep(15)
+
+
+def run(soak):
+    soak.start()
+    for box in soak.boxes.values():
+        wait(f"{box.handle} is linked to all", lambda box=box: soak.linked(box), 60)
+    warm(soak)
+    idle = {n: (b.memory(), b.descriptors()) for n, b in soak.boxes.items()}
+    threads = [threading.Thread(target=act, args=(n,), daemon=True)
+               for n in NAMES for act in (soak.talk, soak.ask)]
+    for thread in threads:
+        thread.start()
+    acts = [soak.kill, soak.flap, soak.move, soak.fill, soak.connections, soak.flood]
+    acts += [soak.clock] if FAKETIME else []
+    end, turn = time.monotonic() + SECONDS, []
+    while time.monotonic() < end:
+        turn = turn or soak.rng.sample(acts, len(acts))  # each in its turn, in any order
+        act = turn.pop()
+        act()
+        soak.done[act.__name__] = soak.done.get(act.__name__, 0) + 1
+        time.sleep(soak.rng.uniform(0.5, 2))
+    soak.over.set()
+    for thread in threads:
+        thread.join(30)
+    print("done:", soak.done)
+    print(f"WHO: {soak.asked} asked, the slowest {soak.slowest * 1000:.0f} ms, {len(soak.late)} late")
+    healed = wait("what waits has gone", soak.settled, 240, 1)
+    print(f"settled {healed:.0f} s after the last")
+    bad = list(soak.late)
+    kept = {n: soak.texts(b) for n, b in soak.boxes.items()}
+    shown = {n: [e["body"]["text"] for e in all_of_them if e["direction"] == "in"]
+             for n, all_of_them in kept.items()}
+    for name, promised in soak.answered.items():
+        mine = {e["body"]["text"]: e for e in kept[name] if e["direction"] == "out"}
+        confirmed = plain = failed = unkept = 0
+        for to, text, said in promised:
+            entry, times = mine.get(text), shown[to].count(text)
+            if entry is None and name == "dora":
+                # her disk was full: she said so, and went on without keeping what she says
+                unkept += 1
+                if times > 1 or (times == 0 and said == "delivered"):
+                    bad.append(f"{text} was {said}, and is there {times} times")
+                continue
+            if entry is None:
+                bad.append(f"{name} lost {text}")
+                continue
+            state = entry["recipients"][0]["state"]
+            if times > 1:
+                bad.append(f"{to} was shown {text} {times} times")
+            if state == "delivered":
+                confirmed += 1
+                if times != 1:
+                    bad.append(f"{text} is delivered, but {to} has it not")
+            elif state == "sent":
+                plain += 1  # a plain dialect: nothing is promised
+            else:
+                failed += 1
+        print(f"{name}: {len(promised)} answered for, {confirmed} confirmed and there once, "
+              f"{plain} by a plain dialect, {failed} said to have failed, {unkept} not kept")
+    time.sleep(20)
+    for name, box in soak.boxes.items():
+        (memory, descriptors), now = idle[name], (box.memory(), box.descriptors())
+        print(f"{name}: private dirty {memory} kB before, {now[0]} kB after; "
+              f"descriptors {descriptors} before, {now[1]} after")
+        if os.environ.get("SMAPS"):
+            pathlib.Path(f"/tmp/smaps-{name}").write_text(pathlib.Path(f"/proc/{box.pid()}/smaps").read_text())
+        if now[0] > memory + SAFE_KB:
+            bad.append(f"{name} grew from {memory} to {now[0]} kB")
+        if now[1] > descriptors + 3:
+            bad.append(f"{name} holds {now[1]} descriptors")
+    assert not bad, f"{len(bad)}: {bad[:10]}"
+
+
+main()
