@@ -235,7 +235,7 @@ fn roots_side_does_what_is_asked_and_nothing_else() {
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(path("bin/date"), executable).unwrap();
     let clocks = ["offer-1795284001", "time-17952840000", "time-1$(id)", "time-"];
-    let others = ["reboot", "halt", "login-ttyS0", "login-tty$(id)", "login-sda", "-rf"];
+    let others = ["reboot", "update", "halt", "login-ttyS0", "login-tty$(id)", "login-sda", "-rf"];
     for asked in clocks.into_iter().chain(others) {
         std::fs::write(path("request").join(asked), "junk").unwrap();
     }
@@ -257,6 +257,7 @@ fn roots_side_does_what_is_asked_and_nothing_else() {
     let wanted = [
         "--no-block poweroff",
         "--no-block reboot",
+        "--no-block start klatsch-update.service",
         "--no-block start serial-getty@ttyS0.service",
         "date -u -s @1795284001",
     ];
