@@ -191,7 +191,7 @@ pub enum Verb {
         number: u32,
     },
     /// Let a file on its way rest
-    // these three: the manual page and `klatsch help pause` have them
+    // these four: the manual page and `klatsch help pause` have them
     #[command(hide = true)]
     Pause {
         /// The number that `monitor` and `status` show
@@ -210,7 +210,6 @@ pub enum Verb {
         number: u32,
     },
     /// End a private chat
-    // rarely wanted: the manual page and `klatsch close --help` have it
     #[command(hide = true)]
     Close {
         /// With whom; none: the newest

@@ -4,7 +4,6 @@
 
 mod adversary;
 mod chaos;
-mod disk;
 mod file_liars;
 mod files;
 mod finding;
@@ -12,5 +11,6 @@ mod hints;
 mod messages;
 mod recorded;
 mod rooms;
+mod shelf;
 mod trust;
 mod world;

@@ -367,7 +367,7 @@ impl Machine {
         self.tell_peers(now, of);
         self.wake_by(now + PING_MS);
         self.write_all();
-        self.run_takes(now);
+        self.takes_meet(now, of);
         self.pump(now, stream);
         Ok(())
     }
