@@ -152,7 +152,7 @@ pub async fn enter(site: &Rc<Site>, head: &Head, name: &str, pin: &str) -> Resul
     let id = guest.id.clone();
     site.guests.borrow_mut().add(guest);
     site.touch();
-    log::info!("web: {handle} came in from {}", head.from);
+    log::debug!("web: {handle} came in from {}", head.from);
     Ok(id)
 }
 

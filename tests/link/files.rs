@@ -4,7 +4,7 @@
 use klatsch::dialect::link::words::{FileState, Outcome};
 use klatsch::model::limits::{LINK_FILES_PER_BOX, LINK_RUNNING_PER_BOX, LINK_WINDOW};
 
-use crate::disk::Tree;
+use crate::shelf::Tree;
 use crate::world::{Weather, World};
 
 fn pair(seed: u64) -> (World, usize, usize) {

@@ -490,7 +490,7 @@ impl Store {
                 }
                 None => Err(unknown()),
             },
-            FileOp::Discard | FileOp::Close => unreachable!(),
+            FileOp::Discard | FileOp::Close => unreachable!("{op:?}"),
         })
     }
 
