@@ -178,7 +178,8 @@ fn ping() {
 struct Cable([String; 2]);
 
 fn run(line: &str) -> bool {
-    let status = Command::new("sh").args(["-c", line]).stderr(Stdio::null()).status();
+    let mut shell = Command::new("sh");
+    let status = shell.args(["-c", line]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|s| s.success())
 }
 
