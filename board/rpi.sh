@@ -1,7 +1,8 @@
 # What the Raspberry Pi boards share; sourced by their files. Pi's own boot firmware (under its own
 # licence, from Debian's non-free-firmware) loads U-Boot from the FAT partition, U-Boot the slot.
 
-packages=(raspi-firmware u-boot-rpi firmware-brcm80211
+packages=(raspi-firmware u-boot-rpi
+    firmware-brcm80211 # the radios' firmware
     wpasupplicant # Wi-Fi as client
     hostapd       # Wi-Fi as access point
     iw wireless-regdb)
