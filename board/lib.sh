@@ -86,7 +86,7 @@ unpack_root() {
     local package
     for package in "$out"/root/var/cache/apt/archives/*.deb "$out/klatsch.deb"; do
         dpkg-deb --fsys-tarfile "$package" | tar -t |
-            sed "s|^\.|$(dpkg-deb --field "$package" Package) |; s|/\$||"
+            sed "s|^\./||; s|^|$(dpkg-deb --field "$package" Package) /|; s|/\$||"
     done >"$out/files"
     echo "kernel $release, $(du -sm "$out/root" | cut -f1) MB unpacked"
 }

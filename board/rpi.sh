@@ -1,7 +1,8 @@
 # What the Raspberry Pi boards share; sourced by their files. Pi's own boot firmware (under its own
 # licence, from Debian's non-free-firmware) loads U-Boot from the FAT partition, U-Boot the slot.
 
-packages=(raspi-firmware u-boot-rpi firmware-brcm80211
+packages=(raspi-firmware u-boot-rpi
+    firmware-brcm80211 # the radios' firmware
     wpasupplicant # Wi-Fi as client
     hostapd       # Wi-Fi as access point
     iw wireless-regdb)
@@ -47,5 +48,8 @@ trim_board() {
         ! -name 'regulatory.db*' -delete
     find "$root/usr/lib/firmware" -type f -name '*-sdio.*.txt' ! -name '*raspberrypi*' -delete
     find "$root/usr/lib/firmware" -depth -type d -empty -delete
+    # Debian's choice of the two, which its maintainer script would have made
+    ln -sf regulatory.db-debian "$root/usr/lib/firmware/regulatory.db"
+    ln -sf regulatory.db.p7s-debian "$root/usr/lib/firmware/regulatory.db.p7s"
     find -L "$root/usr/lib/firmware" -type l -delete # what points to nothing now
 }

@@ -61,7 +61,9 @@ def make(name, scratch):
     bundle(scratch, "broken.raucb", "empty.ext4", name, "1")
     with open(os.path.join(scratch, "broken.raucb"), "rb") as file:
         whole = file.read()
-    for kind, data in (("truncated", whole[:len(whole) * 2 // 3]), ("unsigned", whole[:0x20000] + bytes(8)),
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for kind, data in (("flipped", flipped), ("truncated", whole[:len(whole) * 2 // 3]), ("unsigned", whole[:0x20000] + bytes(8)),
                        ("text", b"no update\n" * 10000), ("short", b"hsqs")):
         with open(os.path.join(scratch, kind + ".raucb"), "wb") as file:
             file.write(data)
@@ -74,6 +76,7 @@ def make(name, scratch):
         "short": r"^refused: the file has 4 bytes",
         "absent": r"^refused: there is no file",
     }
-    bad = stick(scratch, "bad.img", [(f"{kind}.raucb", f"{kind}.raucb") for kind in kinds if kind != "absent"], 64)
+    bad = stick(scratch, "bad.img", [(f"{kind}.raucb", f"{kind}.raucb") 
+                                       for kind in [*kinds, "flipped"] if kind != "absent"], 64)
     good = stick(scratch, "good.img", [("good.raucb", f"klatsch-{name}.raucb")], 128)
     return kinds, bad, good, GOOD

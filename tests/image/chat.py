@@ -225,7 +225,14 @@ def refusals(box, kinds):
         line = [line for line in said.splitlines() if line.startswith(("refused", "failed", "done"))]
         expect(len(line) == 1 and re.search(pattern, line[0]) and "ended with 1" in said,
                f"{kind}: {line[0] if line else said}")
+    said = box.shell("klatsch update /run/bad/foreign.raucb; echo ended with $?", 180)
+    expect("is for the board rpi-other" in said and "ended with 0" not in said,
+           "klatsch update, by the daemon and root's service: " + said.splitlines()[0])
     expect(slots(box.card) == before, "the slots are as they were")
+    said = box.shell("/usr/lib/klatsch/update --stay /run/bad/flipped.raucb; echo ended with $?", 180)
+    line = [line for line in said.splitlines() if line.startswith(("refused", "failed", "done"))]
+    expect(len(line) == 1 and line[0].startswith(("failed", "refused")) and "ended with 1" in said,
+           f"a byte changed within: {line[0] if line else said}")
     box.shell("umount /run/bad")
 
 
