@@ -172,7 +172,8 @@ fn roster(lab: &Lab, place: &Path) {
         let from = taken.last().unwrap().0;
         let me = std::env::current_exe().unwrap().to_string_lossy().into_owned();
         let what = format!("{from}-{count}");
-        let ended = lab.run(1, &me, &["--limit", "crowd", &what]).status().unwrap();
+        let mut ended = lab.run(1, &me, &["--limit", "crowd", &what]);
+        let ended = ended.stderr(Stdio::inherit()).status().unwrap();
         assert!(ended.success());
         daemon.peers(u64::from(count));
         std::thread::sleep(Duration::from_secs(3));

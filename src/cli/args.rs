@@ -182,7 +182,7 @@ pub enum Verb {
         number: u32,
     },
     /// Let a file on its way rest
-    // these three: the manual page and `klatsch help pause` have them
+    // these four: the manual page and `klatsch help pause` have them
     #[command(hide = true)]
     Pause {
         /// The number that `monitor` and `status` show
@@ -201,6 +201,7 @@ pub enum Verb {
         number: u32,
     },
     /// End a private chat
+    #[command(hide = true)]
     Close {
         /// With whom; none: the newest
         handle: Option<String>,

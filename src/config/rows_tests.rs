@@ -106,7 +106,8 @@ fn an_unknown_key_is_told_the_nearest() {
         ("anounce", "slcp.announce"),
         ("slcp.prot", "slcp.port"),
         ("image_path", "imagepath"),
-        ("", "port"),
+        ("prt", "port"),
+        ("", "led"),
     ] {
         assert_eq!(nearest(typed), meant, "{typed}");
     }

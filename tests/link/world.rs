@@ -9,7 +9,7 @@ use klatsch::dialect::link::words::{
     Content, Far, FileNews, Heard, Keep, Me, Named, Out, Row, Sending, Setup,
 };
 
-use crate::disk::{Answer, Desk, Shelf};
+use crate::shelf::{Answer, Desk, Shelf};
 use klatsch::model::limits::CHUNK;
 use klatsch::model::net::{ACCEPTED, Interface};
 use klatsch::model::{

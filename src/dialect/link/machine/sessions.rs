@@ -355,7 +355,7 @@ impl Machine {
         self.reached(of);
         self.wake_by(now + PING_MS);
         self.write_all();
-        self.run_takes(now);
+        self.takes_meet(now, of);
         self.pump(now, stream);
         Ok(())
     }
