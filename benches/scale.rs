@@ -27,6 +27,8 @@ mod world;
 
 #[path = "../tests/link/world.rs"]
 mod boxes;
+#[path = "../tests/link/shelf.rs"]
+mod shelf;
 
 use std::fmt::Write;
 

@@ -18,7 +18,7 @@ tool() {
     env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
         SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" E2FSPROGS_FAKE_TIME="$SOURCE_DATE_EPOCH" \
         unshare --mount -- sh -c '
-            mount --bind "$1" "$2/board" && mount -t proc proc "$2/proc" && mount --bind /dev "$2/dev"
+            mount --bind "$2" "$2" && mount --bind "$1" "$2/board" && mount -t proc proc "$2/proc" && mount --bind /dev "$2/dev"
             tools=$2; shift 2; exec chroot "$tools" "$@"' sh "$work" "$tools" "$@"
 }
 
@@ -43,9 +43,15 @@ make_tools() {
     touch "$tools/.ready"
 }
 
-# A mirror may be in the middle of its update: once more, after a while.
+# A mirror may be in the middle of its update: again, after a while.
 try() {
-    "$@" || { echo "once more in 20 s"; rm -rf "$tried"; sleep 20; "$@"; }
+    local left
+    for left in 3 2 1 0; do
+        "$@" && return
+        rm -rf "$tried"
+        [ "$left" = 0 ] || { echo "again in 20 s"; sleep 20; }
+    done
+    fail "that failed four times: ${*:1:2}"
 }
 
 find_package() {
@@ -65,29 +71,38 @@ find_package() {
 
 unpack_root() {
     rm -rf "$out/root"
-    local list
+    local list updates=("deb $security trixie-security main non-free-firmware")
+    [ "$security" != none ] || updates=()
     list=$(sed 's/#.*//' "$here/system/packages" | xargs | tr ' ' ,)
     list+=,$kernel$(printf ',%s' "${packages[@]}")
     tried=$out/root
     try tool mmdebstrap --quiet --mode=root --variant=extract --architectures="$arch" \
         --components="main non-free-firmware" --include="${list%,}" \
-        --aptopt='APT::Install-Recommends "false"' trixie "/board/$name/root" \
-        "deb $mirror trixie main non-free-firmware" \
-        "deb $security trixie-security main non-free-firmware"
+        --aptopt='APT::Install-Recommends "false"' --skip=cleanup/apt/cache trixie "/board/$name/root" \
+        "deb $mirror trixie main non-free-firmware" "${updates[@]}"
     dpkg-deb --extract "$out/klatsch.deb" "$out/root"
     release=$(basename "$out"/root/usr/lib/modules/*)
+    # what came from where, for the report
+    local package
+    for package in "$out"/root/var/cache/apt/archives/*.deb "$out/klatsch.deb"; do
+        dpkg-deb --fsys-tarfile "$package" | tar -t |
+            sed "s|^\.|$(dpkg-deb --field "$package" Package) |; s|/\$||"
+    done >"$out/files"
     echo "kernel $release, $(du -sm "$out/root" | cut -f1) MB unpacked"
 }
 
 # What the packages' maintainer scripts would have done, as far as this system needs it.
 configure_root() {
     local root=$out/root file
-    install -d -m 0755 "$root"/{boot/firmware,data,dev,proc,run,sys,etc/systemd/system}
+    install -d -m 0755 "$root"/{boot/firmware,data,dev,proc,run,sys,etc/systemd/system,etc/rauc,etc/klatsch/klatsch.toml.d}
     install -d -m 1777 "$root/tmp"
     for file in passwd group; do
         install -m 0644 "$root/usr/share/base-passwd/$file.master" "$root/etc/$file"
     done
-    cp -a "$here/system/root/." "$root/"
+    cp -a --no-preserve=ownership "$here/system/root/." "$root/"
+    install -D -m 0644 -t "$root/usr/lib/systemd/system/serial-getty@.service.d" \
+        "$top/systemd/serial-getty@.service.d/klatsch.conf"
+    rm -f "$root/usr/lib/sysusers.d/klatsch.conf" # ours has its number
     tool systemd-sysusers --root="/board/$name/root"
     # every small tool that no package brought
     local path
@@ -110,10 +125,22 @@ configure_root() {
     rm -f "$root/etc/os-release"
     mv "$out/os-release" "$root/etc/os-release"
     sed "s/@COMPATIBLE@/$compatible/" "$here/system/rauc.conf" >"$root/etc/rauc/system.conf"
-    sed "s/@CONSOLE@/$console/" "$here/system/box.toml" >"$root/etc/klatsch/klatsch.toml.d/50-box.toml"
+    {
+        cat "$here/system/box.toml"
+        printf '\n[[serial]]\ndevice = "/dev/%s"\n' "${lines[@]}"
+    } >"$root/etc/klatsch/klatsch.toml.d/50-box.toml"
     make_keys
     install -m 0644 "$work/keys/update.cert.pem" "$root/etc/rauc/keyring.pem"
     tool systemctl --quiet --root="/board/$name/root" preset-all 2>&1 | grep -v '^Created symlink' || true
+    install -d "$root/srv"
+    rm -f "$root/usr/lib/tmpfiles.d/systemd-nologin.conf"
+    for file in $(sed 's/#.*//' "$here/system/masked"); do
+        case $file in
+        *.rules) rm -f "$root/usr/lib/udev/rules.d/$file" ;;
+        *-generator) rm -f "$root/usr/lib/systemd/system-generators/$file" ;;
+        *) ln -sfn /dev/null "$root/etc/systemd/system/$file" ;;
+        esac
+    done
     ldconfig -r "$root" 2>/dev/null || tool ldconfig -r "/board/$name/root"
 }
 
@@ -145,7 +172,7 @@ trim_root() {
     local root=$out/root file
     tool depmod --basedir "/board/$name/root" "$release"
     # the kernel's modules: those named, and what they need
-    closure $(sed 's/#.*//' "$here/system/modules") "${modules[@]}" >"$out/modules.kept"
+    closure $(sed 's/#.*//' "$here/system/modules") "${early[@]}" "${modules[@]}" >"$out/modules.kept"
     mkdir -p "$out/modules"
     rm -rf "$out/modules"/*
     while read -r file; do
@@ -162,6 +189,8 @@ trim_root() {
     mv "$root/boot/vmlinuz-$release" "$out/vmlinuz"
     rm -rf "$out/dtbs" && mv "$root/usr/lib/linux-image-$release" "$out/dtbs"
     rm -rf "$root/boot"/*-"$release"
+    [ ! -f "$root/usr/share/doc/raspi-firmware/copyright" ] ||
+        cp "$root/usr/share/doc/raspi-firmware/copyright" "$out/copyright.raspi-firmware"
     # every package's copyright file stays, the rest of the documents goes
     (cd "$root/usr/share/doc" && find . -name copyright -print0 | LC_ALL=C sort -z |
         tar --null --files-from=- --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 -cf - |
@@ -172,7 +201,9 @@ trim_root() {
         "$root"/var/lib/dpkg "$root"/var/lib/apt "$root"/var/cache "$root"/var/log/* \
         "$root"/usr/lib/systemd/catalog "$root"/etc/init.d "$root"/etc/rc?.d "$root"/etc/cron.* \
         "$root"/usr/lib/*/perl-base "$root"/usr/bin/perl* "$root"/etc/kernel "$root"/etc/initramfs-tools \
-        "$root"/usr/lib/kernel "$root"/usr/lib/*/gconv
+        "$root"/usr/lib/kernel "$root"/usr/lib/*/gconv "$root"/usr/lib/klibc \
+        "$root"/usr/share/{initramfs-tools,mime,glib-2.0,libc-bin,keyrings,X11,polkit-1,systemd/tests} \
+        "$root"/usr/lib/systemd/{ukify,portable,boot} "$root"/usr/lib/*/systemd/tests
     install -d "$root/var/cache" "$root/var/log"
     trim_board
     echo "$(du -sm "$root" | cut -f1) MB are left"
@@ -186,7 +217,7 @@ make_initrd() {
     mkdir -p "$tree"/{bin,dev,proc,sys,run,new,slot,modules}
     install -m 0755 "$root/usr/bin/busybox" "$tree/bin/busybox"
     install -m 0755 "$here/boot/init" "$tree/init"
-    for module in $(closure loop squashfs ext4 overlay $(storage_modules)); do
+    for module in $(closure loop squashfs ext4 overlay "${early[@]}"); do
         cp "$root/${module%.xz}" "$tree/modules/"
         order+=" $(basename "${module%.xz}")"
     done
@@ -200,17 +231,12 @@ tool_cpio() {
     cpio --quiet --null --create --format=newc --owner=0:0 --reproducible
 }
 
-# Of the board's modules, those that reach the card.
-storage_modules() {
-    printf '%s\n' "${modules[@]}" | grep -E '^(virtio_(pci|mmio|blk)|mmc_block|sdhci.*|bcm2835.*|pcie_brcmstb|usb_storage|xhci.*|dwc2)$' || true
-}
-
 make_slot() {
     local tree=$out/slot.d
     rm -rf "$tree"
     mkdir -p "$tree"
     tool mksquashfs "/board/$name/root" "/board/$name/slot.d/root.squashfs" -quiet -no-progress \
-        -comp zstd -Xcompression-level 19 -b 256K -no-xattrs >/dev/null
+        -comp zstd -Xcompression-level 15 -b 256K -no-xattrs >/dev/null
     if [ "$memory_gzip" = 0 ]; then
         cp "$out/vmlinuz" "$tree/kernel"
     else
@@ -234,8 +260,10 @@ make_card() {
     local fat=$out/fat.d
     rm -rf "$fat"
     mkdir -p "$fat"
+    local options
+    options=$(printf 'console=%s,115200 ' "${consoles[@]}")
     sed -e "s/@KERNEL@/$memory_kernel/g; s/@GZIP@/$memory_gzip/g; s/@INITRD@/$memory_initrd/g" \
-        -e "s/@FDT@/$fdt/g; s/@CONSOLE@/$console/g; s/@CMDLINE@/$cmdline/g" \
+        -e "s/@FDT@/$fdt/g; s/@CONSOLES@/${options% }/g; s/@CMDLINE@/$cmdline/g" \
         "$here/boot/boot.cmd" >"$out/boot.cmd"
     tool mkimage -A "$([ "$arch" = arm64 ] && echo arm64 || echo arm)" -T script -C none \
         -n klatsch -d "/board/$name/boot.cmd" "/board/$name/fat.d/boot.scr" >/dev/null
@@ -259,7 +287,7 @@ END
     rm -rf "$out/data.ext4"
     tool mke2fs -q -t ext4 -m 1 -L klatsch-data -b 4096 -E root_owner=0:0 -d "/board/$name/data.d" \
         "/board/$name/data.ext4" "${data_mb}M"
-    tool sh -c "rm -rf /tmp/genimage && cd /board/$name && genimage --loglevel 1 --config genimage.cfg \
+    tool sh -c "rm -rf /tmp/genimage && cd /board/$name && genimage --loglevel 0 --config genimage.cfg \
         --rootpath fat.d --inputpath . --outputpath . --tmppath /tmp/genimage"
 }
 
@@ -283,16 +311,39 @@ END
 }
 
 report() {
-    local root=$out/root
+    local root=$out/root part bytes
     echo "klatsch $version, board $name, kernel $release"
+    [ "$security" != none ] || echo "WITHOUT Debian's security updates (KLATSCH_SECURITY=none)"
     echo
-    echo "bytes  what"
-    stat -c '%s  the card image (sparse: %b blocks of 512 in use)' "$out/klatsch-$name.img"
-    stat -c '%s  the update' "$out/klatsch-$name.raucb"
-    stat -c '%s  root, squashfs' "$out/slot.d/root.squashfs"
-    stat -c '%s  kernel' "$out/slot.d/kernel"
-    stat -c '%s  initrd' "$out/slot.d/initrd"
+    echo "     bytes  what"
+    size() { printf '%10d  %s\n' "$(stat -c %s "$1")" "$2"; }
+    size "$out/klatsch-$name.img" "the card image, of which $(($(stat -c %b "$out/klatsch-$name.img") / 2)) kB are in use"
+    size "$out/klatsch-$name.raucb" "the update"
+    size "$out/slot.d/kernel" "kernel"
+    size "$out/slot.d/initrd" "initrd"
+    size "$out/slot.d/root.squashfs" "root, compressed"
     echo
-    echo "MB unpacked in root, by folder"
-    (cd "$root" && du -xm --max-depth=4 . | sort -rn | awk '$1 > 0' | head -n 40)
+    echo "the card"
+    tool sfdisk --quiet --list -o device,start,size,type "/board/$name/klatsch-$name.img" |
+        sed "s|/board/$name/klatsch-$name.img|partition |"
+    echo
+    echo "the FAT partition"
+    (cd "$out/fat.d" && stat -c '%10s  %n' -- * | sort -rn)
+    echo
+    echo "root, by Debian package: MB unpacked, and what for"
+    awk '
+        FILENAME == ARGV[1] { split($0, part, /[ \t]*#[ \t]*/); gsub(/[ \t(]/, "", part[1]); what[part[1]] = part[2]; next }
+        FILENAME == ARGV[2] { owner[substr($0, index($0, " ") + 1)] = $1; next }
+        { path = substr($0, index($0, " ") + 1); who = path in owner ? owner[path] : "made here"
+          if (path ~ /^\/usr\/lib\/modules/) who = "kernel modules"
+          sum[who] += $1; all += $1 }
+        END {
+            what["klatsch"] = "the chat"; what["kernel modules"] = "drivers of this board, USB sticks and adapters, file systems"
+            what["made here"] = "settings, links, the module index, copyright files"
+            for (who in sum)
+                if (sum[who] >= 100000) { if (!what[who]) what[who] = "a library or tool of those"; printf "%7.1f  %-28s %s\n", sum[who] / 1e6, who, what[who] }
+                else rest += sum[who]
+            printf "%7.1f  %-28s\n%7.1f  %-28s\n", rest / 1e6, "others, below 0.1 each", all / 1e6, "all"
+        }' <(cat "$here/system/packages" "$here/rpi.sh") <(sed 's| /lib/| /usr/lib/|; s| /bin/| /usr/bin/|; s| /sbin/| /usr/sbin/|' "$out/files") \
+        <(cd "$root" && find . -type f -printf '%s %P\n' | sed 's| | /|') | sort -rn
 }

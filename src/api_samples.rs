@@ -8,7 +8,7 @@ use crate::model::ring::GapReason;
 use crate::model::{
     Answer, ChatState, ChatView, Delivery, Dialect, Direction, EntryId, Finding, Gap, Handle,
     Health, InterfaceView, PeerId, PeerView, Presence, Receipt, Refusal, Report, RouteView,
-    SettingView, Status, TransferState, Trust, VerifyView, Wall, What,
+    SettingView, Status, TransferState, TransferView, Trust, VerifyView, Wall, What,
 };
 
 fn handle() -> Handle {
@@ -42,6 +42,9 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::Trust { handle: text() },
         Command::Chat { handle: text() },
         Command::Accept { number: 3 },
+        Command::Pause { number: 3 },
+        Command::Resume { number: 3 },
+        Command::Cancel { number: 3 },
         Command::Refuse { number: 3 },
         Command::Close { handle: None },
         Command::Close { handle: Some(text()) },
@@ -93,6 +96,9 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::Chat { .. } => ("Chat", Answer::Done),
         Command::Accept { .. } => ("Accept", Answer::Done),
         Command::Refuse { .. } => ("Refuse", Answer::Done),
+        Command::Pause { .. } => ("Pause", Answer::Done),
+        Command::Resume { .. } => ("Resume", Answer::Done),
+        Command::Cancel { .. } => ("Cancel", Answer::Done),
         Command::Close { .. } => ("Close", Answer::Done),
         Command::FreeHandle { .. } => ("FreeHandle", Answer::Handle(handle())),
         Command::PageSettings {} => ("no method", Answer::Config(vec![setting()])), // nor is it
@@ -230,6 +236,7 @@ pub(crate) fn events() -> Vec<What> {
         },
         What::Transfer {
             id,
+            number: Some(3),
             direction: Direction::Out,
             peer,
             handle: bob(),
@@ -396,6 +403,20 @@ pub(crate) fn status() -> Status {
             handle: "bob".into(),
             dialect: Dialect::Room,
             state: ChatState::Asked,
+        }],
+        transfers: vec![TransferView {
+            number: 4,
+            id: EntryId { epoch: 1, n: 2 },
+            user: handle(),
+            direction: Direction::In,
+            peer: PeerId(7),
+            handle: "bob".into(),
+            name: "cat.png".into(),
+            done: 1,
+            size: 2,
+            files: 1,
+            state: TransferState::Offered,
+            reason: None,
         }],
         peers: 3,
         blocked: vec!["mallory".into()],

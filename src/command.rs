@@ -51,7 +51,7 @@ pub enum Command {
     Leave {},
     /// Text to each of `to`: handles, `handle@dialect`, `handle@address`, peer ids, or `#lobby`.
     Send { to: Vec<String>, text: String },
-    /// An image to each of `to`. Either a path that the node opens, or `fileDescriptor`, the
+    /// An image to each of `to`; to those who are linked any file, or a folder. Either a path that the node opens, or `fileDescriptor`, the
     /// index of a descriptor that came with the call (then `path` only gives its name).
     SendFile {
         to: Vec<String>,
@@ -111,6 +111,12 @@ pub enum Command {
     Accept { number: u32 },
     /// No to it.
     Refuse { number: u32 },
+    /// A file on its way over the link rests: the number as in its event, and in `Status`.
+    Pause { number: u32 },
+    /// It goes on.
+    Resume { number: u32 },
+    /// It ends, on either side.
+    Cancel { number: u32 },
     /// A private chat's end, or of the asking for it; without a handle, of the newest.
     Close {
         #[serde(default, skip_serializing_if = "Option::is_none")]

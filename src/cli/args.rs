@@ -90,6 +90,14 @@ pub enum Verb {
         /// The image file
         path: PathBuf,
     },
+    /// Send a file of any kind, or a folder, to people who are linked
+    File {
+        /// As in `msg`
+        #[arg(value_name = "HANDLE[,HANDLE]")]
+        to: Recipients,
+        /// The file or folder
+        path: PathBuf,
+    },
     /// Show what was said, the newest last
     History {
         /// With whom, or #lobby; none: all that is yours
@@ -173,7 +181,27 @@ pub enum Verb {
         /// The number that `monitor` and `status` show
         number: u32,
     },
+    /// Let a file on its way rest
+    // these four: the manual page and `klatsch help pause` have them
+    #[command(hide = true)]
+    Pause {
+        /// The number that `monitor` and `status` show
+        number: u32,
+    },
+    /// Let it go on
+    #[command(hide = true)]
+    Resume {
+        /// The number that `monitor` and `status` show
+        number: u32,
+    },
+    /// End a file on its way, or its offer
+    #[command(hide = true)]
+    Cancel {
+        /// The number that `monitor` and `status` show
+        number: u32,
+    },
     /// End a private chat
+    #[command(hide = true)]
     Close {
         /// With whom; none: the newest
         handle: Option<String>,

@@ -109,6 +109,7 @@ async fn carry_out(options: &Options, verb: Verb) -> Code {
             send::text(&mut client, options, vec![LOBBY.into()], text.join(" ")).await
         }
         Verb::Img { to, path } => send::image(&mut client, options, to.0, path).await,
+        Verb::File { to, path } => send::file(&mut client, options, to.0, path).await,
         Verb::Export { messages_txt, with } => {
             let with = with.as_deref().map(past::conversation);
             past::export(&client, options, messages_txt, with).await
@@ -157,6 +158,9 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
         Verb::Chat { handle } => Command::Chat { handle },
         Verb::Accept { number } => Command::Accept { number },
         Verb::Refuse { number } => Command::Refuse { number },
+        Verb::Pause { number } => Command::Pause { number },
+        Verb::Resume { number } => Command::Resume { number },
+        Verb::Cancel { number } => Command::Cancel { number },
         Verb::Close { handle } => Command::Close { handle },
         Verb::Join => Command::Join {},
         Verb::Leave => Command::Leave {},
@@ -202,6 +206,7 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
         | Verb::Msg { .. }
         | Verb::All { .. }
         | Verb::Img { .. }
+        | Verb::File { .. }
         | Verb::Export { .. }
         | Verb::Import { .. }
         | Verb::Monitor { .. } => {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ use crate::store::files::open_source;
 pub const WAIT_MS: u64 = 6_000;
 /// In this time after sending a late failure still counts, in milliseconds.
 pub const GRACE_MS: u64 = 200;
+/// A file that is offered is `queued` if nobody takes it in this time, in milliseconds.
+pub const OFFER_WAIT_MS: u64 = 3_000;
 /// An image of which nothing is heard for so long is `queued`: longer than the node lets a
 /// transfer stall.
 pub const IMAGE_WAIT_MS: u64 = limits::STALL_MS + limits::CONNECT_MS + 1_000;
@@ -51,15 +54,41 @@ pub(super) async fn image(
     to: Vec<String>,
     path: PathBuf,
 ) -> Result<Code, Refusal> {
-    let unreadable =
-        |error: IoError| Refusal::File { path: path.display().to_string(), reason: error.text };
     // We open it: the node may run as another user, and in another folder.
-    let file = open_source(&path).map_err(unreadable)?;
-    let absolute = std::path::absolute(&path).map_err(|e| unreadable(e.into()))?;
+    let file = open_source(&path).map_err(|error| unreadable(&path, error))?;
+    opened(client, options, to, path, Some(file.into())).await
+}
+
+/// Sends a file or a folder and says what became of it.
+pub(super) async fn file(
+    client: &mut Client,
+    options: &Options,
+    to: Vec<String>,
+    path: PathBuf,
+) -> Result<Code, Refusal> {
+    if !path.is_dir() {
+        return image(client, options, to, path).await;
+    }
+    // the node reads it itself
+    opened(client, options, to, path, None).await
+}
+
+fn unreadable(path: &std::path::Path, error: IoError) -> Refusal {
+    Refusal::File { path: path.display().to_string(), reason: error.text }
+}
+
+async fn opened(
+    client: &mut Client,
+    options: &Options,
+    to: Vec<String>,
+    path: PathBuf,
+    file: Option<OwnedFd>,
+) -> Result<Code, Refusal> {
+    let absolute = std::path::absolute(&path).map_err(|e| unreadable(&path, e.into()))?;
     listen(client).await?;
     let path = absolute.to_string_lossy().into_owned();
-    let command = Command::SendFile { to, path, descriptor: Some(0) };
-    let sent = client.ask(options.acting.clone(), command, Some(file.into())).await?;
+    let command = Command::SendFile { to, path, descriptor: file.as_ref().map(|_| 0) };
+    let sent = client.ask(options.acting.clone(), command, file).await?;
     let mut watch = Watch::new(sent);
     let progress = std::io::stderr().is_terminal();
     settle(client, &mut watch, Pace { wait: IMAGE_WAIT_MS, renewed: true, progress }).await;
@@ -110,6 +139,9 @@ async fn settle(way: &impl Way, watch: &mut Watch, pace: Pace) {
                 break;
             }
             *grace.get_or_insert_with(|| Instant::now() + Duration::from_millis(GRACE_MS))
+        } else if watch.is_offered() {
+            // who takes it unasked begins at once
+            *grace.get_or_insert_with(|| Instant::now() + Duration::from_millis(OFFER_WAIT_MS))
         } else {
             grace = None;
             until
@@ -165,8 +197,14 @@ impl Watch {
             What::Transfer { state: TransferState::Running, .. } => {
                 self.running.insert((id, peer));
             }
+            What::Transfer { state: TransferState::Paused, reason, .. } => {
+                self.running.remove(&(id, peer));
+                let why = reason.as_ref().map_or(String::new(), |why| format!(": {why}"));
+                receipt.reason = Some(format!("paused{why}"));
+            }
             What::Transfer { state: TransferState::Done, .. } => {
                 self.running.remove(&(id, peer));
+                // over the link that it arrived is said besides
                 if receipt.state == Delivery::Queued {
                     receipt.state = Delivery::Sent;
                 }
@@ -183,7 +221,14 @@ impl Watch {
     fn is_settled(&self) -> bool {
         // what waits, and says for what, may wait for days
         let settled = |r: &Receipt| r.state.is_settled() || r.reason.is_some();
-        self.running.is_empty() && self.receipts.iter().all(settled)
+        self.running.is_empty() && !self.is_offered() && self.receipts.iter().all(settled)
+    }
+
+    /// Whether a file is offered, and nobody said yes or no yet.
+    fn is_offered(&self) -> bool {
+        let offered = |r: &Receipt| r.reason.as_ref().is_some_and(|why| why.starts_with("offered"));
+        let waits = |r: &Receipt| r.state == Delivery::Queued && offered(r);
+        self.running.is_empty() && self.receipts.iter().any(waits)
     }
 
     fn may_yet_fail(&self) -> bool {
@@ -234,6 +279,7 @@ mod tests {
     fn transfer(state: TransferState, done: u64) -> What {
         What::Transfer {
             id: ID,
+            number: None,
             direction: crate::model::Direction::Out,
             peer: PeerId(1),
             handle: "bob".into(),

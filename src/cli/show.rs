@@ -94,7 +94,7 @@ fn happened(what: &What) -> Option<String> {
     Some(match what {
         What::Message { from, to, text, .. } => format!("{from} > {to}: {text}"),
         What::Image { from, to, path, size, .. } => {
-            format!("{from} > {to}: image {path} ({size} bytes)")
+            format!("{from} > {to}: file {path} ({size} bytes)")
         }
         What::Delivery { recipient, state, reason, .. } => {
             format!("to {recipient}: {state}{}", because(reason))
@@ -118,7 +118,7 @@ fn happened(what: &What) -> Option<String> {
                 format!("no private chat with {handle}: {}", reason.as_deref().unwrap_or_default())
             }
         },
-        What::Transfer { direction, handle, name, done, size, state, reason, .. } => {
+        What::Transfer { number, direction, handle, name, done, size, state, reason, .. } => {
             let way = match direction {
                 Direction::In => "from",
                 Direction::Out => "to",
@@ -128,10 +128,17 @@ fn happened(what: &What) -> Option<String> {
                     Some(size) => format!("{done} of {size} bytes"),
                     None => format!("{done} bytes"),
                 },
+                TransferState::Offered if *direction == Direction::In => {
+                    let size = size.unwrap_or_default();
+                    format!("{size} bytes are offered: accept {}?", number.unwrap_or_default())
+                }
+                TransferState::Offered => "offered".into(),
+                TransferState::Waiting => "waits for its turn".into(),
+                TransferState::Paused => format!("paused{}", because(reason)),
                 TransferState::Done => "done".into(),
                 TransferState::Failed => format!("failed{}", because(reason)),
             };
-            format!("image {name} {way} {handle}: {state}")
+            format!("{name} {way} {handle}: {state}")
         }
         What::Gap(gap) => match gap.missed {
             Some(missed) => format!("{missed} events were missed"),
@@ -191,6 +198,7 @@ fn status(status: &Status) -> String {
     if status.links.is_empty() {
         rows.push(row("network", "none".into()));
     }
+    rows.extend(status.transfers.iter().map(|t| row("file", crate::console::render::transfer(t))));
     rows.push(row("peers", status.peers.to_string()));
     if !status.blocked.is_empty() {
         rows.push(row("blocked", status.blocked.join(", ")));

@@ -112,7 +112,7 @@ pub fn parse(line: &str) -> Result<Typed, Mistake> {
         }
         "ALL" if rest.is_empty() => return missing("a text"),
         "ALL" => Command::Send { to: vec![LOBBY.into()], text: rest.into() },
-        "IMG" => {
+        "IMG" | "FILE" => {
             let (to, path) = recipients(row, rest)?;
             let path = unquoted(path.trim_end());
             if path.is_empty() {
@@ -142,6 +142,9 @@ pub fn parse(line: &str) -> Result<Typed, Mistake> {
         "CHAT" => Command::Chat { handle: one_word(row, rest)? },
         "ACCEPT" => Command::Accept { number: number(row, rest)? },
         "REFUSE" => Command::Refuse { number: number(row, rest)? },
+        "PAUSE" => Command::Pause { number: number(row, rest)? },
+        "RESUME" => Command::Resume { number: number(row, rest)? },
+        "CANCEL" => Command::Cancel { number: number(row, rest)? },
         "CLOSE" if rest.is_empty() => Command::Close { handle: None },
         "CLOSE" => Command::Close { handle: Some(one_word(row, rest)?) },
         "BLOCK" => Command::Block { handle: one_word(row, rest)? },

@@ -100,6 +100,43 @@ pub static ROWS: &[Row] = &[
         arguments: &[Kind::Handles, Kind::Path],
     },
     Row {
+        name: "FILE",
+        aliases: &["FOLDER"],
+        usage: "FILE <handle>[,<handle>...] <file>",
+        summary: "send a file of any kind, or a folder",
+        help: "To people who are linked (WHO says encrypted): it is offered, goes on where it \
+               stopped after any break, and is checked when it is whole. Others get images only.",
+        example: "FILE anna ~/holidays",
+        arguments: &[Kind::Handles, Kind::Path],
+    },
+    Row {
+        name: "PAUSE",
+        aliases: &[],
+        usage: "PAUSE <number>",
+        summary: "let a file on its way rest",
+        help: "The number is in the line that told of it, and in STATUS. RESUME goes on.",
+        example: "PAUSE 3",
+        arguments: &[Kind::None],
+    },
+    Row {
+        name: "RESUME",
+        aliases: &[],
+        usage: "RESUME <number>",
+        summary: "let it go on",
+        help: "From where it stopped.",
+        example: "RESUME 3",
+        arguments: &[Kind::None],
+    },
+    Row {
+        name: "CANCEL",
+        aliases: &[],
+        usage: "CANCEL <number>",
+        summary: "end a file on its way, or its offer",
+        help: "On either side; what came of it is removed, and the other side is told.",
+        example: "CANCEL 3",
+        arguments: &[Kind::None],
+    },
+    Row {
         name: "SAVE",
         aliases: &[],
         usage: "SAVE [<number> [-]]",
@@ -156,8 +193,9 @@ pub static ROWS: &[Row] = &[
         aliases: &[],
         usage: "ACCEPT <number>",
         summary: "yes to what somebody asks for",
-        help: "The number is in the line that says who asks, and in STATUS. The setting \
-               auto-accept names those who need not wait for it.",
+        help: "A private chat or a file: the number is in the line that says who asks, and in \
+               STATUS. The settings auto-accept and files.accept-any name those who need not wait \
+               for it.",
         example: "ACCEPT 3",
         arguments: &[Kind::None],
     },

@@ -5,7 +5,9 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Directory, Files, Hello, History, Keep, Link, Room, Slcp, Web, WhenFull};
+use crate::config::{
+    AcceptFrom, Directory, Files, Hello, History, Keep, Link, Room, Slcp, Web, WhenFull,
+};
 
 const FILE: &str = "/etc/chat/config.toml";
 
@@ -264,7 +266,13 @@ fn the_shipped_file_names_every_key_with_its_default() {
         appliance: true,
         serial: Vec::new(),
         history: History { keep: Keep::Nothing, entries: 100, bytes: 1 << 20 },
-        files: Files { quota: 1 << 20, when_full: WhenFull::Refuse },
+        files: Files {
+            quota: 1 << 20,
+            when_full: WhenFull::Refuse,
+            accept_images: AcceptFrom::Nobody,
+            accept_any: AcceptFrom::Pinned,
+            accept_size: 1 << 10,
+        },
         gateway: true,
         slcp: Slcp {
             enabled: false,

@@ -34,6 +34,25 @@ pub struct Files {
     pub quota: u64,
     /// What is done when they have reached it.
     pub when_full: WhenFull,
+    /// Of whom images are taken over the link without being asked about …
+    pub accept_images: AcceptFrom,
+    /// … and files of any kind, and folders.
+    pub accept_any: AcceptFrom,
+    /// More bytes than these are asked about in any case.
+    pub accept_size: u64,
+}
+
+/// Of whom files are taken without being asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptFrom {
+    /// Of nobody.
+    Nobody,
+    /// Of those whose key was compared (VERIFY, TRUST).
+    Verified,
+    /// Of those whose handle belongs to a key that was met before.
+    Pinned,
+    /// Of everyone who is linked, guests of other boxes too.
+    Anyone,
 }
 
 /// How long entries are kept.
@@ -64,7 +83,13 @@ impl Default for History {
 
 impl Default for Files {
     fn default() -> Files {
-        Files { quota: 256 << 20, when_full: WhenFull::Oldest }
+        Files {
+            quota: 256 << 20,
+            when_full: WhenFull::Oldest,
+            accept_images: AcceptFrom::Anyone,
+            accept_any: AcceptFrom::Verified,
+            accept_size: 64 << 20,
+        }
     }
 }
 
@@ -92,6 +117,31 @@ impl fmt::Display for Keep {
                 humantime::format_duration(Duration::from_secs(*seconds)).fmt(f)
             }
         }
+    }
+}
+
+impl FromStr for AcceptFrom {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<AcceptFrom, ()> {
+        match text.to_ascii_lowercase().as_str() {
+            "nobody" => Ok(AcceptFrom::Nobody),
+            "verified" => Ok(AcceptFrom::Verified),
+            "pinned" => Ok(AcceptFrom::Pinned),
+            "anyone" => Ok(AcceptFrom::Anyone),
+            _ => Err(()),
+        }
+    }
+}
+
+impl fmt::Display for AcceptFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AcceptFrom::Nobody => "nobody",
+            AcceptFrom::Verified => "verified",
+            AcceptFrom::Pinned => "pinned",
+            AcceptFrom::Anyone => "anyone",
+        })
     }
 }
 

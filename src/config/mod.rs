@@ -21,7 +21,7 @@ use crate::dialect::link::words::Named;
 use crate::model::Handle;
 
 pub use file::Note;
-pub use keep::{Files, History, Keep, WhenFull};
+pub use keep::{AcceptFrom, Files, History, Keep, WhenFull};
 pub use layers::{Loaded, Sources};
 pub use serial::Serial;
 pub use web::Web;

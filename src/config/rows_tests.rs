@@ -69,6 +69,9 @@ fn values_one_past_their_bounds_change_nothing() {
         ("files.quota", "4096G", "4097G"),
         ("files.quota", "1M", "1023K"),
         ("files.when-full", "Refuse", "newest"),
+        ("files.accept-images", "Verified", "friends"),
+        ("files.accept-any", "anyone", ""),
+        ("files.accept-size", "1G", "8192G"),
     ] {
         let mut s = Settings::default();
         set(&mut s, key, good).unwrap();
@@ -103,7 +106,8 @@ fn an_unknown_key_is_told_the_nearest() {
         ("anounce", "slcp.announce"),
         ("slcp.prot", "slcp.port"),
         ("image_path", "imagepath"),
-        ("", "port"),
+        ("prt", "port"),
+        ("", "led"),
     ] {
         assert_eq!(nearest(typed), meant, "{typed}");
     }

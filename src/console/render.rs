@@ -4,11 +4,11 @@
 use super::past::{self, Moment};
 use super::row::width;
 use crate::command::{Command, ROWS, Row, is_secret};
-use crate::model::answer::{Page, UserView};
+use crate::model::answer::{Page, TransferView, UserView};
 use crate::model::text::harmless;
 use crate::model::{
     ChatState, Delivery, Dialect, Direction, Health, InterfaceView, PeerView, Presence, Receipt,
-    Report, SettingView, Status, Trust, VerifyView, Wall, What,
+    Report, SettingView, Status, TransferState, Trust, VerifyView, Wall, What,
 };
 
 /// Rows of one table or list that are printed; the rest is counted.
@@ -270,6 +270,7 @@ impl Paint {
             ChatState::Asking => format!("{} asks {}", c.user, c.handle),
             ChatState::Open | ChatState::Over => format!("{} with {}", c.user, c.handle),
         });
+        let files = s.transfers.iter().map(transfer);
         let (d, h, m) = (s.uptime / 86_400, s.uptime / 3_600 % 24, s.uptime / 60 % 60);
         let row = |name: &str, value: String| [name.to_owned(), harmless(&value)];
         let rows = [
@@ -284,6 +285,7 @@ impl Paint {
             row("people here", s.peers.to_string()),
             row("network", or(links.collect::<Vec<_>>().join("; "), "none: waiting for one")),
             row("speaks", or(dialects.collect::<Vec<_>>().join("; "), "nothing: see CONFIG")),
+            row("files", or(files.collect::<Vec<_>>().join("; "), "none on their way")),
             row("chats", or(chats.collect::<Vec<_>>().join("; "), "no private chats")),
             row("socket", or(s.socket.clone(), "none")),
             row("state", or(s.state.clone(), "nothing is kept")),
@@ -494,6 +496,24 @@ pub fn verify(view: &VerifyView) -> String {
         );
     }
     text
+}
+
+/// A file on its way, in one line.
+pub fn transfer(t: &TransferView) -> String {
+    let way = if t.direction == Direction::In { "from" } else { "to" };
+    let state = match (t.state, t.direction) {
+        (TransferState::Offered, Direction::In) => "offered: ACCEPT or REFUSE",
+        (TransferState::Offered, Direction::Out) => "offered",
+        (TransferState::Waiting, _) => "waits",
+        (TransferState::Paused, _) => "paused",
+        (TransferState::Running, _) => "under way",
+        (TransferState::Done, _) => "done",
+        (TransferState::Failed, _) => "failed",
+    };
+    let many = if t.files > 1 { format!(" ({} files)", t.files) } else { String::new() };
+    let why = t.reason.as_ref().map_or(String::new(), |why| format!(": {why}"));
+    let (number, name, handle) = (t.number, &t.name, &t.handle);
+    format!("{number} {name}{many} {way} {handle}, {} of {} bytes, {state}{why}", t.done, t.size)
 }
 
 #[cfg(test)]

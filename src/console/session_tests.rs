@@ -117,6 +117,7 @@ fn status() -> Status {
             broadcast: "192.168.1.255".into(),
         }],
         chats: Vec::new(),
+        transfers: Vec::new(),
         peers: 2,
         blocked: Vec::new(),
         fingerprint: None,
@@ -504,6 +505,7 @@ fn files_are_found_from_home_and_here() {
 fn a_transfer_is_told_in_steps() {
     let mut b = Bench::new();
     let transfer = |done, state| What::Transfer {
+        number: None,
         id: id(5),
         direction: Direction::In,
         peer: PeerId(1),

@@ -455,6 +455,10 @@ async fn ask<W: Way>(
         Command::SendFile { to, path, descriptor: None } => (to, path),
         command => return way.ask(user, command, spooled).await,
     };
+    if Path::new(&path).is_dir() {
+        // the node goes through it itself
+        return way.ask(user, Command::SendFile { to, path, descriptor: None }, None).await;
+    }
     let file = open_source(Path::new(&path))
         .map_err(|e| Refusal::File { path: path.clone(), reason: e.text })?;
     way.ask(user, Command::SendFile { to, path, descriptor: Some(0) }, Some(file.into())).await

@@ -271,7 +271,7 @@ impl Driver {
         match action {
             Action::Net(net) => self.net(net),
             Action::File(file, op) => {
-                let answered = !matches!(op, FileOp::Discard | FileOp::Close);
+                let answered = !op.is_final();
                 if let (Err(error), true) = (self.store.file(file, op), answered) {
                     self.at_once.push_back(Input::File(file, Err(error)));
                 }

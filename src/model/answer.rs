@@ -175,6 +175,35 @@ pub struct ChatView {
     pub state: ChatState,
 }
 
+/// A file or folder offered or on its way over the link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferView {
+    /// What ACCEPT, REFUSE, PAUSE, RESUME and CANCEL name it by, in this run.
+    pub number: u32,
+    /// Its entry; `transfer` events about it bear the same.
+    pub id: EntryId,
+    /// Whose of the node's users it is.
+    pub user: Handle,
+    /// Which way it goes.
+    pub direction: super::Direction,
+    /// With whom.
+    pub peer: PeerId,
+    /// His handle.
+    pub handle: String,
+    /// What its sender calls it.
+    pub name: String,
+    /// Bytes that came or went.
+    pub done: u64,
+    /// Bytes in all.
+    pub size: u64,
+    /// Files in all; more than one of a folder.
+    pub files: u32,
+    /// Where it stands.
+    pub state: super::TransferState,
+    /// Why it rests, as far as is known.
+    pub reason: Option<String>,
+}
+
 /// One dialect's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DialectView {
@@ -211,6 +240,9 @@ pub struct Status {
     pub links: Vec<LinkView>,
     /// Private chats, open or asked for.
     pub chats: Vec<ChatView>,
+    /// Files offered or on their way over the link.
+    #[serde(default)]
+    pub transfers: Vec<TransferView>,
     /// Peers present.
     pub peers: u32,
     /// Handles that were silenced here, in lower case.

@@ -108,6 +108,8 @@ pub enum What {
     /// An image is on its way; the last one of a transfer has state `done` or `failed`.
     Transfer {
         id: EntryId,
+        /// What ACCEPT, PAUSE … name it by; `null` where it cannot be named (plain dialects).
+        number: Option<u32>,
         direction: Direction,
         peer: PeerId,
         handle: String,
@@ -159,6 +161,12 @@ pub enum ChatState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TransferState {
+    /// Offered: ACCEPT or REFUSE decides.
+    Offered,
+    /// Accepted; it waits for its turn, or for the other box.
+    Waiting,
+    /// It rests: RESUME goes on.
+    Paused,
     /// Under way.
     Running,
     /// Whole at the other end (out: all bytes handed over; SLCP has no confirmation).

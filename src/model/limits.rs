@@ -77,3 +77,23 @@ pub const LINK_HALF_OPEN: usize = 32;
 pub const LINK_HALF_OPEN_PER_SOURCE: usize = 4;
 /// Boxes that the operator may name.
 pub const MAX_LINK_PEERS: usize = 64;
+/// Bytes of a file in one frame of the link; whole pages, and below a record's length.
+pub const LINK_CHUNK: usize = 60 * 1024;
+/// Bytes of one file that may be on their way to us, written by us to the last one.
+pub const LINK_WINDOW: u64 = 4 * LINK_CHUNK as u64;
+/// A file that comes over the link is made durable at least so often, in bytes.
+pub const LINK_SYNC: u64 = 8 * 1024 * 1024;
+/// Files that are offered or on their way over the link, of each direction.
+pub const LINK_FILES: usize = 128;
+/// Of these, with one other box.
+pub const LINK_FILES_PER_BOX: usize = 16;
+/// Files that move over the link at once, of each direction; the others wait for their turn.
+pub const LINK_RUNNING: usize = 4;
+/// Of these, from one other box.
+pub const LINK_RUNNING_PER_BOX: usize = 2;
+/// Files of one folder that is sent.
+pub const LINK_FOLDER_FILES: usize = 4_096;
+/// Folders within folders of what is sent.
+pub const LINK_DEPTH: usize = 32;
+/// Bytes of a path within a folder that is sent.
+pub const LINK_PATH: usize = 1_024;

@@ -18,7 +18,7 @@ pub mod trouble;
 
 pub use answer::{
     Answer, ChatView, LinkView, PeerView, Receipt, Refusal, RouteView, SettingView, SharedMessage,
-    Status, VerifyView,
+    Status, TransferView, VerifyView,
 };
 pub use delivery::{Delivery, EntryId};
 pub use event::{ChatState, Direction, Event, TransferState, What};

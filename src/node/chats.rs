@@ -45,8 +45,14 @@ impl Chats {
     }
 
     fn add(&mut self, chat: Chat) -> u32 {
+        let number = self.next_number();
+        self.all.insert(number, chat);
+        number
+    }
+
+    /// Chats and files are counted together: a number means one of them.
+    pub(super) fn next_number(&mut self) -> u32 {
         self.last += 1;
-        self.all.insert(self.last, chat);
         self.last
     }
 }
@@ -421,6 +427,9 @@ impl Node {
         number: u32,
         accept: bool,
     ) -> Result<Answer, Refusal> {
+        if let Some(answer) = self.decide_file(now, user, number, accept) {
+            return answer;
+        }
         let asked = |c: &&Chat| c.user == user && c.state == ChatState::Asked;
         let chat = self.chats.all.get(&number).filter(asked).map(|c| (c.dialect, c.id));
         let verb = if accept { Verb::Accept } else { Verb::Refuse };

@@ -74,6 +74,9 @@ impl Node {
             Command::Chat { handle } => self.chat(now, id, &handle),
             Command::Accept { number } => self.decide_chat(now, id, number, true),
             Command::Refuse { number } => self.decide_chat(now, id, number, false),
+            Command::Pause { number } => self.pause_file(now, id, number, true),
+            Command::Resume { number } => self.pause_file(now, id, number, false),
+            Command::Cancel { number } => self.cancel_file(now, id, number),
             Command::Close { handle } => self.close(now, id, handle.as_deref()),
             Command::PageSettings {} => Ok(self.pages()),
             Command::Shared {} => Ok(Answer::Shared(self.shared())),
@@ -126,6 +129,7 @@ impl Node {
             dialects: self.dialect_views(),
             links: self.links.iter().map(link).collect(),
             chats: self.chat_views(),
+            transfers: self.transfer_views(),
             peers: u32::try_from(here + alone).unwrap_or(u32::MAX),
             fingerprint: self.fingerprint(),
             imagepath: self.settings.imagepath.display().to_string(),
@@ -199,7 +203,17 @@ impl Node {
         let targets = self.must_be_joined(id).and_then(|()| self.targets(id, to));
         match targets.and_then(|targets| self.take_images(targets, lobby)) {
             Ok(targets) => {
-                self.image_out(ticket, id, (targets, lobby), path, given);
+                let over_link = |t: &Target| match t {
+                    Target::Linked(peer) => Some(*peer),
+                    _ => None,
+                };
+                let linked: Vec<PeerId> = targets.iter().filter_map(over_link).collect();
+                let mut rest = targets;
+                rest.retain(|t| over_link(t).is_none());
+                if linked.is_empty() {
+                    return self.image_out(ticket, id, (rest, lobby), path, given, Vec::new());
+                }
+                self.offer_out(ticket, id, (linked, (rest, lobby)), path, given);
             }
             Err(refusal) => {
                 if let Some(file) = given {
@@ -398,6 +412,7 @@ impl Node {
         self.cancel_waiting(now, why, |item| Some(&item.user) == gone.as_ref());
         self.cancel_linked(now, why, |w| Some(w.user) == gone.as_ref());
         self.user_removed(now, id);
+        self.end_files_of(now, id);
         self.slcp_do(|m| m.remove_user(id, &known));
         let removed = self.users.remove(id);
         self.tell_dialects_of_us(now);

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::Node;
+use super::files::OfferJob;
 use super::io::{Action, Ticket};
 use super::linked::LinkJob;
 use super::outbox::Leaving;
@@ -44,6 +45,7 @@ pub(super) enum Job {
     Image(Box<ImageJob>),
     Leaving(Leaving),
     Link(Box<LinkJob>),
+    Offer(Box<OfferJob>),
 }
 
 #[derive(Default)]
@@ -231,6 +233,7 @@ impl Node {
             Job::Image(job) => self.image_leaves(now, *job, &durable),
             Job::Leaving(leaving) => self.waited_leaves(now, &leaving, &durable),
             Job::Link(job) => self.link_kept(now, *job, &durable),
+            Job::Offer(job) => self.offers_leave(now, *job, &durable),
         }
     }
 
@@ -262,6 +265,10 @@ impl Node {
             return;
         }
         self.outbox.renamed(&from, to);
+        self.files.renamed(&from, to);
+        if let Some(machine) = self.dialects.link.as_mut() {
+            machine.renamed(&from, to);
+        }
         self.keep_soon(now, Change::Renamed { from, to: to.clone() });
     }
 }

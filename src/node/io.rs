@@ -183,6 +183,108 @@ pub enum FileOp {
     },
     /// Close a file that was read. No answer.
     Close,
+    /// What files that go over the link need beyond that.
+    Link(LinkOp),
+}
+
+impl FileOp {
+    /// Whether it ends the file, and has no answer.
+    pub fn is_final(&self) -> bool {
+        matches!(self, FileOp::Discard | FileOp::Close | FileOp::Link(LinkOp::Drop { .. }))
+    }
+}
+
+/// Operations with files and folders that go over the link. Each is one bounded step: a file is
+/// hashed from its beginning over as many as it takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkOp {
+    /// Look at a file or a folder that is to be sent; the error says what cannot be. Answered by
+    /// `Surveyed`.
+    Survey {
+        /// Its path, absolute.
+        path: String,
+        /// It came as a descriptor, open under this name: that one stays as it is.
+        given: Option<FileId>,
+    },
+    /// Open one of its files; survey it again if it is not open. Answered by `Sought`.
+    Seek {
+        /// As it was surveyed.
+        path: String,
+        /// What it was then: the error says that it changed.
+        stamp: u64,
+        /// Which file, from 0.
+        index: u32,
+    },
+    /// Hash on, a step, at most up to here. Answered by `Hashed`.
+    Hash {
+        /// The byte.
+        upto: u64,
+    },
+    /// Read and hash on. Answered by `Piece`.
+    Piece {
+        /// From here.
+        offset: u64,
+        /// At most so many bytes.
+        len: usize,
+    },
+    /// Open the unfinished file of what is received, or begin it. Answered by `Parted`, or by
+    /// `Finished` where it has its name already.
+    Part(Box<PartOf>),
+    /// Append. Answered by `Appended`.
+    Add(Vec<u8>),
+    /// Make durable what was added and placed. Answered by `Appended`.
+    Sync,
+    /// See that it hashes to this, and give it its place. Answered by `Appended`; the last by
+    /// `Finished`.
+    Place {
+        /// Its place in the folder, checked; of a single file empty.
+        path: String,
+        /// The hash.
+        sum: [u8; 32],
+        /// No other follows.
+        last: bool,
+    },
+    /// Remove what is unfinished under this name, open or not. No answer.
+    Drop {
+        /// The name.
+        name: String,
+    },
+}
+
+/// What [`LinkOp::Part`] opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartOf {
+    /// Names what is unfinished; safe characters only.
+    pub name: String,
+    /// What the whole will be called, without extension.
+    pub stem: String,
+    /// The extension, where the bytes are no image that is known.
+    pub extension: String,
+    /// It is a folder.
+    pub folder: bool,
+    /// Bytes of the whole.
+    pub bytes: u64,
+    /// Bytes of the current file that are there: what lies behind is cut off.
+    pub offset: u64,
+    /// Bytes of the files before it.
+    pub before: u64,
+}
+
+/// What is to be sent over the link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// A folder.
+    pub folder: bool,
+    /// How many files.
+    pub files: u32,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Tells it from what it may become: paths, sizes and times of change.
+    pub stamp: u64,
+    /// What a single file is.
+    pub picture: Picture,
+    /// Of a folder: what was passed over, since it is neither file nor folder.
+    pub passed: u32,
 }
 
 /// How a file operation went well.
@@ -208,6 +310,24 @@ pub enum FileDone {
     },
     /// `Read`: empty at the end.
     Read(Vec<u8>),
+    /// `Survey`.
+    Surveyed(Survey),
+    /// `Seek`: the file's bytes, its place in the folder (empty for a single file), and the bytes
+    /// of those before it. Nothing of it is hashed yet.
+    Sought {
+        /// Its bytes.
+        size: u64,
+        /// Its place.
+        path: String,
+        /// Bytes of the files before it.
+        before: u64,
+    },
+    /// `Hash`: up to here.
+    Hashed(u64),
+    /// `Piece`: the bytes, and with the last of them the hash of all.
+    Piece(Vec<u8>, Option<[u8; 32]>),
+    /// `Part`: bytes that are there, none of them hashed yet.
+    Parted(u64),
 }
 
 /// An image's type and size, from its header; it is never decoded.

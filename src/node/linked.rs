@@ -15,6 +15,7 @@ use super::delivery::{Fate, LOBBY_CONVERSATION, Target};
 use super::history::{Draft, Durable, Job, LOBBY_KEY};
 use super::io::Input;
 use super::roster;
+use crate::config::AcceptFrom;
 use crate::dialect::link::frame::Content;
 use crate::dialect::link::machine::{Beaconed, Machine};
 use crate::dialect::link::noise::{Fingerprint, Secret};
@@ -53,6 +54,18 @@ pub(super) struct Linked {
     heard: Option<Wall>,
     /// Its handle is pinned to its key; else it is a guest of its box.
     pinned: bool,
+}
+
+impl Linked {
+    /// Whether he is one of whom files are taken unasked.
+    pub(super) fn is_among(&self, who: AcceptFrom) -> bool {
+        match who {
+            AcceptFrom::Nobody => false,
+            AcceptFrom::Verified => self.verified,
+            AcceptFrom::Pinned => self.pinned,
+            AcceptFrom::Anyone => true,
+        }
+    }
 }
 
 /// The table of those who are here, and of those whose handle is pinned.
@@ -108,11 +121,13 @@ pub(super) struct Waiting<'a> {
 
 /// A message that was taken, to be told of once it is durable.
 pub(super) struct Taken {
-    user: UserId,
-    to: Handle,
-    peer: PeerId,
-    what: What,
-    reply: Option<String>,
+    pub(super) user: UserId,
+    pub(super) to: Handle,
+    pub(super) peer: PeerId,
+    pub(super) what: What,
+    pub(super) reply: Option<String>,
+    /// It is the offer of this file.
+    pub(super) offered: Option<u64>,
 }
 
 /// What the link waits for.
@@ -144,6 +159,7 @@ impl Node {
         let machine = Machine::new(now.mono, setup, kept);
         let pinned: Vec<Far> = machine.pins().cloned().collect();
         self.dialects.link = Some(machine);
+        self.remember_files();
         for far in pinned {
             self.know_linked(&far);
         }
@@ -203,16 +219,23 @@ impl Node {
             match out {
                 Out::Net(net) => self.link_net(net),
                 Out::Keep(keep) => self.link_keeps(now, keep, None, Vec::new()),
+                Out::File(no, act) => self.link_file(no, act),
                 Out::Heard(heard) => self.link_heard(now, heard),
             }
         }
         any
     }
 
-    fn link_keeps(&mut self, now: Now, keep: Keep, taken: Option<Taken>, more: Vec<Change>) {
+    pub(super) fn link_keeps(
+        &mut self,
+        now: Now,
+        keep: Keep,
+        taken: Option<Taken>,
+        more: Vec<Change>,
+    ) {
         let rows = keep.rows.into_iter().map(Change::Link);
         if keep.token == 0 {
-            return rows.for_each(|row| self.keep_soon(now, row));
+            return more.into_iter().chain(rows).for_each(|row| self.keep_soon(now, row));
         }
         let changes = more.into_iter().chain(rows).collect();
         self.keep_first(now, changes, Job::Link(Box::new(LinkJob { token: keep.token, taken })));
@@ -223,6 +246,9 @@ impl Node {
         let kept = *durable == Durable::Yes;
         if let Some(machine) = self.link() {
             machine.kept(now.mono, job.token, kept);
+        }
+        if let Some(no) = job.taken.as_ref().and_then(|t| t.offered) {
+            self.offer_kept(no, durable);
         }
         if let Some(taken) = job.taken.filter(|_| kept) {
             let auto = matches!(taken.what, What::Message { autoreply: true, .. });
@@ -249,6 +275,7 @@ impl Node {
             Heard::Message { token, from, to, content, .. } => {
                 self.linked_message(now, token, &from, &to, content);
             }
+            Heard::File { no, news } => self.link_file_news(now, no, news),
             Heard::Settled { done, rows } => {
                 rows.into_iter().for_each(|row| self.keep_soon(now, Change::Link(row)));
                 done.into_iter().for_each(|settled| self.linked_settled(now, settled));
@@ -284,11 +311,9 @@ impl Node {
     }
 
     /// The entry of somebody in the table, made if need be.
-    fn know_linked(&mut self, far: &Far) -> PeerId {
+    pub(super) fn know_linked(&mut self, far: &Far) -> PeerId {
+        let id = self.linked_id(far);
         let pinned = self.link().is_some_and(|m| m.owner(&far.handle) == Some(far.of));
-        let [a, b, c, d, ..] = far.of.0;
-        let place = if pinned { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::new(a, b, c, d) };
-        let id = roster::peer_id(Dialect::Link, &far.handle, place);
         let verified = self.link().is_some_and(|m| m.is_verified(far.of));
         let fresh = || Linked {
             id,
@@ -311,6 +336,15 @@ impl Node {
         }
         linked.far.handle = far.handle.clone();
         id
+    }
+
+    /// The id that somebody has in the table, there or not.
+    pub(super) fn linked_id(&self, far: &Far) -> PeerId {
+        let machine = self.dialects.link.as_ref();
+        let pinned = machine.is_some_and(|m| m.owner(&far.handle) == Some(far.of));
+        let [a, b, c, d, ..] = far.of.0;
+        let place = if pinned { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::new(a, b, c, d) };
+        roster::peer_id(Dialect::Link, &far.handle, place)
     }
 
     fn linked_here(
@@ -370,9 +404,14 @@ impl Node {
             (Content::Text { text, autoreply, lobby }, Some(user)) => {
                 Ok((text, autoreply, lobby, user))
             }
+            (Content::Offer(offer), Some(user)) => {
+                return self.file_offered(now, token, from, user, &offer);
+            }
             (_, None) => Err("nobody of that name is there"),
             // the machine refuses what it does not know
-            (Content::Unknown(_), _) => Err("that box does not know this kind of message"),
+            (Content::Unknown(_) | Content::Verdict(_), _) => {
+                Err("that box does not know this kind of message")
+            }
         };
         let (text, autoreply, lobby, user) = match decided {
             Ok(text) => text,
@@ -416,7 +455,7 @@ impl Node {
             autoreply,
         };
         let Some(keep) = self.link().map(|m| m.take(token)) else { return };
-        let taken = Taken { user, to, peer, what, reply };
+        let taken = Taken { user, to, peer, what, reply, offered: None };
         self.link_keeps(now, keep, Some(taken), vec![Change::Put(Box::new(entry))]);
     }
 
@@ -471,6 +510,10 @@ impl Node {
         }
         if self.linked.waiting.is_empty() {
             self.linked.expires = None;
+        }
+        if settled.offer {
+            let Settled { entry, from, to, refused, .. } = settled;
+            return self.offer_settled(now, entry, (from, &to), refused);
         }
         let peer = self.know_linked(&settled.to);
         let fate = Fate {

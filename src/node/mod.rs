@@ -4,7 +4,7 @@
 //! One file each: `lan` (what was heard, and what it changes), `roster` (who is on the LAN), `known`
 //! (who was), `people` (whom a name means), `users` (our own), `contest` (handles that the node
 //! chose and others bear too), `delivery` (texts in, and what becomes of what went out),
-//! `outgoing` and `leaving` (texts out), `outbox` (texts that wait), `transfer` (images),
+//! `outgoing` and `leaving` (texts out), `outbox` (texts that wait), `transfer` (images), `files` (files over the link),
 //! `dialects` (the machines of hello, room and directory), `foreign` (who is met by them), `gateway`
 //! (texts carried between them), `chats` (private chats in room and directory), `history` (what is
 //! kept), `recall` (what is asked of it), `commands` and `settings` (what people ask for), `io` (the
@@ -15,6 +15,7 @@ mod commands;
 mod contest;
 mod delivery;
 mod dialects;
+mod files;
 mod foreign;
 mod gateway;
 pub mod history;
@@ -47,6 +48,7 @@ use chats::Chats;
 use contest::Contests;
 use delivery::Deliveries;
 use dialects::Dialects;
+use files::LinkFiles;
 use foreign::Foreigners;
 use gateway::Gateway;
 use history::Keeping;
@@ -119,6 +121,7 @@ pub struct Node {
     interfaces: Vec<Interface>,
     deliveries: Deliveries,
     transfers: Transfers,
+    files: LinkFiles,
     keeping: Keeping,
     outbox: Outbox,
     people: People,
@@ -180,6 +183,7 @@ impl Node {
             interfaces: Vec::new(),
             deliveries: Deliveries::default(),
             transfers: Transfers::default(),
+            files: LinkFiles::default(),
             keeping: Keeping::new(birth.remembered.last_order),
             outbox: Outbox::default(),
             people: People::new(birth.remembered.known),

@@ -83,12 +83,14 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         key: "wifi.key",
-        expected: "8 to 63 characters of ASCII, or 64 hexadecimal digits, or nothing for an open \
-                   network",
+        expected: "8 to 63 characters of ASCII with no # after a \", or 64 hexadecimal digits, or \
+                   nothing for an open network",
         between: ",",
         check: |v| {
             let plain = v.bytes().all(|b| (b' '..=b'~').contains(&b));
-            let phrase = plain && PASSPHRASE.contains(&v.len());
+            // wpa_supplicant takes a # after the phrase's own quote for a comment
+            let comment = v.split_once('"').is_some_and(|(_, rest)| rest.contains('#'));
+            let phrase = plain && !comment && PASSPHRASE.contains(&v.len());
             (v.is_empty() || phrase || is_raw(v)).then(|| v.to_owned())
         },
     },

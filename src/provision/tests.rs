@@ -72,6 +72,26 @@ fn a_full_card_is_applied_and_loses_only_its_secrets() {
     assert_eq!((again.values, again.rewritten, again.changed.len()), (plan.values, None, 0));
 }
 
+#[test]
+fn a_secret_is_taken_out_however_it_is_written() {
+    let cases = [
+        "wifi = { country = 'DE', ssid = 'x', key = 'geheim123' }",
+        "wifi.country = 'DE'\nwifi.ssid = 'x'\n\"wifi\".key = \"\"\"\ngeheim123\"\"\" # taken",
+        "[wifi]\r\ncountry = 'DE'\r\nSSID = 'x'\r\nKey='geheim123'",
+        "\u{feff}[wifi]\ncountry = 'DE'\nssid = 'ü'\nkey = '''geheim123'''\n",
+    ];
+    for text in cases {
+        let plan = of(text);
+        assert_eq!(refused(&plan), [""; 0], "{text}");
+        assert_eq!(plan.values["wifi.key"], "geheim123");
+        let left = plan.rewritten.unwrap();
+        assert!(!left.contains("geheim") && left.contains(KEPT), "{left}");
+        assert_eq!(left.starts_with('\u{feff}'), text.starts_with('\u{feff}'));
+        let again = super::plan(Some(left.as_bytes()), &plan.values);
+        assert_eq!((again.values, again.rewritten), (plan.values, None));
+    }
+}
+
 /// What the image puts on the card: as it is it sets nothing, and each line in it does something.
 #[test]
 fn the_shipped_card_is_taken_as_it_is_and_line_by_line() {
@@ -253,6 +273,7 @@ fn values_that_would_mean_something_else_in_a_file_are_refused() {
         ("wifi.ssid", "123456789012345678901234567890123"),
         ("wifi.ssid", "a\\nb"),
         ("wifi.key", "short"),
+        ("wifi.key", "a comment \\\" # in it"),
         ("wifi.key", "eight\\nlines"),
         ("wifi.key", "ümlaute sind nicht ASCII"),
         ("wifi.channel", "14"),

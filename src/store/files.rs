@@ -14,19 +14,20 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FcntlArg, Flock, FlockArg, OFlag, fcntl, openat};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, FcntlArg, Flock, FlockArg, OFlag, fcntl, openat, renameat};
+use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
+use super::link::{LinkPart, Tree, bytes_of, drop_part, unfinished};
 use super::picture;
-use super::quota::{Quota, is_ours};
+use super::quota::{Quota, is_ours, remove_ours};
 use crate::config;
-use crate::model::limits::{CHUNK, MAX_TRANSFERS};
+use crate::model::limits::{CHUNK, LINK_FILES, LINK_RUNNING, MAX_TRANSFERS};
 use crate::model::{IoError, Trouble};
-use crate::node::io::{FileDone, FileId, FileOp};
+use crate::node::io::{FileDone, FileId, FileOp, LinkOp};
 
-/// Files open at once: one per transfer, and as many waiting for one.
-pub const MAX_OPEN: usize = 2 * MAX_TRANSFERS;
+/// Files open at once: one per transfer, and as many waiting for one; and those of the link.
+pub const MAX_OPEN: usize = 2 * MAX_TRANSFERS + LINK_FILES + LINK_RUNNING;
 /// Longest stem that `Create` takes; with number and extension it stays below NAME_MAX.
 pub const MAX_STEM: usize = 128;
 /// Names tried for one file: `stem`, `stem-2` … `stem-999`.
@@ -36,9 +37,9 @@ const PART_HEAD: &str = ".klatsch-";
 const PART_TAIL: &str = ".part";
 
 /// The folder, open: names in it cannot be led elsewhere by renaming a part of its path.
-struct Folder {
-    fd: OwnedFd,
-    path: PathBuf,
+pub(super) struct Folder {
+    pub(super) fd: OwnedFd,
+    pub(super) path: PathBuf,
 }
 
 /// A file that is being received. Dropped unfinished, it is removed.
@@ -54,6 +55,19 @@ struct Part {
 enum Item {
     Part(Part),
     Source(File),
+    Tree(Tree),
+    Link(Box<LinkPart>),
+}
+
+impl Item {
+    /// Bytes of what is not finished.
+    fn unfinished(&self) -> u64 {
+        match self {
+            Item::Part(part) => part.bytes,
+            Item::Link(part) => part.bytes(),
+            Item::Source(_) | Item::Tree(_) => 0,
+        }
+    }
 }
 
 /// The folder of received files, and every file that is open.
@@ -61,16 +75,25 @@ pub(super) struct Desk {
     folder: PathBuf,
     items: BTreeMap<FileId, Item>,
     quota: Quota,
+    /// What is unfinished of the link's and not open: its bytes.
+    asleep: BTreeMap<String, u64>,
 }
 
 impl Desk {
     pub(super) fn new(folder: PathBuf, rules: config::Files) -> Desk {
-        Desk { folder, items: BTreeMap::new(), quota: Quota::new(rules) }
+        let (items, asleep) = (BTreeMap::new(), BTreeMap::new());
+        Desk { folder, items, quota: Quota::new(rules), asleep }
     }
 
     /// What a run begins with: what a dead one left is removed, and what is beyond the quota.
     pub(super) fn begin(&mut self) {
         self.sweep();
+        let open = |name: &str| {
+            let mut items = self.items.values();
+            items.any(|item| matches!(item, Item::Link(part) if part.name() == name))
+        };
+        let all = unfinished(&self.folder, std::time::SystemTime::now());
+        self.asleep = all.into_iter().filter(|(name, _)| !open(name)).collect();
         if self.folder.is_dir() {
             // What cannot be removed now is said when the next file comes.
             let _ = self.make_room(0);
@@ -95,23 +118,21 @@ impl Desk {
         let name = path.file_name().and_then(|name| name.to_str());
         let here = |name: &&str| path.parent() == Some(&self.folder) && is_ours(name);
         let Some(name) = name.filter(here) else { return };
-        let bytes = std::fs::symlink_metadata(path).map_or(0, |m| m.len());
+        let Ok(metadata) = std::fs::symlink_metadata(path) else { return };
+        let bytes = bytes_of(path, &metadata, 0);
         let Ok(folder) = open_folder(&self.folder) else { return };
         // Somebody may have moved it: then it is theirs.
-        if unlinkat(&folder.fd, name, UnlinkatFlags::NoRemoveDir).is_ok() {
+        if remove_ours(&folder, name).is_ok() {
             self.quota.remove(bytes);
         }
     }
 
     /// Room for `bytes` beside all that was received and is being received.
     fn make_room(&mut self, bytes: u64) -> Result<(), IoError> {
-        let unfinished = self.items.values().map(|item| match item {
-            Item::Part(part) => part.bytes,
-            Item::Source(_) => 0,
-        });
-        let wanted = bytes + unfinished.sum::<u64>();
+        let unfinished = self.items.values().map(Item::unfinished);
+        let wanted = bytes + unfinished.chain(self.asleep.values().copied()).sum::<u64>();
         let folder = open_folder(&self.folder)?;
-        self.quota.make_room(&folder.fd, &folder.path, wanted)
+        self.quota.make_room(&folder, wanted)
     }
 
     /// Performs an operation; `None` where it has no answer. A file whose operation fails is
@@ -134,14 +155,106 @@ impl Desk {
             FileOp::Open { path } => self.open(file, Path::new(&path)),
             FileOp::Read { offset } => self.read(file, offset),
             FileOp::Discard | FileOp::Close => {
-                self.items.remove(&file);
+                self.let_go(file);
                 return None;
             }
+            FileOp::Link(LinkOp::Drop { name }) => {
+                self.let_go(file);
+                self.asleep.remove(&name);
+                if let (Ok(()), Ok(folder)) = (check_stem(&name), open_folder(&self.folder)) {
+                    drop_part(&folder, &name);
+                }
+                return None;
+            }
+            FileOp::Link(op) => self.link(file, op),
         };
         if outcome.is_err() {
-            self.items.remove(&file);
+            self.let_go(file);
         }
         Some(outcome)
+    }
+
+    /// What is unfinished of the link's stays, and takes room; other parts go with it.
+    fn let_go(&mut self, file: FileId) {
+        if let Some(Item::Link(part)) = self.items.remove(&file) {
+            if part.bytes() > 0 {
+                self.asleep.insert(part.name().to_owned(), part.bytes());
+            }
+        }
+    }
+
+    fn link(&mut self, file: FileId, op: LinkOp) -> Result<FileDone, IoError> {
+        match op {
+            LinkOp::Survey { path, given } => {
+                self.room(file)?;
+                let (tree, survey) = match given.map(|given| self.items.get(&given)) {
+                    None => Tree::look(Path::new(&path))?,
+                    Some(Some(Item::Source(source))) => Tree::given(source.try_clone()?)?,
+                    Some(_) => return Err(unknown()),
+                };
+                self.items.insert(file, Item::Tree(tree));
+                Ok(FileDone::Surveyed(survey))
+            }
+            LinkOp::Seek { path, stamp, index } => {
+                if !self.items.contains_key(&file) {
+                    self.room(file)?;
+                    let (tree, _) = Tree::look(Path::new(&path))?;
+                    self.items.insert(file, Item::Tree(tree));
+                }
+                self.tree(file)?.seek(stamp, index)
+            }
+            LinkOp::Part(of) => {
+                self.room(file)?;
+                check_stem(&of.name)?;
+                check_stem(&of.stem)?;
+                check_stem(&of.extension)?;
+                let name = of.name.clone();
+                let folder = Rc::new(open_folder(&self.folder)?);
+                let (part, done) = LinkPart::open(folder, *of)?;
+                self.asleep.remove(&name);
+                if matches!(done, FileDone::Finished { .. }) {
+                    return Ok(done);
+                }
+                self.items.insert(file, Item::Link(Box::new(part)));
+                Ok(done)
+            }
+            LinkOp::Add(bytes) => {
+                self.make_room(bytes.len() as u64)?;
+                self.part(file)?.add(&bytes)
+            }
+            LinkOp::Hash { upto } => match self.items.get_mut(&file) {
+                Some(Item::Tree(tree)) => tree.hash(upto),
+                Some(Item::Link(part)) => part.hash(upto),
+                _ => Err(unknown()),
+            },
+            LinkOp::Piece { offset, len } => self.tree(file)?.piece(offset, len),
+            LinkOp::Sync => self.part(file)?.sync(),
+            LinkOp::Place { path, sum, last } => {
+                let part = self.part(file)?;
+                let bytes = part.bytes();
+                let done = part.place(&path, &sum, last)?;
+                if last {
+                    self.quota.add(bytes);
+                    self.items.remove(&file);
+                }
+                Ok(done)
+            }
+            LinkOp::Drop { .. } => Ok(FileDone::Appended),
+        }
+    }
+
+    fn tree(&mut self, file: FileId) -> Result<&mut Tree, IoError> {
+        match self.items.get_mut(&file) {
+            Some(Item::Tree(tree)) => Ok(tree),
+            _ => Err(unknown()),
+        }
+    }
+
+    fn part(&mut self, file: FileId) -> Result<&mut LinkPart, IoError> {
+        match self.items.get_mut(&file) {
+            Some(Item::Link(part)) => Ok(part),
+            _ => Err(unknown()),
+        }
     }
 
     fn create(&mut self, file: FileId, stem: String) -> Result<FileDone, IoError> {
@@ -246,28 +359,38 @@ impl Part {
         self.file.sync_all()?;
         let picture = picture::recognise(&self.file);
         let extension = picture::extension(picture.format);
-        for n in 1..=MAX_NAMES {
-            let name = match n {
-                1 => format!("{}.{extension}", self.stem),
-                n => format!("{}-{n}.{extension}", self.stem),
-            };
-            match give_name(&self.folder.fd, &self.name, &name) {
-                Ok(()) => {
-                    self.kept = true;
-                    match nix::unistd::fsync(&self.folder.fd) {
-                        // Some file systems cannot sync a folder: fsync(2).
-                        Ok(()) | Err(Errno::EINVAL) => {}
-                        Err(errno) => return Err(errno.into()),
-                    }
-                    let path = self.folder.path.join(name).display().to_string();
-                    return Ok(FileDone::Finished { path, picture });
-                }
-                Err(Errno::EEXIST) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        Err(IoError::new(Trouble::Exhausted, "every name for it is taken in the image folder"))
+        let path = name_it(&self.folder, &self.name, &self.stem, extension);
+        self.kept = path.is_ok();
+        path.map(|path| FileDone::Finished { path, picture })
     }
+}
+
+/// Gives what is unfinished its name, the first that is free, and makes that durable; its path.
+pub(super) fn name_it(
+    folder: &Folder,
+    part: &str,
+    stem: &str,
+    extension: &str,
+) -> Result<String, IoError> {
+    for n in 1..=MAX_NAMES {
+        let name = match n {
+            1 => format!("{stem}.{extension}"),
+            n => format!("{stem}-{n}.{extension}"),
+        };
+        match give_name(&folder.fd, part, &name) {
+            Ok(()) => {
+                match nix::unistd::fsync(&folder.fd) {
+                    // Some file systems cannot sync a folder: fsync(2).
+                    Ok(()) | Err(Errno::EINVAL) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+                return Ok(folder.path.join(name).display().to_string());
+            }
+            Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Err(IoError::new(Trouble::Exhausted, "every name for it is taken in the image folder"))
 }
 
 impl Drop for Part {
@@ -294,7 +417,17 @@ fn give_name(folder: &OwnedFd, part: &str, name: &str) -> Result<(), Errno> {
 }
 
 fn by_link(folder: &OwnedFd, part: &str, name: &str) -> Result<(), Errno> {
-    linkat(folder, part, folder, name, AtFlags::empty())?;
+    match linkat(folder, part, folder, name, AtFlags::empty()) {
+        // a folder, or a file system without hard links
+        Err(Errno::EPERM) => {
+            return match fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+                Err(Errno::ENOENT) => renameat(folder, part, folder, name),
+                Ok(_) => Err(Errno::EEXIST),
+                Err(errno) => Err(errno),
+            };
+        }
+        done => done?,
+    }
     // The file has its name now; a part name that stays is swept at the next start.
     let _ = unlinkat(folder, part, UnlinkatFlags::NoRemoveDir);
     Ok(())

@@ -235,7 +235,11 @@ fn the_oldest_make_room_and_only_our_own() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("images");
     std::fs::create_dir(&folder).unwrap();
-    let rules = config::Files { quota: 10_000, when_full: config::WhenFull::Oldest };
+    let rules = config::Files {
+        quota: 10_000,
+        when_full: config::WhenFull::Oldest,
+        ..config::Files::default()
+    };
     let keep = |name: &str, bytes: usize, age: u64| {
         let file = File::create(folder.join(name)).unwrap();
         (&file).write_all(&vec![1; bytes]).unwrap();
@@ -270,7 +274,11 @@ fn the_oldest_make_room_and_only_our_own() {
 #[test]
 fn where_new_ones_are_refused_the_old_ones_stay() {
     let dir = tempfile::tempdir().unwrap();
-    let rules = config::Files { quota: 3_000, when_full: config::WhenFull::Refuse };
+    let rules = config::Files {
+        quota: 3_000,
+        when_full: config::WhenFull::Refuse,
+        ..config::Files::default()
+    };
     let mut desk = Desk::new(dir.path().into(), rules);
     ok(desk.perform(ID, create("anna-20200101000000-1")));
     ok(desk.perform(ID, FileOp::Append(vec![1; 2_000])));

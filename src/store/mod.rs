@@ -11,6 +11,7 @@ pub mod base;
 pub mod files;
 pub mod history;
 pub mod identity;
+mod link;
 mod log;
 pub mod picture;
 mod queue;
@@ -124,7 +125,7 @@ impl Store {
     /// Hands a file operation over. The error is the operation's own outcome, to be told like
     /// an answer; `Discard` and `Close` are never refused.
     pub fn file(&self, file: FileId, op: FileOp) -> Result<(), IoError> {
-        let must = matches!(op, FileOp::Discard | FileOp::Close);
+        let must = op.is_final();
         self.queue.file(FileJob::Op(file, op), must)
     }
 

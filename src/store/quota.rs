@@ -1,15 +1,19 @@
 //! How much room received files take, and which of them go first. Only files under names that
 //! the node gives are counted and removed: the folder may be one that people use too.
 
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::SystemTime;
 
+use nix::errno::Errno;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::files::Folder;
+use super::link::bytes_of;
 use crate::config::{Files as Rules, WhenFull};
 use crate::model::{IoError, Trouble};
 
+/// Bytes of the longest extension that a received file keeps.
+pub const MAX_EXTENSION: usize = 8;
 /// When room is made, this part of the quota is made free, so that the folder is not read again
 /// for the next piece.
 const SPARE: u64 = 32;
@@ -52,16 +56,11 @@ impl Quota {
 
     /// Sees to it that `wanted` bytes (those of unfinished files among them) have room beside the
     /// finished files; the error says why they have not.
-    pub(super) fn make_room(
-        &mut self,
-        folder: &OwnedFd,
-        path: &Path,
-        wanted: u64,
-    ) -> Result<(), IoError> {
+    pub(super) fn make_room(&mut self, folder: &Folder, wanted: u64) -> Result<(), IoError> {
         let used = match self.used {
             Some(used) if used + wanted <= self.rules.quota => return Ok(()),
             // Counted again: people remove files too.
-            _ => list(path).iter().map(|file| file.bytes).sum(),
+            _ => list(&folder.path).iter().map(|file| file.bytes).sum(),
         };
         self.used = Some(used);
         if used + wanted <= self.rules.quota {
@@ -73,27 +72,37 @@ impl Quota {
             return Err(IoError::new(Trouble::Full, text));
         }
         let goal = (quota - wanted).saturating_sub(quota / SPARE);
-        self.remove_oldest(folder, path, goal);
+        self.remove_oldest(folder, goal);
         if self.used.is_some_and(|used| used + wanted <= quota) {
             return Ok(());
         }
         Err(IoError::new(Trouble::Denied, "older received files cannot be removed to make room"))
     }
 
-    fn remove_oldest(&mut self, folder: &OwnedFd, path: &Path, goal: u64) {
-        let mut files = list(path);
+    fn remove_oldest(&mut self, folder: &Folder, goal: u64) {
+        let mut files = list(&folder.path);
         files.sort_by(|a, b| (a.changed, &a.name).cmp(&(b.changed, &b.name)));
         let mut used = files.iter().map(|file| file.bytes).sum::<u64>();
         for file in files {
             if used <= goal {
                 break;
             }
-            if unlinkat(folder, file.name.as_str(), UnlinkatFlags::NoRemoveDir).is_ok() {
+            if remove_ours(folder, &file.name).is_ok() {
                 used -= file.bytes;
-                self.removed.push(path.join(file.name).display().to_string());
+                self.removed.push(folder.path.join(file.name).display().to_string());
             }
         }
         self.used = Some(used);
+    }
+}
+
+/// Removes a received file or folder.
+pub(super) fn remove_ours(folder: &Folder, name: &str) -> std::io::Result<()> {
+    match unlinkat(&folder.fd, name, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) => Ok(()),
+        // never through a link within it: remove_dir_all(3) of the library goes by descriptors
+        Err(Errno::EISDIR) => std::fs::remove_dir_all(folder.path.join(name)),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -110,17 +119,19 @@ fn list(folder: &Path) -> Vec<Kept> {
         .filter_map(|entry| {
             let entry = entry.ok()?;
             let name = entry.file_name().into_string().ok().filter(|name| is_ours(name))?;
-            let metadata = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
+            let metadata = entry.metadata().ok()?;
+            let fits = metadata.is_file() || (metadata.is_dir() && name.ends_with(".folder"));
             let changed = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            Some(Kept { name, bytes: metadata.len(), changed })
+            let bytes = bytes_of(&entry.path(), &metadata, 0);
+            fits.then_some(Kept { name, bytes, changed })
         })
         .collect()
 }
 
 /// Whether a name is one that the node gave: who, when in 14 digits, a number in hexadecimal,
-/// perhaps another number: `anna-20261121143000-1f-2.png`.
+/// perhaps another number: `anna-20261121143000-1f-2.png`. What came over the link keeps its
+/// extension, see [`MAX_EXTENSION`].
 pub(super) fn is_ours(name: &str) -> bool {
-    const EXTENSIONS: [&str; 8] = ["png", "jpg", "gif", "webp", "bmp", "tiff", "heic", "bin"];
     let Some((stem, extension)) = name.rsplit_once('.') else { return false };
     let parts: Vec<&str> = stem.rsplitn(4, '-').collect();
     let hex = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_hexdigit());
@@ -131,7 +142,8 @@ pub(super) fn is_ours(name: &str) -> bool {
         [n, at, ..] if when(at) => hex(n) && parts.len() > 2,
         _ => false,
     };
-    named && EXTENSIONS.contains(&extension)
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    named && (1..=MAX_EXTENSION).contains(&extension.len()) && extension.bytes().all(plain)
 }
 
 #[cfg(test)]
@@ -145,12 +157,16 @@ mod tests {
             "anna-2-20261121143000-1.jpg",
             "image-20261121143000-ab-12.bin",
             "a-b-c-20261121143000-1-2.heic",
+            "anna-20261121143000-1f.pdf",
+            "anna-20261121143000-1f.folder",
         ] {
             assert!(is_ours(name), "{name}");
         }
         for name in [
             "holiday.png",
-            "anna-20261121143000-1f.txt",
+            "anna-20261121143000-1f.PDF",
+            "anna-20261121143000-1f.",
+            "anna-20261121143000-1f.extension",
             "anna-2026112114300-1f.png",
             "20261121143000-1f.png",
             "anna-20261121143000.png",

@@ -152,7 +152,7 @@ pub async fn enter(site: &Rc<Site>, head: &Head, name: &str, pin: &str) -> Resul
     let id = guest.id.clone();
     site.guests.borrow_mut().add(guest);
     site.touch();
-    log::info!("web: {handle} came in from {}", head.from);
+    log::debug!("web: {handle} came in from {}", head.from);
     Ok(id)
 }
 
@@ -360,12 +360,12 @@ pub async fn tend(site: Rc<Site>) {
         }
         Timer::after(Duration::from_millis(if site.is_dirty() { 1_000 } else { TEND_MS })).await;
         site.save();
-        look(&site).await;
+        let now = site.now();
+        look(&site, now).await;
     }
 }
 
-async fn look(site: &Rc<Site>) {
-    let now = site.now();
+async fn look(site: &Rc<Site>, now: Millis) {
     let stay = u64::from(site.set().stay) * 60_000;
     let mut resting = Vec::new();
     let mut leaving = Vec::new();
@@ -467,6 +467,68 @@ pub async fn code(site: &Site, head: &Head) -> Reply {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use futures_lite::StreamExt;
+
+    use super::*;
+    use crate::config::Settings;
+    use crate::hub::Hub;
+    use crate::web::site::Ground;
+
+    /// What the node was asked to do with `anna`, whose page was closed, at each of these times.
+    fn alone(stay: u32, times: &[Millis]) -> Vec<String> {
+        let executor = Rc::new(smol::LocalExecutor::new());
+        let (hub, calls) = Hub::new(1);
+        let asked = Rc::new(RefCell::new(Vec::new()));
+        let kept = Rc::clone(&asked);
+        executor
+            .spawn(async move {
+                let mut calls = Box::pin(calls);
+                while let Some(call) = calls.next().await {
+                    kept.borrow_mut().push(match call.command {
+                        Command::SetPresence { away, .. } => format!("away {away}"),
+                        Command::RemoveUser { handle, .. } => format!("remove {handle}"),
+                        other => format!("{other:?}"),
+                    });
+                    let _ = call.reply.send(Ok(Answer::Done)).await;
+                }
+            })
+            .detach();
+        let mut settings = Settings::default();
+        settings.web.stay = stay;
+        let restart = async_channel::bounded(1).0;
+        let host = "box".to_owned();
+        let site = Site::new(Ground { hub, folder: None, port: 1, settings, host, restart });
+        let address = IpAddr::from([10, 0, 0, 1]);
+        let mut anna = Guest::new(Handle::try_from("anna").unwrap(), address, 1).unwrap();
+        (anna.here, anna.alone) = (true, Some(1_000));
+        site.guests.borrow_mut().add(anna);
+        let mut busy = Guest::new(Handle::try_from("busy").unwrap(), address, 1).unwrap();
+        (busy.here, busy.streams) = (true, 1);
+        site.guests.borrow_mut().add(busy);
+        smol::block_on(executor.run(async {
+            for now in times {
+                look(&site, *now).await;
+            }
+        }));
+        drop(site);
+        asked.take()
+    }
+
+    #[test]
+    fn who_closed_the_page_is_away_soon_and_leaves_after_web_stay() {
+        let away = 1_000 + guests::AWAY_MS;
+        for stay in [1, 60] {
+            let over = 1_000 + u64::from(stay) * 60_000;
+            assert!(alone(stay, &[away - 1]).is_empty());
+            assert_eq!(alone(stay, &[away, away + 5_000]), ["away true"]);
+            assert_eq!(alone(stay, &[away, over - 1]), ["away true"]);
+            assert_eq!(alone(stay, &[away, over, over + 5_000]), ["away true", "remove anna"]);
+        }
+    }
+
     #[test]
     fn addresses_are_as_people_type_them() {
         assert_eq!(super::at("10.0.0.1", 8484), "http://10.0.0.1:8484/");

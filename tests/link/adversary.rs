@@ -20,15 +20,15 @@ use crate::world::{PORT, World, handle};
 const LISTENER: SocketId = SocketId(102);
 
 /// One machine, and whoever attacks it by hand.
-struct Victim {
-    now: Millis,
-    machine: Machine,
-    outs: Vec<Out>,
+pub struct Victim {
+    pub now: Millis,
+    pub machine: Machine,
+    pub outs: Vec<Out>,
     streams: u64,
 }
 
 impl Victim {
-    fn new() -> Victim {
+    pub fn new() -> Victim {
         let setup = Setup {
             secret: Secret::new([1; 32]),
             seed: [2; 32],
@@ -50,7 +50,7 @@ impl Victim {
         victim
     }
 
-    fn drain(&mut self) -> Vec<Out> {
+    pub fn drain(&mut self) -> Vec<Out> {
         let outs: Vec<Out> = std::iter::from_fn(|| self.machine.poll()).collect();
         self.outs.extend(outs.iter().cloned());
         outs
@@ -64,11 +64,11 @@ impl Victim {
         stream
     }
 
-    fn closed(&self, stream: StreamId) -> bool {
+    pub fn closed(&self, stream: StreamId) -> bool {
         self.outs.contains(&Out::Net(Net::Close(stream)))
     }
 
-    fn complaints(&self) -> Vec<String> {
+    pub fn complaints(&self) -> Vec<String> {
         let text = |out: &Out| match out {
             Out::Heard(Heard::Complaint { text, .. }) => Some(text.clone()),
             _ => None,
@@ -76,7 +76,7 @@ impl Victim {
         self.outs.iter().filter_map(text).collect()
     }
 
-    fn pass(&mut self, ms: Millis) {
+    pub fn pass(&mut self, ms: Millis) {
         let until = self.now + ms;
         while let Some(at) = self.machine.wake_at().filter(|at| *at <= until) {
             self.now = at.max(self.now);
@@ -88,13 +88,13 @@ impl Victim {
 }
 
 /// An end of a session that says what it likes.
-struct Liar {
-    session: Session,
-    heard: Vec<Frame>,
+pub struct Liar {
+    pub session: Session,
+    pub heard: Vec<Frame>,
 }
 
 impl Liar {
-    fn connect(victim: &mut Victim, n: u8, at: &str) -> Liar {
+    pub fn connect(victim: &mut Victim, n: u8, at: &str) -> Liar {
         let stream = victim.accept(at);
         let mut secret = [n; 32];
         secret[31] = 7;
@@ -106,26 +106,24 @@ impl Liar {
         liar
     }
 
-    fn hello(&mut self, victim: &mut Victim) {
-        let hello = Hello {
-            version: 1,
-            capabilities: 0,
-            run: 1,
-            port: PORT,
-            epoch: 1,
-            got_epoch: 0,
-            got: 0,
-        };
+    pub fn hello(&mut self, victim: &mut Victim) {
+        self.hello_with(victim, 0);
+    }
+
+    /// With these capabilities.
+    pub fn hello_with(&mut self, victim: &mut Victim, capabilities: u32) {
+        let hello =
+            Hello { version: 1, capabilities, run: 1, port: PORT, epoch: 1, got_epoch: 0, got: 0 };
         self.say(victim, &Frame::Hello(hello));
     }
 
-    fn say(&mut self, victim: &mut Victim, frame: &Frame) {
+    pub fn say(&mut self, victim: &mut Victim, frame: &Frame) {
         self.session.push(victim.now, frame);
         self.talk(victim);
     }
 
     /// Carries all bytes to and fro.
-    fn talk(&mut self, victim: &mut Victim) {
+    pub fn talk(&mut self, victim: &mut Victim) {
         let stream = self.session.stream;
         loop {
             let mut moved = false;
@@ -156,7 +154,7 @@ impl Liar {
     }
 }
 
-fn users(name: &str) -> Frame {
+pub fn users(name: &str) -> Frame {
     Frame::Users(vec![User { handle: handle(name), guest: false, away: None }], Vec::new())
 }
 

@@ -4,8 +4,11 @@
 
 mod adversary;
 mod chaos;
+mod file_liars;
+mod files;
 mod finding;
 mod messages;
 mod recorded;
+mod shelf;
 mod trust;
 mod world;

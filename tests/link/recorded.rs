@@ -1,23 +1,28 @@
-//! A session of each protocol version, byte for byte, as it was when that version was made. A
-//! later program still reads what an earlier one said.
+//! A session of each protocol version and set of capabilities, byte for byte, as it was when that
+//! was made. A later program still reads what an earlier one said.
 //!
 //! The machines draw all their randomness from a seed, so a session is the same each time it is
-//! played: if this test fails, the wire changed. Then the version is to change too, and a new
-//! recording stands beside the old ones (`KLATSCH_RECORD=1` writes it).
+//! played: if this test fails, the wire changed. Then the version or a capability is to change
+//! too, and a new recording stands beside the old ones (`KLATSCH_RECORD=1` writes it).
 
 use std::fmt::Write;
 use std::path::PathBuf;
 
 use klatsch::dialect::link::frame::{Frame, VERSION};
+use klatsch::dialect::link::machine::CAPABILITIES;
 use klatsch::dialect::link::noise::{Handshake, Rng, Secret};
 use klatsch::dialect::link::session::{Event, Session};
 use klatsch::model::StreamId;
 
 use crate::world::World;
 
-fn file(version: u8) -> PathBuf {
-    let name = format!("tests/data/link/session-v{version}.txt");
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/link")
+}
+
+/// By version and capabilities: a session is another one with each.
+fn file() -> PathBuf {
+    folder().join(format!("session-v{VERSION}-c{CAPABILITIES}.txt"))
 }
 
 /// A conversation between two boxes, as lines: who wrote, and what.
@@ -31,6 +36,10 @@ fn play() -> String {
     world.say(b, &of_a, "Už jdu.");
     world.say(a, &of_b, "refuse me");
     world.run(30_000);
+    let cake = b"Rezept: Bienenstich".to_vec();
+    world.nodes[a].disk.shelf.sources.insert("kuchen.txt".into(), vec![(String::new(), cake)]);
+    world.give(a, &of_b, "kuchen.txt").unwrap();
+    world.run(30_000);
     world.with(b, |now, m| m.goodbye(now));
     let mut text = String::new();
     for (_, end, bytes) in world.tape.take().unwrap() {
@@ -42,7 +51,7 @@ fn play() -> String {
 
 #[test]
 fn a_session_of_this_version_is_byte_for_byte_as_recorded() {
-    let path = file(VERSION);
+    let path = file();
     if std::env::var_os("KLATSCH_RECORD").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, play()).unwrap();
@@ -67,6 +76,36 @@ const FRAMES_V1: &[(&str, &str)] = &[
     ),
     ("090000000000000007", "Ack(7)"),
     ("0a0000000000000007026e6f", "Refuse(7, \"no\")"),
+    (
+        "0800000000000000080000000000000001000000000000000304616e6e6103626f620000000000000000\
+         100000000001000000000000001303612e7403706e67",
+        "Message(Message { seq: 8, entry: EntryId { epoch: 1, n: 3 }, from: Handle(\"anna\"), \
+         to: Handle(\"bob\"), said: Wall(0), content: Offer(Offer { name: \"a.t\"",
+    ),
+    (
+        "0800000000000000090000000000000001000000000000000303626f6204616e6e610000000000000000\
+         1100000000000000010000000000000003000100",
+        "Message(Message { seq: 9, entry: EntryId { epoch: 1, n: 3 }, from: Handle(\"bob\"), \
+         to: Handle(\"anna\"), said: Wall(0), content: Verdict(Verdict { id: EntryId { epoch: 1, \
+         n: 3 }, giver: false, outcome: Done",
+    ),
+    (
+        "10000000000000000100000000000000030000000100000000000000000000000a000000000003c00a",
+        "File(Want { id: EntryId { epoch: 1, n: 3 }, turn: 1, index: 0, offset: 10, upto: 245770",
+    ),
+    ("1100000000000000010000000000000003000000010000000000000009", "File(Grant"),
+    ("12000000000000000100000000000000030000000100000000000000130000", "File(File"),
+    ("130000000000000001000000000000000300000001000000000000000a4141", "File(Chunk"),
+    (
+        "140000000000000001000000000000000300000001\
+         0505050505050505050505050505050505050505050505050505050505050505",
+        "File(End",
+    ),
+    (
+        "15000000000000000100000000000000030302686d",
+        "File(Pause { id: EntryId { epoch: 1, n: 3 }, giver: true, paused: true, why: \"hm\"",
+    ),
+    ("1600000000000000010000000000000003", "File(Gone"),
 ];
 
 #[test]
@@ -83,7 +122,14 @@ fn frames_of_version_1_are_read() {
 /// The recorded bytes again, into fresh machines' sessions: whoever kept them proves nothing.
 #[test]
 fn a_recorded_session_played_again_opens_nothing() {
-    let recorded = std::fs::read_to_string(file(1)).unwrap();
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        opens_nothing(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    }
+    // and the pattern has not changed under the recordings
+    assert_eq!(Handshake::new(true, &Secret::new([1; 32]), Rng::new([2; 32])).write().len(), 32);
+}
+
+fn opens_nothing(recorded: &str) {
     let at = "10.0.0.9:40000".parse().unwrap();
     for end in ["0", "1"] {
         let rng = Rng::new([77; 32]);
@@ -108,6 +154,4 @@ fn a_recorded_session_played_again_opens_nothing() {
         assert!(broken, "from end {end}");
         assert!(!events.iter().any(|e| matches!(e, Event::Frame(_))));
     }
-    // and the pattern has not changed under the recording
-    assert_eq!(Handshake::new(true, &Secret::new([1; 32]), Rng::new([2; 32])).write().len(), 32);
 }

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-use klatsch::dialect::link::machine::{Beaconed, Machine};
+use klatsch::dialect::link::machine::{Beaconed, CannotSend, Machine, Taking};
 use klatsch::dialect::link::noise::{Fingerprint, Secret};
 use klatsch::dialect::link::words::{
-    Content, Far, Heard, Keep, Me, Named, Out, Row, Sending, Setup,
+    Content, Far, FileNews, Heard, Keep, Me, Named, Out, Row, Sending, Setup,
 };
+
+use crate::shelf::{Answer, Desk, Shelf};
 use klatsch::model::limits::CHUNK;
 use klatsch::model::net::{ACCEPTED, Interface};
 use klatsch::model::{
@@ -61,6 +63,7 @@ pub struct Disk {
     pub rows: BTreeMap<String, Vec<u8>>,
     pub got: Vec<Got>,
     pub sent: BTreeMap<Sent, Fate>,
+    pub shelf: Shelf,
 }
 
 #[derive(Default)]
@@ -88,6 +91,10 @@ pub struct Node {
     pub listening: Option<(SocketId, u16)>,
     pub beacons: [bool; 2],
     pub complaints: Vec<String>,
+    /// Files that are open.
+    pub desk: Desk,
+    /// Whether offers are accepted without a word.
+    pub accepts: bool,
     writes: VecDeque<Write>,
     entries: u64,
     runs: u64,
@@ -123,6 +130,7 @@ enum Ev {
     Move(usize, usize),
     Wrote(usize, usize),
     Stored(usize, u64),
+    File(usize, u64, u64, u64),
     Tick(usize),
 }
 
@@ -192,6 +200,8 @@ impl World {
             listening: None,
             beacons: [false; 2],
             complaints: Vec::new(),
+            desk: Desk::default(),
+            accepts: true,
             writes: VecDeque::new(),
             entries: 0,
             runs: 0,
@@ -252,6 +262,8 @@ impl World {
         node.listening = None;
         node.beacons = [false; 2];
         node.here.clear();
+        node.desk = Desk::default();
+        node.disk.shelf.power_cut(&mut self.rng);
         let ids: Vec<usize> = self.conns.keys().copied().collect();
         for id in ids {
             for end in 0..2 {
@@ -327,6 +339,33 @@ impl World {
         entry
     }
 
+    /// Offers a file or folder of its disk; the machine's number of it.
+    pub fn give(&mut self, n: usize, to: &Far, path: &str) -> Result<u64, CannotSend> {
+        let node = &mut self.nodes[n];
+        node.entries += 1;
+        let entry = EntryId { epoch: node.runs, n: node.entries };
+        let (offer, stamp) = node.disk.shelf.look(path);
+        let sending = Sending {
+            entry,
+            from: node.users[0].handle.clone(),
+            to: to.clone(),
+            said: Wall(0),
+            content: Content::Offer(offer.clone()),
+        };
+        let machine = node.machine.as_mut().expect("it runs");
+        let (no, keep) = machine.offer(sending, offer, path.into(), stamp)?;
+        let Keep { token, rows } = keep;
+        self.store(n, Write { rows, token, ..Write::default() });
+        Ok(no)
+    }
+
+    /// What a machine gives back to be kept is kept.
+    pub fn keep(&mut self, n: usize, keep: Keep) {
+        let Keep { token, rows } = keep;
+        self.store(n, Write { rows, token, ..Write::default() });
+        self.settle(n);
+    }
+
     fn store(&mut self, n: usize, mut write: Write) {
         let after = self.rng.u64(1..20);
         let last = self.nodes[n].writes.back().map_or(0, |w| w.at);
@@ -375,6 +414,15 @@ impl World {
                 Out::Keep(Keep { token, rows }) => {
                     self.store(n, Write { rows, token, ..Write::default() });
                 }
+                Out::File(no, act) => {
+                    let full = self.nodes[n].full;
+                    let node = &mut self.nodes[n];
+                    if let Some(turn) = node.desk.put(&mut node.disk.shelf, no, act, full) {
+                        let after = self.rng.u64(1..6);
+                        let runs = self.nodes[n].runs;
+                        self.later(after, Ev::File(n, runs, no, turn));
+                    }
+                }
                 Out::Heard(heard) => self.heard(n, heard),
             }
         }
@@ -393,13 +441,38 @@ impl World {
                     Content::Text { text, .. } if text != "refuse me" => {
                         (machine.take(token), Some(Got { from, to, text }))
                     }
+                    Content::Offer(_) => {
+                        let node = &mut self.nodes[n];
+                        node.entries += 1;
+                        let entry = EntryId { epoch: node.runs, n: node.entries };
+                        let stem = format!("{entry}");
+                        let accepted = node.accepts;
+                        let machine = node.machine.as_mut().expect("it said so");
+                        let taking = Taking { entry, stem, accepted };
+                        let (_, keep) = machine.take_offer(token, taking).expect("it was offered");
+                        let Keep { token, rows } = keep;
+                        return self.store(n, Write { rows, token, ..Write::default() });
+                    }
                     _ => (machine.refuse(token, "not wanted"), None),
                 };
                 let write = Write { rows: keep.rows, token: keep.token, got, ..Write::default() };
                 self.store(n, write);
             }
+            Heard::File { no, news } => {
+                let node = &mut self.nodes[n];
+                match news {
+                    FileNews::Over(outcome, why) => {
+                        node.disk.shelf.over.push((outcome, why.clone()));
+                        node.told.push(format!("file over: {outcome:?} {why}"));
+                        node.desk.forget(no);
+                    }
+                    FileNews::Rests(why) => node.told.push(format!("file rests: {why}")),
+                    FileNews::Moved => {}
+                }
+            }
             Heard::Settled { done, rows } => {
-                let sent = done.into_iter().map(|s| ((s.entry, s.to), Some(s.refused))).collect();
+                let done = done.into_iter().filter(|s| !s.offer);
+                let sent = done.map(|s| ((s.entry, s.to), Some(s.refused))).collect();
                 self.store(n, Write { rows, sent, ..Write::default() });
             }
             Heard::Here { who, .. } => {
@@ -447,6 +520,26 @@ impl World {
                     }
                 }
                 Ev::Stored(n, runs) => self.stored(n, runs),
+                Ev::File(n, runs, no, turn) if self.nodes[n].runs == runs => {
+                    let node = &mut self.nodes[n];
+                    let answer = node.desk.take(no, turn);
+                    match answer {
+                        None => {}
+                        Some(Answer::Opened(r)) => self.with(n, |now, m| m.file_opened(now, no, r)),
+                        Some(Answer::Read(r)) => self.with(n, |now, m| m.file_read(now, no, r)),
+                        Some(Answer::Ready(r)) => self.with(n, |now, m| m.file_ready(now, no, r)),
+                        Some(Answer::Done(r)) => self.with(n, |now, m| m.file_done(now, no, r)),
+                        Some(Answer::Whole) => {
+                            let machine = node.machine.as_mut();
+                            if let Some(keep) = machine.and_then(|m| m.take_done(no)) {
+                                let Keep { token, rows } = keep;
+                                self.store(n, Write { rows, token, ..Write::default() });
+                            }
+                            self.settle(n);
+                        }
+                    }
+                }
+                Ev::File(..) => {}
                 Ev::Tick(n) => {
                     let wake = self.nodes[n].machine.as_ref().and_then(Machine::wake_at);
                     if wake.is_some_and(|at| at <= self.now) {

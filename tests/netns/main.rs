@@ -4,6 +4,7 @@
 
 mod changes;
 mod directory;
+mod files;
 mod hello;
 mod junk;
 mod keeping;

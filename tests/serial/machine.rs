@@ -57,12 +57,92 @@ fn a_machine_that_is_not_an_appliance_says_so() {
     let cable = there.plug();
     there.starts();
     cable.at_the_prompt("kiosk>");
-    for line in ["reboot\r", "poweroff\r", "factory-reset yes\r"] {
+    let clock = "config time 2026-11-21 18:00\r";
+    for line in ["reboot\r", "poweroff\r", "factory-reset yes\r", clock] {
         cable.forgets();
         cable.types(line);
         cable.waits("the refusal", |me| me.all().contains("this machine is not klatsch's own"));
     }
+    let bundle = there.folder.path().join("x.raucb");
+    std::fs::write(&bundle, "a bundle").unwrap();
+    let update = there.klatsch().arg("update").arg(&bundle).output().unwrap();
+    let said = String::from_utf8_lossy(&update.stderr).into_owned();
+    assert!(said.contains("this machine is not klatsch's own") && said.lines().count() == 1);
+    assert_eq!(update.status.code(), Some(1));
     assert!(!there.folder.path().join("run/klatsch/request").exists());
+}
+
+#[test]
+fn an_update_reaches_roots_side_whole_and_its_line_is_printed() {
+    let mut there = Chatbox::new("", "appliance = true");
+    there.starts();
+    let folder = there.folder.path().to_owned();
+    let bundle = folder.join("klatsch-qemu.raucb");
+    let bytes: Vec<u8> = (0..300_000_u32).map(|n| n as u8).collect();
+    std::fs::write(&bundle, &bytes).unwrap();
+    let missing = there.klatsch().args(["update", "/nowhere"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("/nowhere: "));
+    for (line, code, said) in [
+        ("done: 0.2.0 stands in slot B", 0, "0.2.0 stands in slot B\n"),
+        ("refused: the bundle is not signed", 1, "klatsch: refused: the bundle is not signed\n"),
+    ] {
+        let asked = there.klatsch().arg("update").arg(&bundle).output_later();
+        let request = folder.join("run/klatsch/request/update");
+        let begun = Instant::now();
+        while std::fs::remove_file(&request).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(9), "no request");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let came = std::fs::read(folder.join("state/klatsch/update/klatsch.raucb")).unwrap();
+        assert_eq!(came, bytes);
+        std::fs::write(folder.join("run/klatsch/update.result"), format!("{line}\n")).unwrap();
+        let output = asked.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code));
+        let printed = [output.stdout, output.stderr].concat();
+        assert_eq!(String::from_utf8_lossy(&printed), said);
+        assert!(!folder.join("state/klatsch/update/klatsch.raucb").exists());
+    }
+}
+
+trait Later {
+    fn output_later(&mut self) -> std::process::Child;
+}
+
+impl Later for Command {
+    fn output_later(&mut self) -> std::process::Child {
+        use std::process::Stdio;
+        self.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+}
+
+#[test]
+fn an_operator_sets_the_clock_by_a_request_and_a_program_hears_who_came() {
+    let mut there = Chatbox::new("", "appliance = true");
+    let hooks = there.folder.path().join("config/klatsch/hooks");
+    std::fs::create_dir_all(&hooks).unwrap();
+    let out = there.folder.path().join("came");
+    std::fs::write(hooks.join("peer-joined"), format!("#!/bin/sh\ncat >{}\n", out.display()))
+        .unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(hooks.join("peer-joined"), executable).unwrap();
+    let cable = there.plug();
+    there.starts();
+    cable.at_the_prompt("kiosk>");
+    cable.types("config time 2026-11-21 18:00\r");
+    cable.sees("the clock is being set to 2026-11-21T18:00:00.000Z");
+    assert!(there.folder.path().join("run/klatsch/request/time-1795284000").exists());
+    cable.types("config time 1999-01-01 00:00\r");
+    cable.sees("a time from 2026 to 2099");
+    let _anna = Peer::joins("anna", &there);
+    cable.sees("anna is here");
+    let begun = Instant::now();
+    while !std::fs::read_to_string(&out).is_ok_and(|text| text.ends_with('\n')) {
+        assert!(begun.elapsed() < Duration::from_secs(9), "the program did not run");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let event: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&out).unwrap()).unwrap();
+    assert_eq!((&event["kind"], &event["handle"]), (&"peer-joined".into(), &"anna".into()));
 }
 
 #[test]
@@ -149,7 +229,14 @@ fn roots_side_does_what_is_asked_and_nothing_else() {
     std::fs::write(path("bin/systemctl"), systemctl).unwrap();
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(path("bin/systemctl"), executable).unwrap();
-    for asked in ["reboot", "halt", "login-ttyS0", "login-tty$(id)", "login-sda", "-rf"] {
+    // the clock of the machine that tests stays as it is
+    let date = format!("#!/bin/sh\necho date \"$@\" >>{}\n", path("done").display());
+    std::fs::write(path("bin/date"), date).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(path("bin/date"), executable).unwrap();
+    let clocks = ["offer-1795284001", "time-17952840000", "time-1$(id)", "time-"];
+    let others = ["reboot", "update", "halt", "login-ttyS0", "login-tty$(id)", "login-sda", "-rf"];
+    for asked in clocks.into_iter().chain(others) {
         std::fs::write(path("request").join(asked), "junk").unwrap();
     }
     std::os::unix::fs::symlink("/etc/passwd", path("request/link")).unwrap();
@@ -159,6 +246,7 @@ fn roots_side_does_what_is_asked_and_nothing_else() {
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/klatsch-request"))
         .arg(path("request"))
         .arg(path("login"))
+        .arg(path("clock-set"))
         .env("PATH", format!("{}:{}", path("bin").display(), std::env::var("PATH").unwrap()))
         .status()
         .unwrap();
@@ -166,9 +254,15 @@ fn roots_side_does_what_is_asked_and_nothing_else() {
     let mut done: Vec<String> =
         std::fs::read_to_string(path("done")).unwrap().lines().map(str::to_owned).collect();
     done.sort();
-    let wanted =
-        ["--no-block poweroff", "--no-block reboot", "--no-block start serial-getty@ttyS0.service"];
+    let wanted = [
+        "--no-block poweroff",
+        "--no-block reboot",
+        "--no-block start klatsch-update.service",
+        "--no-block start serial-getty@ttyS0.service",
+        "date -u -s @1795284001",
+    ];
     assert_eq!(done, wanted);
+    assert!(!path("clock-set").exists(), "what a browser says is not believed");
     assert!(path("login/ttyS0").exists() && std::fs::exists("/etc/passwd").unwrap());
     assert_eq!(std::fs::read_dir(path("request")).unwrap().count(), 0);
 }

@@ -60,6 +60,7 @@ impl Disk {
                 self.open.remove(&file);
                 return None;
             }
+            FileOp::Link(_) => panic!("there is no link here"),
             FileOp::Open { path } => match self.files.get(&path) {
                 Some(bytes) => {
                     let size = bytes.len() as u64;

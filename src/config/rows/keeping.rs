@@ -65,6 +65,38 @@ pub(super) static ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        key: "files.accept-images",
+        help: "of whom images are taken over the link without being asked about",
+        expected: "nobody, verified, pinned or anyone",
+        live: true,
+        get: |s| s.files.accept_images.to_string(),
+        set: |s, v| parsed(v).map(|who| s.files.accept_images = who),
+        ..ROW
+    },
+    Row {
+        key: "files.accept-any",
+        help: "of whom files of any kind, and folders, are",
+        expected: "nobody, verified, pinned or anyone",
+        live: true,
+        get: |s| s.files.accept_any.to_string(),
+        set: |s, v| parsed(v).map(|who| s.files.accept_any = who),
+        ..ROW
+    },
+    Row {
+        key: "files.accept-size",
+        help: "larger ones are asked about in any case (K, M and G may follow)",
+        expected: "0 to 4096G",
+        live: true,
+        kind: Kind::Number,
+        get: |s| s.files.accept_size.to_string(),
+        set: |s, v| {
+            let size = bytes(v).filter(|n| n <= keep::QUOTA.end());
+            s.files.accept_size = size.ok_or(Wrong::Value)?;
+            Ok(())
+        },
+        ..ROW
+    },
+    Row {
         key: "outbox.keep",
         help: "how long a text waits for somebody who is not here",
         expected: "a time from 60s to 365days, such as 12h or 7days",

@@ -89,7 +89,14 @@ impl Session {
             }
             (Command::Chat { handle }, _) => format!("{handle} is asked for a private chat"),
             // what comes of it is told by its event
-            (Command::Accept { .. } | Command::Refuse { .. } | Command::Close { .. }, _) => {
+            (
+                Command::Accept { .. }
+                | Command::Refuse { .. }
+                | Command::Cancel { .. }
+                | Command::Pause { .. }
+                | Command::Close { .. },
+                _,
+            ) => {
                 return;
             }
             (Command::Block { handle }, _) => {

@@ -242,8 +242,29 @@ impl Session {
                 let new = self.news.is_new(*id, *peer, *state);
                 new.then(|| self.paint.delivery(recipient, *state, reason.as_deref()))
             }
-            What::Transfer { id, direction, peer, handle, name, done, size, state, reason } => {
+            What::Transfer {
+                id,
+                number,
+                direction,
+                peer,
+                handle,
+                name,
+                done,
+                size,
+                state,
+                reason,
+            } => {
                 let how = match state {
+                    TransferState::Offered if *direction == Direction::In => {
+                        let (number, size) = (number.unwrap_or_default(), size.unwrap_or_default());
+                        format!("{} are offered: ACCEPT {number} or REFUSE {number}", bytes(size))
+                    }
+                    // the receipt said so, or it begins at once
+                    TransferState::Offered | TransferState::Waiting => return None,
+                    TransferState::Paused => match reason {
+                        Some(reason) => format!("paused: {reason}"),
+                        None => "paused".into(),
+                    },
                     TransferState::Running => self.step(*id, *done, *size)?,
                     TransferState::Done => {
                         self.news.transfers.remove(id);

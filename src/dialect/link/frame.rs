@@ -6,6 +6,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::files::{FileFrame, Offer, Verdict};
 use super::noise::{Fingerprint, TAG};
 use super::wire::{BadWire, Reader, Writer};
 use crate::model::limits::{LINK_TEXT, MAX_USERS};
@@ -44,6 +45,8 @@ pub enum Frame {
     Ack(u64),
     /// This message was taken and refused, for good: why, for people.
     Refuse(u64, String),
+    /// About a file (`files`).
+    File(FileFrame),
     /// One of a later version, or rubbish of an authenticated peer: to be passed over.
     Unknown(u8),
 }
@@ -107,6 +110,10 @@ pub enum Content {
         /// Said to everyone, not to him alone.
         lobby: bool,
     },
+    /// A file, or a folder.
+    Offer(Offer),
+    /// What became of one.
+    Verdict(Verdict),
     /// Something of a later version.
     Unknown(u8),
 }
@@ -140,6 +147,7 @@ impl Frame {
             Frame::Message(message) => to.u8(8).raw(&message.encode()),
             Frame::Ack(seq) => to.u8(9).u64(*seq),
             Frame::Refuse(seq, why) => to.u8(10).u64(*seq).short(why),
+            Frame::File(frame) => frame.write(to),
             Frame::Unknown(kind) => to.u8(*kind),
         }
         .0
@@ -183,6 +191,9 @@ impl Frame {
             8 => Frame::Message(Message::decode(from.rest())?),
             9 => Frame::Ack(from.u64()?),
             10 => Frame::Refuse(from.u64()?, from.short()?.into()),
+            kind if FileFrame::KINDS.contains(&kind) => {
+                Frame::File(FileFrame::read(kind, Reader(from.rest()))?)
+            }
             kind => Frame::Unknown(kind),
         })
     }
@@ -203,6 +214,8 @@ impl Message {
             Content::Text { text, autoreply, lobby } => {
                 to.u8(1).u8(u8::from(*autoreply) | u8::from(*lobby) << 1).long(text)
             }
+            Content::Offer(offer) => offer.write(to.u8(16)),
+            Content::Verdict(verdict) => verdict.write(to.u8(17)),
             Content::Unknown(kind) => to.u8(*kind),
         }
         .0
@@ -234,6 +247,8 @@ impl Message {
                     let (autoreply, lobby) = (flags & 1 != 0, flags & 2 != 0);
                     Content::Text { text: text.into(), autoreply, lobby }
                 }
+                16 => Content::Offer(Offer::read(&mut from)?),
+                17 => Content::Verdict(Verdict::read(&mut from)?),
                 kind => Content::Unknown(kind),
             },
         })

@@ -5,6 +5,7 @@
 //! `machine` all of it together. The protocol and what it promises: `docs/link.md`.
 
 pub mod beacon;
+pub mod files;
 pub mod frame;
 pub mod machine;
 pub mod noise;

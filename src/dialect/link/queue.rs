@@ -8,9 +8,10 @@
 
 use std::collections::VecDeque;
 
-use super::frame::Message;
+use super::frame::{Content, Message};
 use super::noise::Fingerprint;
 use super::wire::{BadWire, Reader, Writer};
+use crate::model::EntryId;
 pub use crate::model::history::Row;
 use crate::model::limits::LINK_QUEUE;
 
@@ -64,12 +65,23 @@ impl Outgoing {
     pub fn push(
         &mut self,
         to: Fingerprint,
-        mut message: Message,
+        message: Message,
         epoch: impl FnOnce() -> u64,
     ) -> Result<(u64, Vec<Row>), Full> {
         if self.queue.len() >= LINK_QUEUE {
             return Err(Full);
         }
+        Ok(self.push_reply(to, message, epoch))
+    }
+
+    /// The same for an answer to what was taken in: there is room for it, since no more is taken
+    /// in than can be answered.
+    pub fn push_reply(
+        &mut self,
+        to: Fingerprint,
+        mut message: Message,
+        epoch: impl FnOnce() -> u64,
+    ) -> (u64, Vec<Row>) {
         if self.epoch == 0 {
             self.epoch = epoch().max(1);
         }
@@ -78,7 +90,13 @@ impl Outgoing {
         self.next = seq + 1;
         let rows = vec![self.head(to), Row::put(message_key(to, seq), message.encode())];
         self.queue.push_back(Queued { message, durable: false });
-        Ok((seq, rows))
+        (seq, rows)
+    }
+
+    /// The entry of an offer of a file that waits under this number.
+    pub fn offer_of(&self, seq: u64) -> Option<EntryId> {
+        let queued = self.queue.iter().find(|q| q.message.seq == seq)?;
+        matches!(queued.message.content, Content::Offer(_)).then_some(queued.message.entry)
     }
 
     fn head(&self, to: Fingerprint) -> Row {
@@ -351,8 +369,7 @@ impl Incoming {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::link::frame::Content;
-    use crate::model::{EntryId, Wall};
+    use crate::model::Wall;
 
     const TO: Fingerprint = Fingerprint([1; 16]);
 

@@ -268,6 +268,11 @@ impl Session {
         self.unwritten.len() < ROOM
     }
 
+    /// Whether all that was said is with the kernel, or on its way there.
+    pub fn is_drained(&self) -> bool {
+        self.is_ready() && self.unwritten.is_empty()
+    }
+
     /// Whether the other end lets too much wait.
     pub fn is_clogged(&self) -> bool {
         self.unwritten.len() > MAX_UNWRITTEN

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+pub use super::files::{Offer, Outcome, Verdict};
 pub use super::frame::{Content, Far};
 use super::noise::{Fingerprint, Secret};
 pub use super::queue::Row;
@@ -88,6 +89,123 @@ pub struct Settled {
     pub to: Far,
     /// None: it is durable there. Else it was refused for good, and why.
     pub refused: Option<String>,
+    /// It was an offer of a file: it is offered now, or it is over.
+    pub offer: bool,
+}
+
+/// What the node is to do with a transfer's file; one after the other, and one at a time: each is
+/// answered before the next comes, save `Close` and `Discard`, which have no answer and may come
+/// at any time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileDo {
+    /// Giving: open file `index` of what was offered, and hash it up to `offset`. Answered by
+    /// [`super::machine::Machine::file_opened`].
+    Open {
+        /// What was offered, on this machine.
+        path: String,
+        /// What it was then.
+        stamp: u64,
+        /// Which of its files.
+        index: u32,
+        /// From where it is wanted.
+        offset: u64,
+    },
+    /// Giving: read on from here, at most so much. Answered by
+    /// [`super::machine::Machine::file_read`].
+    Read {
+        /// From here.
+        offset: u64,
+        /// Bytes.
+        len: usize,
+    },
+    /// Taking: open the unfinished file with so many bytes of it, and hash those. Answered by
+    /// [`super::machine::Machine::file_ready`].
+    Part {
+        /// Names the unfinished file.
+        name: String,
+        /// What it will be called.
+        stem: String,
+        /// What is taken.
+        offer: Offer,
+        /// Which of its files.
+        index: u32,
+        /// Bytes of that file that are there.
+        offset: u64,
+        /// Bytes of the files before it.
+        before: u64,
+    },
+    /// Taking: add these. Answered by [`super::machine::Machine::file_done`].
+    Append(Vec<u8>),
+    /// Taking: make durable what was added. Answered by
+    /// [`super::machine::Machine::file_done`].
+    Sync,
+    /// Taking: it is whole; see that it is what was sent, and give it its name. Answered by
+    /// [`super::machine::Machine::file_done`]; the last of them by
+    /// [`super::machine::Machine::take_done`].
+    Place {
+        /// Its place in the folder; of a single file empty.
+        path: String,
+        /// Its hash.
+        sum: [u8; 32],
+        /// No other follows: the whole gets its name.
+        last: bool,
+    },
+    /// Let go of it; what is unfinished stays.
+    Close,
+    /// Let go of it, and remove what is unfinished.
+    Discard {
+        /// Names the unfinished file.
+        name: String,
+    },
+}
+
+/// How far a transfer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileNews {
+    /// It begins or goes on; bytes moved.
+    Moved,
+    /// It rests; why, as the other side says.
+    Rests(String),
+    /// It is over, by word of the other side or because it cannot be.
+    Over(Outcome, String),
+}
+
+/// Where a transfer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileState {
+    /// Offered, not accepted yet.
+    Offered,
+    /// Accepted, and waits for its turn or for the other box.
+    Waits,
+    /// Under way.
+    Runs,
+    /// Rests, by our word.
+    Paused,
+    /// Rests, by the other side's.
+    PausedThere,
+}
+
+/// A transfer, as the node sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileView<'a> {
+    /// The machine's number of it, in this run.
+    pub no: u64,
+    /// We give; else we take.
+    pub giver: bool,
+    /// With whom.
+    pub far: Far,
+    /// Which of our users.
+    pub user: &'a Handle,
+    /// Our entry of it.
+    pub entry: EntryId,
+    /// What.
+    pub offer: &'a Offer,
+    /// What it is on this machine: the path it is read from, or the stem of the name it will get.
+    pub path: &'a str,
+    /// Bytes that came or went.
+    pub done: u64,
+    /// Where it stands.
+    pub state: FileState,
 }
 
 /// What the wire meant.
@@ -128,6 +246,13 @@ pub enum Heard {
         /// What.
         content: Content,
     },
+    /// Something about a file on its way.
+    File {
+        /// The machine's number of it.
+        no: u64,
+        /// What.
+        news: FileNews,
+    },
     /// Things sent before have their fate; the rows are to be kept with that.
     Settled {
         /// They.
@@ -166,6 +291,8 @@ pub enum Out {
     Net(Net),
     /// To be kept.
     Keep(Keep),
+    /// To be done with the file of this transfer.
+    File(u64, FileDo),
     /// For the node.
     Heard(Heard),
 }

@@ -28,16 +28,21 @@ impl Node {
         all.find(is_at).map(|l| l.id)
     }
 
-    /// What is to be said of an image to somebody who is linked: it goes another way.
+    /// What is to be said of an image to somebody who is linked, and whose box takes no files:
+    /// it goes another way.
     pub(in crate::node) fn unencrypted(&self, target: Target) -> Option<Rc<str>> {
         let Target::Peer(id) = target else { return None };
         let linked = self.roster.get(id).and_then(|p| self.linked_twin(p));
-        linked.map(|_| "unencrypted: the link has no images yet".into())
+        linked.map(|_| "unencrypted: its box is older and takes no files over the link".into())
     }
 
-    /// Who is linked as he is met in a plain dialect: for images, which the link does not have.
+    /// Whose box is older and takes no files over the link, as he is met in a plain dialect.
     pub(in crate::node) fn plainly(&self, target: Target) -> Target {
         let Target::Linked(id) = target else { return target };
+        let of = self.linked.get(id).map(|l| l.far.of);
+        if of.zip(self.dialects.link.as_ref()).is_some_and(|(of, m)| m.takes_files(of)) {
+            return target;
+        }
         let plain = self.roster.here().find(|p| self.linked_twin(p) == Some(id));
         plain.map_or(target, |p| Target::Peer(p.id))
     }

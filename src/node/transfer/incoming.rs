@@ -160,6 +160,7 @@ impl Node {
         let user = self.users.get(incoming.user).map(|u| u.handle.clone());
         let what = What::Transfer {
             id: incoming.entry,
+            number: None,
             direction: Direction::In,
             peer: incoming.peer,
             handle: self.name_of(incoming.peer),

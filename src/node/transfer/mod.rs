@@ -16,7 +16,9 @@ use super::Node;
 use super::delivery::Target;
 use super::io::{Action, FileDone, FileId, FileOp, Picture, Ticket};
 use crate::dialect::slcp::machine::ImageKey;
-use crate::model::{Delivery, EntryId, IoError, Now, PeerId, TransferState, Trouble, UserId};
+use crate::model::{
+    Delivery, EntryId, IoError, Now, PeerId, Receipt, TransferState, Trouble, UserId,
+};
 
 /// Bytes of one image that may wait for the disk. Only UDP forms can pass it.
 pub const MAX_WAITING_BYTES: usize = 1024 * 1024;
@@ -77,6 +79,7 @@ pub(super) struct ImageJob {
     picture: Picture,
     legs: Vec<ImageLeg>,
     lobby: bool,
+    linked: Vec<Receipt>,
 }
 
 /// It to one of them, or why not.
@@ -94,6 +97,8 @@ struct Opening {
     targets: Vec<Target>,
     /// To everyone.
     lobby: bool,
+    /// What became of those to whom it goes over the link.
+    linked: Vec<Receipt>,
 }
 
 #[derive(Default)]
@@ -114,7 +119,7 @@ impl Transfers {
         self.incoming.len() + self.outgoing.len() + self.opening.len() + self.waiting
     }
 
-    fn new_file(&mut self) -> FileId {
+    pub(super) fn new_file(&mut self) -> FileId {
         self.next += 1;
         FileId(self.next)
     }
@@ -133,12 +138,15 @@ impl Transfers {
 }
 
 impl Node {
-    fn file(&mut self, file: FileId, op: FileOp) {
+    pub(super) fn file(&mut self, file: FileId, op: FileOp) {
         self.actions.push_back(Action::File(file, op));
     }
 
     /// A file operation ended.
     pub(super) fn file_done(&mut self, now: Now, file: FileId, result: Result<FileDone, IoError>) {
+        if self.is_link_file(file) {
+            return self.link_file_done(now, file, result);
+        }
         if let Some(key) = self.transfers.by_file.get(&file).copied() {
             return self.incoming_done(now, key, result);
         }

@@ -12,7 +12,7 @@ use crate::dialect::slcp::machine::Addressee;
 use crate::model::history::{Body, Change, Recipient};
 use crate::model::limits::{MAX_PENDING, MAX_TRANSFERS};
 use crate::model::{
-    Answer, Delivery, Direction, IoError, Now, Refusal, TransferState, UserId, What,
+    Answer, Delivery, Direction, IoError, Now, Receipt, Refusal, TransferState, UserId, What,
 };
 
 impl Node {
@@ -24,6 +24,7 @@ impl Node {
         (targets, lobby): (Vec<Target>, bool),
         path: String,
         given: Option<FileId>,
+        linked: Vec<Receipt>,
     ) {
         if self.transfers.count() >= MAX_TRANSFERS {
             let limit = MAX_TRANSFERS as u64;
@@ -34,7 +35,7 @@ impl Node {
             return self.answer(ticket, Err(refusal));
         }
         let file = given.unwrap_or_else(|| self.transfers.new_file());
-        let opening = Opening { ticket, user, path: path.clone(), targets, lobby };
+        let opening = Opening { ticket, user, path: path.clone(), targets, lobby, linked };
         self.transfers.opening.insert(file, opening);
         if given.is_none() {
             self.file(file, FileOp::Open { path });
@@ -90,7 +91,7 @@ impl Node {
             Target::Absent(_) => Some("it is not here: an image does not wait".into()),
             Target::Linked(_) => {
                 let who = self.handle_of(*target);
-                Some(format!("the link has no images yet, and {who} is met by no other dialect"))
+                Some(format!("{who}'s box takes no files over the link, and no other way is known"))
             }
             Target::Foreign(_) => Some("its chat has no images".into()),
         };
@@ -139,6 +140,7 @@ impl Node {
             picture,
             legs,
             lobby: opening.lobby,
+            linked: opening.linked.clone(),
         };
         self.keep_first(now, changes, Job::Image(Box::new(job)));
         Ok(())
@@ -147,7 +149,7 @@ impl Node {
     /// Its intent is durable, or will not be: it goes.
     pub(in crate::node) fn image_leaves(&mut self, now: Now, job: ImageJob, durable: &Durable) {
         self.transfers.waiting -= 1;
-        let ImageJob { ticket, user, file, path, size, picture, legs, lobby } = job;
+        let ImageJob { ticket, user, file, path, size, picture, legs, lobby, linked } = job;
         let note: Option<Rc<str>> = match durable {
             Durable::No(why) => Some(format!("it is not kept: {why}").into()),
             Durable::Yes | Durable::NotWanted => None,
@@ -182,7 +184,8 @@ impl Node {
                 None => out.to.push_back(Leg { tag, entry, user, target, lobby }),
             }
         }
-        let receipts = tags.into_iter().filter_map(|tag| self.receipt(tag)).collect();
+        let plain = tags.into_iter().filter_map(|tag| self.receipt(tag));
+        let receipts = linked.into_iter().chain(plain).collect();
         self.transfers.outgoing.insert(file, out);
         self.next_leg(now, file);
         self.answer(ticket, Ok(Answer::Sent(receipts)));
@@ -283,6 +286,7 @@ impl Node {
         let user = self.users.get(leg.user).map(|u| u.handle.clone());
         let what = What::Transfer {
             id: leg.entry,
+            number: None,
             direction: Direction::Out,
             peer: Node::peer_of(leg.target),
             handle: self.name_for(leg.target),

@@ -6,7 +6,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::super::frame::User;
+use super::super::frame::{Content, User};
 use super::super::noise::{Fingerprint, Key, short_code};
 use super::super::wire::{BadWire, Reader, Writer};
 use super::super::words::{Far, Heard, Row};
@@ -113,7 +113,10 @@ impl Machine {
         // what waited for him goes to the key that is his now
         if let Some(old) = self.neighbours.get_mut(&from) {
             old.users.retain(|u| !u.handle.is(handle.as_str()));
-            let (messages, gone) = old.out.take(from, true, |m| m.to.is(handle.as_str()));
+            let (messages, gone) = old.out.take(from, true, |m| {
+                // what is about files stays with the box that it was begun with
+                matches!(m.content, Content::Text { .. }) && m.to.is(handle.as_str())
+            });
             rows.extend(gone);
             for message in messages {
                 let Some(n) = self.neighbours.get_mut(&to) else { break };

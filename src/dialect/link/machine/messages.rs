@@ -1,13 +1,15 @@
 //! Messages: out of the queue and in from the wire, with nothing acknowledged before it is kept.
 
+use super::super::files::Offer;
 use super::super::frame::{Content, Frame, Message};
 use super::super::noise::Fingerprint;
 use super::super::queue::Came;
 use super::super::session::Session;
 use super::super::words::{Heard, Keep, Row, Sending, Settled};
+use super::files::Judged;
 use super::{Machine, Neighbour};
-use crate::model::limits::LINK_TEXT;
-use crate::model::{Millis, StreamId};
+use crate::model::limits::{LINK_FILES, LINK_FILES_PER_BOX, LINK_QUEUE, LINK_TEXT};
+use crate::model::{EntryId, Handle, Millis, StreamId};
 
 /// Messages of one box that wait to be durable before its session is read on.
 const MAX_UNDURABLE: usize = 64;
@@ -20,12 +22,23 @@ pub(super) enum Waiting {
     Asked(Arrival),
     /// A message that was taken or refused.
     Decided(Arrival),
+    /// An offer of a file that was taken in, under this number.
+    Offered(Arrival, u64),
+    /// Word that a transfer is over.
+    Judged(Arrival, Judged),
+    /// Our own word of that.
+    Verdict(Fingerprint, u64),
+    /// Nothing waits, but it is to be kept at once.
+    Nothing,
 }
+
+/// Who offers what to whom.
+pub(super) type Offered = ((Handle, Handle), (EntryId, Offer));
 
 /// Whose message came, where, under which number.
 #[derive(Clone, Copy)]
 pub(super) struct Arrival {
-    of: Fingerprint,
+    pub(super) of: Fingerprint,
     stream: StreamId,
     seq: u64,
 }
@@ -41,6 +54,10 @@ pub enum CannotSend {
     Full,
     /// The text has more than [`LINK_TEXT`] bytes.
     TooLong,
+    /// That box takes no files.
+    NoFiles,
+    /// [`LINK_FILES_PER_BOX`] files are on their way there, or [`LINK_FILES`] in all.
+    TooManyFiles,
 }
 
 impl std::fmt::Display for CannotSend {
@@ -50,6 +67,13 @@ impl std::fmt::Display for CannotSend {
             CannotSend::TooManyKnown => f.write_str("too many boxes are known already"),
             CannotSend::Full => f.write_str("too much waits for that box already"),
             CannotSend::TooLong => write!(f, "a text has at most {LINK_TEXT} bytes"),
+            CannotSend::NoFiles => {
+                f.write_str("that box is older and takes no files over the link")
+            }
+            CannotSend::TooManyFiles => write!(
+                f,
+                "{LINK_FILES_PER_BOX} files for that box, or {LINK_FILES} in all, are on their way"
+            ),
         }
     }
 }
@@ -85,7 +109,7 @@ impl Machine {
         Ok(Keep { token, rows })
     }
 
-    fn wait(&mut self, waiting: Waiting) -> u64 {
+    pub(super) fn wait(&mut self, waiting: Waiting) -> u64 {
         self.next_token += 1;
         self.waiting.insert(self.next_token, waiting);
         self.next_token
@@ -95,6 +119,10 @@ impl Machine {
     pub fn kept(&mut self, now: Millis, token: u64, kept: bool) {
         match self.waiting.remove(&token) {
             Some(Waiting::Sending(of, seq)) => {
+                if !kept {
+                    let offer = self.neighbours.get(&of).and_then(|n| n.out.offer_of(seq));
+                    offer.map(|id| self.drop_give(of, id));
+                }
                 let Some(n) = self.neighbours.get_mut(&of) else { return };
                 n.out.durable(seq, kept);
                 if let Some(stream) = n.active {
@@ -102,8 +130,37 @@ impl Machine {
                 }
             }
             Some(Waiting::Decided(arrival)) => self.decided(now, arrival, kept),
-            Some(Waiting::Asked(_)) | None => {}
+            Some(Waiting::Offered(arrival, no)) => {
+                self.offer_kept(now, no, kept);
+                self.decided(now, arrival, kept);
+            }
+            Some(Waiting::Judged(arrival, judged)) => {
+                if kept {
+                    self.judge(judged);
+                }
+                self.decided(now, arrival, kept);
+            }
+            // what it says is so in any case
+            Some(Waiting::Verdict(of, seq)) => {
+                let Some(n) = self.neighbours.get_mut(&of) else { return };
+                n.out.durable(seq, true);
+                if let Some(stream) = n.active {
+                    self.pump(now, stream);
+                }
+            }
+            Some(Waiting::Asked(_) | Waiting::Nothing) | None => {}
         }
+    }
+
+    fn offer_kept(&mut self, now: Millis, no: u64, kept: bool) {
+        if !kept {
+            self.takes.remove(&no);
+            return;
+        }
+        if let Some(take) = self.takes.get_mut(&no) {
+            take.durable = true;
+        }
+        self.run_takes(now);
     }
 
     fn decided(&mut self, now: Millis, arrival: Arrival, kept: bool) {
@@ -130,6 +187,7 @@ impl Machine {
 
     /// The node refuses a message for good: what is to be kept of that.
     pub fn refuse(&mut self, token: u64, why: &str) -> Keep {
+        self.offers.remove(&token);
         self.decide_on(token, Some(why.to_owned()))
     }
 
@@ -167,7 +225,9 @@ impl Machine {
             // whoever waits for it is told on this session, too: it comes again otherwise
             Came::Undecided => {
                 for waiting in self.waiting.values_mut() {
-                    if let Waiting::Decided(a) = waiting {
+                    if let Waiting::Decided(a) | Waiting::Offered(a, _) | Waiting::Judged(a, _) =
+                        waiting
+                    {
                         if (a.of, a.seq) == (of, seq) {
                             a.stream = stream;
                         }
@@ -183,7 +243,18 @@ impl Machine {
             let keep = self.decide_arrival(arrival, Some(why));
             return self.out.push_back(super::Out::Keep(keep));
         }
+        if let Content::Verdict(verdict) = &message.content {
+            let (judged, row) = self.verdict_came(of, verdict);
+            let mut keep = self.decide_arrival(arrival, None);
+            keep.rows.extend(row);
+            self.waiting.insert(keep.token, Waiting::Judged(arrival, judged));
+            return self.out.push_back(super::Out::Keep(keep));
+        }
         let token = self.wait(Waiting::Asked(arrival));
+        if let Content::Offer(offer) = &message.content {
+            let users = (message.from.clone(), message.to.clone());
+            self.offers.insert(token, (users, (message.entry, offer.clone())));
+        }
         self.heard(Heard::Message {
             token,
             from: Machine::far(of, &message.from),
@@ -199,6 +270,18 @@ impl Machine {
     fn why_refuse(&self, of: Fingerprint, message: &Message) -> Option<String> {
         if matches!(message.content, Content::Unknown(_)) {
             return Some("that box is older and does not know this kind of message".into());
+        }
+        if matches!(message.content, Content::Verdict(_)) {
+            return None; // it is about a transfer with that box, whoever its users are now
+        }
+        if matches!(message.content, Content::Offer(_)) {
+            let of_box = self.takes.values().filter(|t| t.of == of).count();
+            // each will be answered, and the answers wait for that box too
+            let unsaid = self.neighbours.get(&of).map_or(0, |n| n.out.len());
+            let full = of_box >= LINK_FILES_PER_BOX || unsaid + of_box >= LINK_QUEUE;
+            if self.takes.len() >= LINK_FILES || full {
+                return Some("too many files wait to be taken there already".into());
+            }
         }
         if !self.users.iter().any(|u| u.handle.is(message.to.as_str())) {
             return Some(format!("nobody is called {} there", message.to));
@@ -260,14 +343,25 @@ impl Machine {
         refused: Option<&str>,
         rows: Vec<Row>,
     ) {
+        let mut rows = rows;
+        let verdict = |m: &Message| matches!(m.content, Content::Verdict(_));
+        let done: Vec<Message> = done.into_iter().filter(|m| !verdict(m)).collect();
+        for m in &done {
+            if refused.is_some() && is_offer(m) {
+                rows.extend(self.drop_give(of, m.entry));
+            }
+        }
         let settled = |m: Message| Settled {
             entry: m.entry,
+            offer: is_offer(&m),
             from: m.from,
             to: Machine::far(of, &m.to),
             refused: refused.map(ToOwned::to_owned),
         };
         let done: Vec<Settled> = done.into_iter().map(settled).collect();
-        if !done.is_empty() {
+        if done.is_empty() {
+            self.keep(rows);
+        } else {
             self.heard(Heard::Settled { done, rows });
         }
     }
@@ -282,22 +376,30 @@ impl Machine {
                 session.push(now, &Frame::Message(message.clone()));
             }
         }
+        // a piece of a file only once all else is with the kernel
+        if self.sessions.get(&stream).is_some_and(Session::is_drained) {
+            self.pump_files(stream);
+        }
         self.write(stream);
     }
 
     /// What was not sent yet and is wanted no more will not be; what is to be kept of that.
     pub fn cancel(&mut self, unwanted: impl Fn(&Message) -> bool) -> (Vec<Settled>, Vec<Row>) {
-        let (mut settled, mut rows) = (Vec::new(), Vec::new());
+        let (mut settled, mut rows, mut offers) = (Vec::new(), Vec::new(), Vec::new());
+        let unwanted = |m: &Message| !matches!(m.content, Content::Verdict(_)) && unwanted(m);
         for (of, n) in &mut self.neighbours {
-            let (messages, more) = n.out.take(*of, false, &unwanted);
+            let (messages, more) = n.out.take(*of, false, unwanted);
             rows.extend(more);
+            offers.extend(messages.iter().filter(|m| is_offer(m)).map(|m| (*of, m.entry)));
             settled.extend(messages.into_iter().map(|m| Settled {
                 entry: m.entry,
+                offer: is_offer(&m),
                 from: m.from,
                 to: Machine::far(*of, &m.to),
                 refused: None,
             }));
         }
+        rows.extend(offers.into_iter().filter_map(|(of, id)| self.drop_give(of, id)));
         (settled, rows)
     }
 
@@ -310,6 +412,10 @@ impl Machine {
     pub fn waiting(&self) -> impl Iterator<Item = (Fingerprint, &Message)> {
         self.neighbours.iter().flat_map(|(of, n)| n.out.waiting().map(|m| (*of, m)))
     }
+}
+
+pub(super) fn is_offer(message: &Message) -> bool {
+    matches!(message.content, Content::Offer(_))
 }
 
 fn answer(seq: u64, refused: Option<String>) -> Frame {

@@ -1,12 +1,16 @@
 //! The link's machine: sockets, who is there, sessions, messages, keys.
 //!
 //! One file each: `dial` (beacons and whom to call), `sessions` (connections and which of them
-//! is used), `messages` (exactly once), `keys` (who is believed to be who).
+//! is used), `messages` (exactly once), `keys` (who is believed to be who), `files` (with `gives`
+//! and `takes`: what goes out and comes in).
 
 mod dial;
+mod files;
+mod gives;
 mod keys;
 mod messages;
 mod sessions;
+mod takes;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -20,18 +24,24 @@ use crate::model::net::Interface;
 use crate::model::{Handle, IoError, Millis, Net, SocketId, StreamId};
 
 pub use dial::{BACKOFF_MAX_MS, BACKOFF_MS, Beaconed};
+pub use gives::Opened;
 pub use keys::{Code, Trusted};
 pub use messages::CannotSend;
 pub use sessions::{MAX_TRIES, TRIES_MS};
+pub use takes::{STALLED_MS, Taking};
 
 use dial::{Calls, Place};
-use messages::Waiting;
+use gives::Give;
+use messages::{Offered, Waiting};
 use sessions::Sources;
+use takes::Take;
 
 /// After a session broke its box is held to be there for so long: it may come back.
 pub const GRACE_MS: Millis = 20_000;
+/// The capability of files.
+pub const FILES: u32 = 2;
 /// What this version can beside messages.
-pub const CAPABILITIES: u32 = 0;
+pub const CAPABILITIES: u32 = FILES;
 /// The ports just above are our users'; the first one that is not.
 const BEYOND_USERS: u16 = 64;
 /// Ports tried for sessions where the first is taken.
@@ -89,6 +99,14 @@ pub struct Machine {
     claims: BTreeMap<String, (Fingerprint, super::frame::User)>,
     next_token: u64,
     waiting: BTreeMap<u64, Waiting>,
+    /// Offers that the node is asked about, by token.
+    offers: BTreeMap<u64, Offered>,
+    /// Files, by a number of ours.
+    gives: BTreeMap<u64, Give>,
+    takes: BTreeMap<u64, Take>,
+    next_file: u64,
+    /// Names askings for files.
+    turn: u32,
     wake: Option<Millis>,
     out: VecDeque<Out>,
 }
@@ -120,6 +138,11 @@ impl Machine {
             claims: BTreeMap::new(),
             next_token: 0,
             waiting: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            gives: BTreeMap::new(),
+            takes: BTreeMap::new(),
+            next_file: 0,
+            turn: 0,
             wake: None,
             out: VecDeque::new(),
             rng,
@@ -167,6 +190,7 @@ impl Machine {
         self.tick_sessions(now);
         self.tick_calls(now);
         self.tick_neighbours(now);
+        self.tick_files(now);
         let due = [self.rebind_at, self.announce_at.iter().copied().min()];
         for at in due.into_iter().flatten() {
             self.wake_by(at);
@@ -372,8 +396,12 @@ impl Machine {
             return;
         }
         let Ok(of) = name.parse::<Fingerprint>() else { return };
+        let rest = parts.next();
+        if let ("give" | "take", Some(id)) = (kind, rest) {
+            return self.restore_file(kind, of, id, value);
+        }
         let n = self.neighbours.entry(of).or_default();
-        let read = match (kind, parts.next()) {
+        let read = match (kind, rest) {
             ("box", None) => keys::restore_box(n, value),
             ("out", None) => n.out.restore(value),
             ("out", Some(_)) => n.out.restore_message(value),

@@ -182,6 +182,7 @@ impl Machine {
     fn forget_session(&mut self, now: Millis, stream: StreamId, why: &str, bye: bool) {
         let Some(session) = self.sessions.remove(&stream) else { return };
         self.call_ended(now, stream, session.is_ready());
+        self.files_lost(stream);
         let Some(of) = session.of else { return };
         let Some(n) = self.neighbours.get_mut(&of) else { return };
         n.sessions.retain(|s| *s != stream);
@@ -195,6 +196,7 @@ impl Machine {
                 next.into_iter().find(|s| self.sessions.get(s).is_some_and(Session::is_ready));
             if let Some(next) = ready {
                 n.active = Some(next);
+                self.run_takes(now);
                 return self.pump(now, next);
             }
             if !n.sessions.is_empty() {
@@ -281,6 +283,7 @@ impl Machine {
             Frame::Message(message) => self.message_came(now, stream, of, message),
             Frame::Ack(upto) => return self.acked(now, stream, of, upto),
             Frame::Refuse(seq, why) => return self.refused(now, stream, of, seq, &why),
+            Frame::File(frame) => return self.file_frame(now, stream, of, frame),
             // the session answers these itself, or they are of a later version
             _ => {}
         }
@@ -352,6 +355,7 @@ impl Machine {
         self.reached(of);
         self.wake_by(now + PING_MS);
         self.write_all();
+        self.takes_meet(now, of);
         self.pump(now, stream);
         Ok(())
     }
@@ -427,6 +431,7 @@ impl Machine {
         for stream in rest {
             self.say_bye(now, stream, "another session is in use");
         }
+        self.run_takes(now);
         self.pump(now, best);
     }
 

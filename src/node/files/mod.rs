@@ -1,0 +1,549 @@
+//! Files over the link: what is done with them on the disk, their numbers, how far they are.
+//!
+//! The link's machine says what is to be done with which file, one step at a time; here it
+//! becomes operations of the storage thread, and their answers go back. `offers` is what we send,
+//! `takes` what comes.
+
+mod offers;
+mod takes;
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::Node;
+use super::history::Durable;
+use super::io::{FileDone, FileId, FileOp, LinkOp, PartOf};
+use crate::dialect::link::machine::{Machine, Opened};
+use crate::dialect::link::words::{Far, FileDo, FileNews, FileState, FileView, Outcome};
+use crate::model::{
+    Answer, Delivery, Direction, EntryId, Handle, IoError, Millis, Now, Refusal, TransferState,
+    TransferView, UserId, What,
+};
+
+pub(super) use offers::OfferJob;
+
+/// Progress of one transfer is told so often at most.
+const TELL_MS: Millis = 1_000;
+/// The longest extension that is kept of a name, see `store::quota`.
+const MAX_EXTENSION: usize = 8;
+
+/// What of a transfer does not change: told of when the machine knows it no more.
+#[derive(Clone)]
+struct About {
+    /// What people name it by.
+    number: u32,
+    giver: bool,
+    entry: EntryId,
+    user: Handle,
+    far: Far,
+    name: String,
+    path: String,
+    size: u64,
+    format: String,
+    /// Bytes that came or went, when it was last looked.
+    done: u64,
+}
+
+/// One transfer.
+struct Moving {
+    about: About,
+    /// What is open of it.
+    file: Option<FileId>,
+    /// A descriptor that came with a call: it stays open until the transfer is over.
+    held: bool,
+    /// An operation is under way.
+    busy: bool,
+    /// Answers that nobody waits for any more.
+    stale: u32,
+    /// It is being opened and hashed up to here.
+    opening: Option<Goal>,
+    told: Option<Millis>,
+    state: Option<TransferState>,
+    /// Why it rests.
+    reason: Option<String>,
+}
+
+struct Goal {
+    upto: u64,
+    opened: Option<Opened>,
+}
+
+/// All of them, by the machine's number.
+#[derive(Default)]
+pub(super) struct LinkFiles {
+    by_no: BTreeMap<u64, Moving>,
+    by_file: HashMap<FileId, u64>,
+    offering: offers::Offering,
+}
+
+impl LinkFiles {
+    fn add(&mut self, no: u64, about: About, held: Option<FileId>) {
+        let moving = Moving {
+            about,
+            file: held,
+            held: held.is_some(),
+            busy: false,
+            stale: 0,
+            opening: None,
+            told: None,
+            state: None,
+            reason: None,
+        };
+        self.by_no.insert(no, moving);
+        if let Some(file) = held {
+            self.by_file.insert(file, no);
+        }
+    }
+
+    /// A local user bears another handle.
+    pub(super) fn renamed(&mut self, from: &Handle, to: &Handle) {
+        for moving in self.by_no.values_mut().filter(|m| m.about.user == *from) {
+            moving.about.user = to.clone();
+        }
+    }
+
+    /// The transfer that people name so.
+    fn numbered(&self, number: u32) -> Option<u64> {
+        self.by_no.iter().find(|(_, m)| m.about.number == number).map(|(no, _)| *no)
+    }
+}
+
+impl Node {
+    fn machine_file(&self, no: u64) -> Option<FileView<'_>> {
+        self.dialects.link.as_ref().and_then(|m| m.file(no))
+    }
+
+    /// Transfers of earlier runs go on, under new numbers.
+    pub(super) fn remember_files(&mut self) {
+        let all: Vec<u64> =
+            self.dialects.link.iter().flat_map(Machine::files).map(|view| view.no).collect();
+        all.into_iter().for_each(|no| self.number_file(no, None));
+    }
+
+    /// Gives a transfer its number.
+    fn number_file(&mut self, no: u64, held: Option<FileId>) {
+        let number = self.chats.next_number();
+        let Some(view) = self.machine_file(no) else { return };
+        let about = About {
+            number,
+            giver: view.giver,
+            entry: view.entry,
+            user: view.user.clone(),
+            name: shown_name(&view.offer.name),
+            path: view.path.to_owned(),
+            size: view.offer.bytes,
+            format: view.offer.format.clone(),
+            done: view.done,
+            far: view.far,
+        };
+        self.files.add(no, about, held);
+    }
+
+    /// The machine wants something done with a file.
+    pub(super) fn link_file(&mut self, no: u64, act: FileDo) {
+        let extension = self.machine_file(no).map(|v| extension(&v.offer.name));
+        let fresh = self.transfers.new_file();
+        let Some(moving) = self.files.by_no.get_mut(&no) else {
+            // over already; what is unfinished of it goes
+            if let FileDo::Discard { name } = act {
+                self.file(fresh, FileOp::Link(LinkOp::Drop { name }));
+            }
+            return;
+        };
+        let file = *moving.file.get_or_insert(fresh);
+        self.files.by_file.insert(file, no);
+        let op = match act {
+            FileDo::Open { path, stamp, index, offset } => {
+                moving.opening = Some(Goal { upto: offset, opened: None });
+                LinkOp::Seek { path, stamp, index }
+            }
+            FileDo::Read { offset, len } => LinkOp::Piece { offset, len },
+            FileDo::Part { name, stem, offer, offset, before, .. } => {
+                moving.opening = Some(Goal { upto: offset, opened: None });
+                LinkOp::Part(Box::new(PartOf {
+                    name,
+                    stem,
+                    extension: extension.unwrap_or_else(|| "bin".into()),
+                    folder: offer.folder,
+                    bytes: offer.bytes,
+                    offset,
+                    before,
+                }))
+            }
+            FileDo::Append(bytes) => LinkOp::Add(bytes),
+            FileDo::Sync => LinkOp::Sync,
+            FileDo::Place { path, sum, last } => LinkOp::Place { path, sum, last },
+            FileDo::Close if moving.held => {
+                moving.stale += u32::from(std::mem::take(&mut moving.busy));
+                moving.opening = None;
+                return;
+            }
+            FileDo::Close => {
+                self.let_go_of_file(no);
+                return self.file(file, FileOp::Close);
+            }
+            FileDo::Discard { name } => {
+                self.let_go_of_file(no);
+                LinkOp::Drop { name }
+            }
+        };
+        if let Some(moving) = self.files.by_no.get_mut(&no) {
+            moving.busy = !matches!(op, LinkOp::Drop { .. });
+        }
+        self.file(file, FileOp::Link(op));
+    }
+
+    fn let_go_of_file(&mut self, no: u64) {
+        let Some(moving) = self.files.by_no.get_mut(&no) else { return };
+        (moving.busy, moving.opening, moving.held) = (false, None, false);
+        moving.stale = 0;
+        if let Some(file) = moving.file.take() {
+            self.files.by_file.remove(&file);
+        }
+    }
+
+    /// Whether an operation's answer is for a file of the link's.
+    pub(super) fn is_link_file(&self, file: FileId) -> bool {
+        self.files.by_file.contains_key(&file) || self.files.offering.knows(file)
+    }
+
+    /// An operation with a file of the link's ended.
+    pub(super) fn link_file_done(
+        &mut self,
+        now: Now,
+        file: FileId,
+        result: Result<FileDone, IoError>,
+    ) {
+        if self.files.offering.knows(file) {
+            return self.surveyed(now, file, result);
+        }
+        let Some(no) = self.files.by_file.get(&file).copied() else { return };
+        let Some(moving) = self.files.by_no.get_mut(&no) else { return };
+        if moving.stale > 0 {
+            moving.stale -= 1;
+            return;
+        }
+        moving.busy = false;
+        let giver = self.machine_file(no).is_some_and(|view| view.giver);
+        let Some(moving) = self.files.by_no.get_mut(&no) else { return };
+        let Some(machine) = self.dialects.link.as_mut() else { return };
+        let mono = now.mono;
+        match (result, moving.opening.take()) {
+            (Ok(FileDone::Sought { size, path, before }), Some(goal)) => {
+                let opened = Opened { size, path, before };
+                if goal.upto == 0 || goal.upto > opened.size {
+                    return machine.file_opened(mono, no, Ok(opened));
+                }
+                let upto = goal.upto;
+                moving.opening = Some(Goal { upto, opened: Some(opened) });
+                self.link_op(no, LinkOp::Hash { upto });
+            }
+            (Ok(FileDone::Parted(0)), Some(_)) => machine.file_ready(mono, no, Ok(0)),
+            (Ok(FileDone::Parted(upto)), Some(_)) => {
+                moving.opening = Some(Goal { upto, opened: None });
+                self.link_op(no, LinkOp::Hash { upto });
+            }
+            (Ok(FileDone::Hashed(at)), Some(goal)) if at < goal.upto => {
+                let upto = goal.upto;
+                moving.opening = Some(goal);
+                machine.file_busy(mono, no);
+                self.link_op(no, LinkOp::Hash { upto });
+            }
+            (Ok(FileDone::Hashed(at)), Some(goal)) => match goal.opened {
+                Some(opened) => machine.file_opened(mono, no, Ok(opened)),
+                None => machine.file_ready(mono, no, Ok(at)),
+            },
+            (Ok(FileDone::Finished { path, picture }), _) => {
+                self.let_go_of_file(no);
+                self.file_taken(now, no, path, &picture);
+            }
+            (Ok(FileDone::Piece(bytes, sum)), None) => {
+                machine.file_read(mono, no, Ok((bytes, sum)))
+            }
+            (Ok(_), _) => machine.file_done(mono, no, Ok(())),
+            (Err(error), opening) => {
+                self.let_go_of_file(no); // it is gone with the error
+                let Some(machine) = self.dialects.link.as_mut() else { return };
+                match (giver, opening.is_some()) {
+                    (true, true) => machine.file_opened(mono, no, Err(error)),
+                    (true, false) => machine.file_read(mono, no, Err(error)),
+                    (false, true) => machine.file_ready(mono, no, Err(error)),
+                    (false, false) => machine.file_done(mono, no, Err(error)),
+                }
+            }
+        }
+    }
+
+    fn link_op(&mut self, no: u64, op: LinkOp) {
+        let Some(moving) = self.files.by_no.get_mut(&no) else { return };
+        moving.busy = true;
+        if let Some(file) = moving.file {
+            self.file(file, FileOp::Link(op));
+        }
+    }
+
+    /// Something about a transfer.
+    pub(super) fn link_file_news(&mut self, now: Now, no: u64, news: FileNews) {
+        let Some(moving) = self.files.by_no.get_mut(&no) else { return };
+        match news {
+            FileNews::Moved => {
+                let state = TransferState::Running;
+                let again = moving.state == Some(state);
+                if again && moving.told.is_some_and(|at| at + TELL_MS > now.mono) {
+                    return;
+                }
+                moving.reason = None;
+                self.tell_file(now, no, state, None);
+            }
+            FileNews::Rests(why) => {
+                moving.reason = Some(why.clone()).filter(|why| !why.is_empty());
+                let reason = moving.reason.clone();
+                self.tell_file(now, no, TransferState::Paused, reason);
+            }
+            FileNews::Over(outcome, why) => self.file_over(now, no, outcome, &why),
+        }
+    }
+
+    /// Tells how far a transfer is.
+    fn tell_file(&mut self, now: Now, no: u64, state: TransferState, reason: Option<String>) {
+        let done = self.machine_file(no).map(|view| view.done);
+        let Some(moving) = self.files.by_no.get_mut(&no) else { return };
+        (moving.told, moving.state) = (Some(now.mono), Some(state));
+        moving.about.done = done.unwrap_or(moving.about.done);
+        let about = moving.about.clone();
+        let what = self.file_event(&about, state, reason);
+        self.tell(now, Some(about.user), what);
+    }
+
+    fn file_event(&mut self, about: &About, state: TransferState, reason: Option<String>) -> What {
+        let peer = self.know_linked(&about.far);
+        What::Transfer {
+            id: about.entry,
+            number: Some(about.number),
+            direction: if about.giver { Direction::Out } else { Direction::In },
+            peer,
+            handle: self.linked_name(peer),
+            name: about.name.clone(),
+            done: if state == TransferState::Done { about.size } else { about.done },
+            size: Some(about.size),
+            state,
+            reason,
+        }
+    }
+
+    /// A transfer is over, by the other side's word or because it cannot be.
+    fn file_over(&mut self, now: Now, no: u64, outcome: Outcome, why: &str) {
+        let Some(about) = self.files.by_no.get(&no).map(|m| m.about.clone()) else { return };
+        let (state, reason) = match outcome {
+            Outcome::Done => (TransferState::Done, None),
+            Outcome::Refused => (TransferState::Failed, Some("refused")),
+            Outcome::Cancelled => (TransferState::Failed, Some("the other side ended it")),
+            Outcome::Failed => (TransferState::Failed, Some("it failed")),
+        };
+        let reason = reason.map(|r| if why.is_empty() { r.to_owned() } else { why.to_owned() });
+        self.tell_file(now, no, state, reason);
+        if about.giver {
+            self.give_over(now, &about, outcome, why);
+        }
+        self.forget_file(no);
+    }
+
+    /// ACCEPT and REFUSE of a file; `None`: no file is meant by that number.
+    pub(super) fn decide_file(
+        &mut self,
+        now: Now,
+        user: UserId,
+        number: u32,
+        accept: bool,
+    ) -> Option<Result<Answer, Refusal>> {
+        let no = self.files.numbered(number)?;
+        if let Err(refusal) = self.is_his(user, no, number) {
+            return Some(Err(refusal));
+        }
+        let view = self.machine_file(no)?;
+        let failed = |reason: String| Some(Err(Refusal::Failed { reason }));
+        if view.giver {
+            return failed(format!("{number} is sent by you: CANCEL {number} ends it"));
+        }
+        if view.state != FileState::Offered {
+            return failed(format!("{number} is accepted already: CANCEL {number} ends it"));
+        }
+        if !accept {
+            self.end_file(now, no, Outcome::Refused, "");
+            return Some(Ok(Answer::Done));
+        }
+        if let Err(reason) = self.fits_quota(view.offer.bytes) {
+            return failed(reason);
+        }
+        if let Some(machine) = self.dialects.link.as_mut() {
+            machine.accept_file(now.mono, no);
+        }
+        Some(Ok(Answer::Done))
+    }
+
+    /// PAUSE and RESUME.
+    pub(super) fn pause_file(
+        &mut self,
+        now: Now,
+        user: UserId,
+        number: u32,
+        paused: bool,
+    ) -> Result<Answer, Refusal> {
+        let verb = if paused { "PAUSE" } else { "RESUME" };
+        let no = self.file_meant(user, number, verb)?;
+        let state = self.machine_file(no).map(|view| view.state);
+        if state == Some(FileState::Offered) && paused {
+            let reason = format!("{number} is not accepted yet: REFUSE or CANCEL ends it");
+            return Err(Refusal::Failed { reason });
+        }
+        if let Some(machine) = self.dialects.link.as_mut() {
+            machine.pause_file(now.mono, no, paused, "");
+        }
+        if let Some(moving) = self.files.by_no.get_mut(&no) {
+            moving.reason = None;
+        }
+        if paused {
+            self.tell_file(now, no, TransferState::Paused, None);
+        }
+        Ok(Answer::Done)
+    }
+
+    /// CANCEL.
+    pub(super) fn cancel_file(
+        &mut self,
+        now: Now,
+        user: UserId,
+        number: u32,
+    ) -> Result<Answer, Refusal> {
+        let no = self.file_meant(user, number, "CANCEL")?;
+        self.end_file(now, no, Outcome::Cancelled, "");
+        Ok(Answer::Done)
+    }
+
+    fn file_meant(&self, user: UserId, number: u32, verb: &str) -> Result<u64, Refusal> {
+        let no = self.files.numbered(number).ok_or_else(|| no_such(verb, number))?;
+        self.is_his(user, no, number).map(|()| no)
+    }
+
+    fn is_his(&self, user: UserId, no: u64, number: u32) -> Result<(), Refusal> {
+        let user = self.users.get(user).map(|u| u.handle.as_str());
+        match self.machine_file(no) {
+            Some(view) if user.is_some_and(|u| view.user.is(u)) => Ok(()),
+            _ => Err(no_such("the number", number)),
+        }
+    }
+
+    /// Our side ends a transfer.
+    fn end_file(&mut self, now: Now, no: u64, outcome: Outcome, why: &str) {
+        let Some(about) = self.files.by_no.get(&no).map(|m| m.about.clone()) else { return };
+        let word = if outcome == Outcome::Refused { "refused" } else { "cancelled" };
+        let word = if why.is_empty() { word } else { why };
+        let keep = self.dialects.link.as_mut().and_then(|m| m.end_file(no, outcome, why));
+        let Some(keep) = keep else { return };
+        self.link_keeps(now, keep, None, Vec::new());
+        self.tell_file(now, no, TransferState::Failed, Some(word.into()));
+        if about.giver {
+            let who = (about.user.clone(), &about.far);
+            self.offer_fate(now, about.entry, who, Delivery::Failed, Some(word.into()));
+        }
+        self.settle_link(now); // what is open of it is closed
+        self.forget_file(no);
+    }
+
+    /// It is over, and said so.
+    fn forget_file(&mut self, no: u64) {
+        let file = self.files.by_no.get(&no).and_then(|m| m.file);
+        self.let_go_of_file(no);
+        self.files.by_no.remove(&no);
+        if let Some(file) = file {
+            self.file(file, FileOp::Close);
+        }
+    }
+
+    /// An offer was not kept: it is none.
+    pub(super) fn offer_kept(&mut self, no: u64, durable: &Durable) {
+        if *durable != Durable::Yes {
+            self.forget_file(no);
+        }
+    }
+
+    /// A local user is gone: so are his transfers.
+    pub(super) fn end_files_of(&mut self, now: Now, user: UserId) {
+        let Some(handle) = self.users.get(user).map(|u| u.handle.clone()) else { return };
+        let his = self.dialects.link.iter().flat_map(Machine::files);
+        let his: Vec<u64> = his.filter(|v| *v.user == handle).map(|v| v.no).collect();
+        for no in his {
+            self.end_file(now, no, Outcome::Cancelled, "nobody of that name is there any more");
+        }
+    }
+
+    /// For STATUS.
+    pub(super) fn transfer_views(&self) -> Vec<TransferView> {
+        let view = |view: FileView<'_>| {
+            let moving = self.files.by_no.get(&view.no)?;
+            let peer = self.linked_id(&view.far);
+            Some(TransferView {
+                number: moving.about.number,
+                id: view.entry,
+                user: view.user.clone(),
+                direction: if view.giver { Direction::Out } else { Direction::In },
+                peer,
+                handle: self.linked_name(peer),
+                name: moving.about.name.clone(),
+                done: view.done,
+                size: view.offer.bytes,
+                files: view.offer.files,
+                state: match view.state {
+                    FileState::Offered => TransferState::Offered,
+                    FileState::Waits => TransferState::Waiting,
+                    FileState::Runs => TransferState::Running,
+                    FileState::Paused | FileState::PausedThere => TransferState::Paused,
+                },
+                reason: moving.reason.clone(),
+            })
+        };
+        self.dialects.link.iter().flat_map(Machine::files).filter_map(view).collect()
+    }
+}
+
+fn no_such(verb: &str, number: u32) -> Refusal {
+    Refusal::bad(verb, number.to_string(), "the number of a file on its way, as STATUS shows it")
+}
+
+/// What the sender calls it, made harmless: its last part, should it be a path.
+fn shown_name(name: &str) -> String {
+    let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    crate::model::text::harmless(name)
+}
+
+/// What of a name says of what kind it is.
+fn extension(name: &str) -> String {
+    let tail = name.rsplit_once('.').map(|(_, tail)| tail.to_ascii_lowercase()).unwrap_or_default();
+    let good = !tail.is_empty()
+        && tail.len() <= MAX_EXTENSION
+        && tail.bytes().all(|b| b.is_ascii_alphanumeric());
+    // what marks files and folders of ours is nobody else's
+    if good && tail != "folder" && tail != "part" { tail } else { "bin".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extension_is_plain_letters_or_none() {
+        for (name, is) in [
+            ("report.PDF", "pdf"),
+            ("a.tar.gz", "gz"),
+            ("noext", "bin"),
+            ("x.", "bin"),
+            ("x.p/f", "bin"),
+            ("x.waytoolongone", "bin"),
+            ("x.folder", "bin"),
+            ("x.ž", "bin"),
+        ] {
+            assert_eq!(extension(name), is, "{name}");
+        }
+        assert_eq!(shown_name("../../etc/passwd"), "passwd");
+        assert_eq!(shown_name("C:\\x.txt"), "x.txt");
+    }
+}

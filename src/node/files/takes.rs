@@ -1,0 +1,142 @@
+//! Files that come: which are wanted without asking, and what is kept of them when they are whole.
+
+use super::super::Node;
+use super::super::history::Draft;
+use super::super::io::{Action, Picture};
+use super::super::linked::Taken;
+use crate::config::AcceptFrom;
+use crate::dialect::link::machine::{Machine, Taking};
+use crate::dialect::link::words::{Far, FileState, Offer};
+use crate::model::history::{Body, Change};
+use crate::model::{Dialect, Direction, Handle, Now, PeerId, TransferState, UserId, What};
+
+impl Node {
+    /// Somebody offers a file.
+    pub(in crate::node) fn file_offered(
+        &mut self,
+        now: Now,
+        token: u64,
+        from: &Far,
+        user: UserId,
+        offer: &Offer,
+    ) {
+        let peer = self.know_linked(from);
+        let wanted = self.takes_unasked(peer, offer) && self.fits_quota(offer.bytes).is_ok();
+        let refuse = |why: String| Some(why);
+        let guest = self.users.get(user).is_some_and(|u| u.guest);
+        let quota = self.settings.files.quota;
+        let refused = if offer.bytes > quota {
+            refuse(format!("it has {} bytes and files.quota there allows {quota}", offer.bytes))
+        } else if guest && !wanted {
+            refuse("a guest there is not asked: his box takes no such file unasked".into())
+        } else {
+            None
+        };
+        if let Some(why) = refused {
+            let keep = self.dialects.link.as_mut().map(|m| m.refuse(token, &why));
+            return keep.into_iter().for_each(|k| self.link_keeps(now, k, None, Vec::new()));
+        }
+        let entry = self.new_entry();
+        let stem = self.file_stem(now, &from.handle, entry.n);
+        let taking = Taking { entry, stem, accepted: wanted };
+        let taken = self.dialects.link.as_mut().and_then(|m| m.take_offer(token, taking));
+        let Some((no, keep)) = taken else { return };
+        self.number_file(no, None);
+        let Some(about) = self.files.by_no.get(&no).map(|m| m.about.clone()) else { return };
+        let state = if wanted { TransferState::Waiting } else { TransferState::Offered };
+        let what = self.file_event(&about, state, None);
+        let taken = Taken { user, to: about.user, peer, what, reply: None, offered: Some(no) };
+        self.link_keeps(now, keep, Some(taken), Vec::new());
+    }
+
+    /// The name that what is received will bear: never the sender's word, save the letters and
+    /// digits of his handle.
+    fn file_stem(&self, now: Now, from: &Handle, n: u64) -> String {
+        let safe = |c: &char| c.is_ascii_alphanumeric() || *c == '-' || *c == '_';
+        let who: String = from.as_str().chars().filter(safe).take(24).collect();
+        let when: String =
+            now.wall.to_string().chars().take(19).filter(char::is_ascii_digit).collect();
+        let who = if who.is_empty() { "file" } else { &who };
+        // runs count their entries anew
+        format!("{who}-{when}-{:x}{n:x}", self.epoch & 0xffff)
+    }
+
+    /// Whether the settings say yes to it.
+    fn takes_unasked(&self, peer: PeerId, offer: &Offer) -> bool {
+        let rules = &self.settings.files;
+        if offer.bytes > rules.accept_size {
+            return false;
+        }
+        let image = !offer.folder && !matches!(offer.format.as_str(), "unknown" | "folder");
+        let from = |who: AcceptFrom| self.linked.get(peer).is_some_and(|l| l.is_among(who));
+        from(rules.accept_any) || (image && from(rules.accept_images))
+    }
+
+    /// Whether there is room for so much beside what was accepted already; else why not.
+    pub(super) fn fits_quota(&self, bytes: u64) -> Result<(), String> {
+        let quota = self.settings.files.quota;
+        let all = self.dialects.link.iter().flat_map(Machine::files);
+        let taken = all.filter(|v| !v.giver && v.state != FileState::Offered);
+        let promised: u64 = taken.map(|v| v.offer.bytes).sum();
+        if promised.saturating_add(bytes) <= quota {
+            return Ok(());
+        }
+        Err(format!(
+            "it has {bytes} bytes, {promised} are accepted already, and files.quota allows {quota}"
+        ))
+    }
+
+    /// All of it is on the disk: it is kept, said and told.
+    pub(super) fn file_taken(&mut self, now: Now, no: u64, path: String, picture: &Picture) {
+        let Some(about) = self.files.by_no.get(&no).map(|m| m.about.clone()) else { return };
+        let Some(keep) = self.dialects.link.as_mut().and_then(|m| m.take_done(no)) else { return };
+        self.tell_file(now, no, TransferState::Done, None);
+        self.forget_file(no);
+        let peer = self.know_linked(&about.far);
+        let user = self.users.called(about.user.as_str());
+        let reply = user.and_then(|id| self.users.get(id)?.answers().map(ToOwned::to_owned));
+        let draft = Draft {
+            id: about.entry,
+            user: Some(about.user.clone()),
+            conversation: about.far.handle.key(),
+            from: about.far.handle.to_string(),
+            direction: Direction::In,
+            dialect: Dialect::Link,
+            body: Body::File {
+                path: path.clone(),
+                size: about.size,
+                format: picture.format.into(),
+                width: picture.width,
+                height: picture.height,
+                gone: false,
+            },
+            autoreply: false,
+            recipients: Vec::new(),
+        };
+        let entry = self.entry(now, draft);
+        let what = What::Image {
+            id: about.entry,
+            conversation: peer.to_string(),
+            from: self.linked_name(peer),
+            to: about.user.to_string(),
+            peer,
+            dialect: Dialect::Link,
+            direction: Direction::In,
+            path: path.clone(),
+            size: about.size,
+            format: picture.format.into(),
+            width: picture.width,
+            height: picture.height,
+        };
+        if self.settings.open_images && !matches!(picture.format, "unknown" | "folder") {
+            self.actions.push_back(Action::Show { path, user: about.user.clone() });
+        }
+        let own = self.users.acting(None).ok();
+        let changes = vec![Change::Put(Box::new(entry))];
+        let Some(user) = user.or(own) else {
+            return self.link_keeps(now, keep, None, changes);
+        };
+        let taken = Taken { user, to: about.user, peer, what, reply, offered: None };
+        self.link_keeps(now, keep, Some(taken), changes);
+    }
+}

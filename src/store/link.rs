@@ -1,0 +1,562 @@
+//! Files of the link: what is sent, file or folder, and what is received, whole or not yet.
+//!
+//! What is received lies in the image folder as `.klatsch-<name>.file` until it is whole, the
+//! files of a folder that are, in `.klatsch-<name>.folder`; both outlast the run, unlike images
+//! of plain dialects. Every file is hashed as it is read and written, again from its beginning
+//! after a break: what is on one disk in the end was on the other.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use blake2::Blake2s256;
+use blake2::digest::Digest;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::files::{Folder, name_it, open_source};
+use super::picture;
+use crate::model::limits::{LINK_DEPTH, LINK_FOLDER_FILES, LINK_PATH};
+use crate::model::{IoError, Trouble};
+use crate::node::io::{FileDone, PartOf, Picture, Survey};
+
+/// Bytes hashed in one step.
+const STEP: u64 = 4 * 1024 * 1024;
+/// Bytes read at once for that.
+const BLOCK: usize = 64 * 1024;
+/// Longest name that a file in a received folder gets, in bytes.
+const MAX_NAME: usize = 120;
+/// What is unfinished and was not touched for so long is nobody's any more.
+const FORSAKEN: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// How the names of what is unfinished begin and end.
+const HEAD: &str = ".klatsch-";
+const FILE_TAIL: &str = ".file";
+const FOLDER_TAIL: &str = ".folder";
+
+/// A hash of a file's beginning.
+struct Sum {
+    hasher: Blake2s256,
+    at: u64,
+}
+
+impl Sum {
+    fn new() -> Sum {
+        Sum { hasher: Blake2s256::new(), at: 0 }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.at += bytes.len() as u64;
+    }
+
+    fn finish(&self) -> [u8; 32] {
+        self.hasher.clone().finalize().into()
+    }
+
+    /// One step on, over what the file has.
+    fn step(&mut self, file: &File, upto: u64) -> Result<FileDone, IoError> {
+        let end = upto.min(self.at + STEP);
+        let mut block = vec![0; BLOCK];
+        while self.at < end {
+            let len = usize::try_from(end - self.at).unwrap_or(BLOCK).min(BLOCK);
+            match file.read_at(&mut block[..len], self.at) {
+                Ok(0) => return Err(other("the file became shorter meanwhile")),
+                Ok(n) => self.add(&block[..n]),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(FileDone::Hashed(self.at))
+    }
+}
+
+fn other(text: &str) -> IoError {
+    IoError::new(Trouble::Other, text)
+}
+
+/// A file or a folder that is sent.
+pub(super) struct Tree {
+    root: Root,
+    /// Paths within the folder, in their order, with sizes and times; of a single file one, empty.
+    files: Vec<(Box<str>, u64, i64)>,
+    stamp: u64,
+    open: Option<(usize, File, Sum)>,
+}
+
+enum Root {
+    Path(PathBuf),
+    /// A descriptor that came with a call.
+    Given(File),
+}
+
+impl Tree {
+    /// Looks at what lies at a path.
+    pub(super) fn look(path: &Path) -> Result<(Tree, Survey), IoError> {
+        if !path.is_absolute() {
+            return Err(IoError::new(Trouble::Missing, "the path is not absolute"));
+        }
+        if std::fs::metadata(path)?.is_dir() {
+            return Tree::look_through(path);
+        }
+        let file = open_source(path)?;
+        Tree::one(Root::Path(path.into()), &file)
+    }
+
+    /// A descriptor that came with a call.
+    pub(super) fn given(file: File) -> Result<(Tree, Survey), IoError> {
+        let again = file.try_clone()?;
+        Tree::one(Root::Given(file), &again)
+    }
+
+    fn one(root: Root, file: &File) -> Result<(Tree, Survey), IoError> {
+        let metadata = file.metadata()?;
+        let picture = picture::recognise(file);
+        let files = vec![("".into(), metadata.len(), changed(&metadata))];
+        let stamp = stamp(&files);
+        let bytes = metadata.len();
+        let survey = Survey { folder: false, files: 1, bytes, stamp, picture, passed: 0 };
+        Ok((Tree { root, files, stamp, open: None }, survey))
+    }
+
+    fn look_through(root: &Path) -> Result<(Tree, Survey), IoError> {
+        let mut walk = Walk { files: Vec::new(), passed: 0 };
+        walk.folder(root, &mut String::new(), 0)?;
+        let Walk { files, passed } = walk;
+        if files.is_empty() {
+            return Err(other("there is no file in that folder"));
+        }
+        let (stamp, bytes) = (stamp(&files), files.iter().map(|(_, size, _)| size).sum());
+        let count = u32::try_from(files.len()).unwrap_or(u32::MAX);
+        let picture = Picture { format: "folder", width: None, height: None };
+        let survey = Survey { folder: true, files: count, bytes, stamp, picture, passed };
+        Ok((Tree { root: Root::Path(root.into()), files, stamp, open: None }, survey))
+    }
+
+    /// Opens one of its files, if it is what it was.
+    pub(super) fn seek(&mut self, stamp: u64, index: u32) -> Result<FileDone, IoError> {
+        if stamp != self.stamp {
+            return Err(other("it changed since it was offered: send it again"));
+        }
+        let n = index as usize;
+        let (path, size, time) = self.files.get(n).ok_or_else(|| other("it has no such file"))?;
+        let file = match &self.root {
+            Root::Given(file) => file.try_clone()?,
+            Root::Path(root) if path.is_empty() => open_source(root)?,
+            Root::Path(root) => {
+                let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
+                let mut options = std::fs::OpenOptions::new();
+                options.read(true).custom_flags(flags).open(root.join(&**path))?
+            }
+        };
+        let metadata = file.metadata()?;
+        if !metadata.is_file() || (metadata.len(), changed(&metadata)) != (*size, *time) {
+            return Err(other(CHANGED));
+        }
+        let before = self.files[..n].iter().map(|(_, size, _)| size).sum();
+        let done = FileDone::Sought { size: *size, path: path.to_string(), before };
+        self.open = Some((n, file, Sum::new()));
+        Ok(done)
+    }
+
+    pub(super) fn hash(&mut self, upto: u64) -> Result<FileDone, IoError> {
+        let (_, file, sum) = self.open.as_mut().ok_or_else(|| other("no file of it is open"))?;
+        sum.step(file, upto)
+    }
+
+    /// Reads on; with the last piece it is looked at once more.
+    pub(super) fn piece(&mut self, offset: u64, len: usize) -> Result<FileDone, IoError> {
+        let (n, file, sum) = self.open.as_mut().ok_or_else(|| other("no file of it is open"))?;
+        let (_, size, time) = &self.files[*n];
+        if sum.at != offset {
+            return Err(other("it is read out of its order"));
+        }
+        let left = usize::try_from(size.saturating_sub(offset)).unwrap_or(len);
+        let mut bytes = vec![0; len.min(left)];
+        let mut got = 0;
+        while got < bytes.len() {
+            match file.read_at(&mut bytes[got..], offset + got as u64) {
+                Ok(0) => return Err(other(CHANGED)),
+                Ok(n) => got += n,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        sum.add(&bytes);
+        if sum.at < *size {
+            return Ok(FileDone::Piece(bytes, None));
+        }
+        let metadata = file.metadata()?;
+        if (metadata.len(), changed(&metadata)) != (*size, *time) {
+            return Err(other(CHANGED));
+        }
+        Ok(FileDone::Piece(bytes, Some(sum.finish())))
+    }
+}
+
+const CHANGED: &str = "the file changed while it was sent: send it again";
+
+/// When it was last written to, in nanoseconds.
+fn changed(metadata: &std::fs::Metadata) -> i64 {
+    metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec())
+}
+
+fn stamp(files: &[(Box<str>, u64, i64)]) -> u64 {
+    let mut hasher = Blake2s256::new();
+    for (path, size, time) in files {
+        hasher.update((path.len() as u64).to_be_bytes());
+        hasher.update(path.as_bytes());
+        hasher.update(size.to_be_bytes());
+        hasher.update(time.to_be_bytes());
+    }
+    let hash: [u8; 32] = hasher.finalize().into();
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash[..8]);
+    u64::from_be_bytes(first)
+}
+
+/// A folder being gone through, in the order of names: the same each time.
+struct Walk {
+    files: Vec<(Box<str>, u64, i64)>,
+    passed: u32,
+}
+
+impl Walk {
+    fn folder(&mut self, at: &Path, within: &mut String, depth: usize) -> Result<(), IoError> {
+        if depth > LINK_DEPTH {
+            return Err(other("its folders lie too deep within each other"));
+        }
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(at)? {
+            let name = entry?.file_name().into_string();
+            names.push(name.map_err(|_| other("a name in it is no UTF-8: rename it"))?);
+            if names.len() > 2 * LINK_FOLDER_FILES {
+                return Err(too_many());
+            }
+        }
+        names.sort_unstable();
+        for name in names {
+            let (path, len) = (at.join(&name), within.len());
+            // links lead elsewhere: they are passed over, not followed
+            let metadata = std::fs::symlink_metadata(&path)?;
+            if !within.is_empty() {
+                within.push('/');
+            }
+            within.push_str(&name);
+            if within.len() > LINK_PATH {
+                return Err(other("a path in it is too long"));
+            }
+            if metadata.is_dir() {
+                self.folder(&path, within, depth + 1)?;
+            } else if metadata.is_file() {
+                if self.files.len() >= LINK_FOLDER_FILES {
+                    return Err(too_many());
+                }
+                self.files.push((within.as_str().into(), metadata.len(), changed(&metadata)));
+            } else {
+                self.passed += 1;
+            }
+            within.truncate(len);
+        }
+        Ok(())
+    }
+}
+
+fn too_many() -> IoError {
+    let text = format!("it holds more than {LINK_FOLDER_FILES} files: send it in parts");
+    IoError::new(Trouble::Exhausted, text)
+}
+
+/// What is received, as far as it is.
+pub(super) struct LinkPart {
+    folder: Rc<Folder>,
+    of: PartOf,
+    file: Option<Flock<File>>,
+    sum: Sum,
+    /// Bytes of the current file.
+    len: u64,
+    before: u64,
+}
+
+impl LinkPart {
+    /// Opens it at the offset that is wanted, or as far as it goes; or finds that it has its name.
+    pub(super) fn open(folder: Rc<Folder>, of: PartOf) -> Result<(LinkPart, FileDone), IoError> {
+        let mut part =
+            LinkPart { folder, file: None, sum: Sum::new(), len: 0, before: of.before, of };
+        if let Some(path) = part.placed()? {
+            let picture = part.picture(&path);
+            return Ok((part, FileDone::Finished { path, picture }));
+        }
+        if part.of.folder && part.before > 0 && !exists(&part.folder.fd, &part.hidden())? {
+            let text = "what came of it before is not there any more";
+            return Err(IoError::new(Trouble::Missing, text));
+        }
+        let file = part.begin()?;
+        let there = file.metadata()?.len();
+        part.len = there.min(part.of.offset);
+        file.set_len(part.len)?;
+        part.file = Some(file);
+        let len = part.len;
+        Ok((part, FileDone::Parted(len)))
+    }
+
+    fn begin(&self) -> Result<Flock<File>, IoError> {
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let name = part_file(&self.of.name);
+        let fd = openat(&self.folder.fd, name.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        let metadata = File::from(fd.try_clone()?).metadata()?;
+        if !metadata.is_file() {
+            return Err(IoError::new(Trouble::Denied, "its place is taken by something else"));
+        }
+        Flock::lock(File::from(fd), FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+            match errno {
+                Errno::EWOULDBLOCK => other("another node is receiving it"),
+                errno => errno.into(),
+            }
+        })
+    }
+
+    /// Where it is if it has its name already: the node stopped right after that.
+    fn placed(&self) -> Result<Option<String>, IoError> {
+        let hidden = match self.of.folder {
+            true => self.hidden(),
+            false => part_file(&self.of.name),
+        };
+        if exists(&self.folder.fd, &hidden)? {
+            return Ok(None);
+        }
+        let tails = match self.of.folder {
+            true => vec!["folder"],
+            false => {
+                let known = ["png", "jpg", "gif", "webp", "bmp", "tiff", "heic"];
+                known.into_iter().chain([self.of.extension.as_str()]).collect()
+            }
+        };
+        for tail in tails {
+            let path = self.folder.path.join(format!("{}.{tail}", self.of.stem));
+            let whole = match std::fs::symlink_metadata(&path) {
+                Ok(metadata) => {
+                    let whole = metadata.is_file() && metadata.len() == self.of.bytes;
+                    if self.of.folder { metadata.is_dir() } else { whole }
+                }
+                Err(_) => false,
+            };
+            if whole {
+                return Ok(Some(path.display().to_string()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn picture(&self, path: &str) -> Picture {
+        let none = |format| Picture { format, width: None, height: None };
+        if self.of.folder {
+            return none("folder");
+        }
+        File::open(path).map_or(none("unknown"), |file| picture::recognise(&file))
+    }
+
+    fn hidden(&self) -> String {
+        format!("{HEAD}{}{FOLDER_TAIL}", self.of.name)
+    }
+
+    /// Bytes of it that take room.
+    pub(super) fn bytes(&self) -> u64 {
+        self.before + self.len
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.of.name
+    }
+
+    pub(super) fn hash(&mut self, upto: u64) -> Result<FileDone, IoError> {
+        let file = self.file.as_ref().ok_or_else(|| other("no file of it is open"))?;
+        self.sum.step(file, upto.min(self.len))
+    }
+
+    pub(super) fn add(&mut self, bytes: &[u8]) -> Result<FileDone, IoError> {
+        if self.file.is_none() {
+            let file = self.begin()?;
+            file.set_len(0)?;
+            self.file = Some(file);
+        }
+        let Some(file) = &self.file else { return Err(other("no file of it is open")) };
+        if self.sum.at != self.len {
+            return Err(other("it is written out of its order"));
+        }
+        // by position: what a full disk left behind is written over
+        file.write_all_at(bytes, self.len)?;
+        self.sum.add(bytes);
+        self.len += bytes.len() as u64;
+        Ok(FileDone::Appended)
+    }
+
+    pub(super) fn sync(&mut self) -> Result<FileDone, IoError> {
+        if self.of.folder {
+            // all files that were placed since, and their names
+            nix::unistd::syncfs(&self.folder.fd)?;
+        } else if let Some(file) = &self.file {
+            file.sync_data()?;
+        }
+        Ok(FileDone::Appended)
+    }
+
+    /// Sees that it is what was sent, and gives it its place.
+    pub(super) fn place(
+        &mut self,
+        path: &str,
+        sum: &[u8; 32],
+        last: bool,
+    ) -> Result<FileDone, IoError> {
+        if self.sum.at != self.len || self.sum.finish() != *sum {
+            return Err(other("what arrived is not what was sent (its hash is another): not kept"));
+        }
+        if self.file.is_none() {
+            self.add(&[])?; // an empty one
+        }
+        let Some(file) = self.file.take() else { return Err(other("no file of it is open")) };
+        let part = part_file(&self.of.name);
+        if !self.of.folder {
+            file.sync_all()?;
+            let picture = picture::recognise(&file);
+            let extension = match picture.format {
+                "unknown" => self.of.extension.as_str(),
+                format => picture::extension(format),
+            };
+            let path = name_it(&self.folder, &part, &self.of.stem, extension)?;
+            return Ok(FileDone::Finished { path, picture });
+        }
+        let inside = self.make_place(path)?;
+        renameat(&self.folder.fd, part.as_str(), &inside.0, inside.1.as_str())?;
+        self.before += self.len;
+        (self.len, self.sum) = (0, Sum::new());
+        if !last {
+            return Ok(FileDone::Appended);
+        }
+        nix::unistd::syncfs(&self.folder.fd)?;
+        let path = name_it(&self.folder, &self.hidden(), &self.of.stem, "folder")?;
+        Ok(FileDone::Finished { path, picture: self.picture("") })
+    }
+
+    /// The folder within the hidden one that a path leads to, made, and the name in it.
+    fn make_place(&self, path: &str) -> Result<(OwnedFd, String), IoError> {
+        let mut at = enter(&self.folder.fd, &self.hidden())?;
+        let mut names = path.split('/').peekable();
+        while let Some(name) = names.next() {
+            let name = safe(name);
+            if names.peek().is_none() {
+                return Ok((at, name));
+            }
+            at = enter(&at, &name)?;
+        }
+        Err(IoError::new(Trouble::Denied, "a file in it has no name"))
+    }
+}
+
+fn part_file(name: &str) -> String {
+    format!("{HEAD}{name}{FILE_TAIL}")
+}
+
+fn exists(folder: &OwnedFd, name: &str) -> Result<bool, IoError> {
+    match fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(FileStat { .. }) => Ok(true),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Makes a folder if need be, and opens it; never through a link.
+fn enter(at: impl AsFd + Copy, name: &str) -> Result<OwnedFd, IoError> {
+    match mkdirat(at, name, Mode::S_IRWXU) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    Ok(openat(at, name, flags, Mode::empty())?)
+}
+
+/// The name that a file or folder within a received folder gets: what is harmless of the sender's.
+/// Two that become one replace each other within that folder alone.
+fn safe(name: &str) -> String {
+    let good = |c: char| c.is_alphanumeric() || " ._-+,=@()[]#&'~".contains(c);
+    let mut safe: String = name.chars().map(|c| if good(c) { c } else { '_' }).collect();
+    if safe != name {
+        // so that names that differ in these alone stay apart
+        let mut hasher = Blake2s256::new();
+        hasher.update(name.as_bytes());
+        let hash: [u8; 32] = hasher.finalize().into();
+        safe = format!("{:02x}{:02x}{:02x}-{safe}", hash[0], hash[1], hash[2]);
+    }
+    if safe.starts_with('.') {
+        safe.replace_range(..1, "_");
+    }
+    let mut end = safe.len().min(MAX_NAME);
+    while !safe.is_char_boundary(end) {
+        end -= 1;
+    }
+    if end < safe.len() {
+        let tail = safe.rsplit_once('.').map(|(_, t)| t.to_owned()).filter(|t| t.len() <= 8);
+        safe.truncate(end);
+        if let Some(tail) = tail {
+            safe.push('.');
+            safe.push_str(&tail);
+        }
+    }
+    safe.trim_end().to_owned()
+}
+
+/// Removes what is unfinished under a name.
+pub(super) fn drop_part(folder: &Folder, name: &str) {
+    // What stays if this fails is found forsaken one day.
+    let _ = unlinkat(&folder.fd, part_file(name).as_str(), UnlinkatFlags::NoRemoveDir);
+    let hidden = folder.path.join(format!("{HEAD}{name}{FOLDER_TAIL}"));
+    let _ = std::fs::remove_dir_all(hidden);
+}
+
+/// What is unfinished in a folder, by name, with its bytes; what is forsaken is removed.
+pub(super) fn unfinished(path: &Path, now: SystemTime) -> Vec<(String, u64)> {
+    let Ok(entries) = std::fs::read_dir(path) else { return Vec::new() };
+    let mut all = Vec::new();
+    for entry in entries.filter_map(Result::ok) {
+        let Some(name) = entry.file_name().into_string().ok() else { continue };
+        let Some(rest) = name.strip_prefix(HEAD) else { continue };
+        let Ok(metadata) = entry.metadata() else { continue };
+        let tail = if metadata.is_dir() { FOLDER_TAIL } else { FILE_TAIL };
+        let Some(of) = rest.strip_suffix(tail) else { continue };
+        let age = metadata.modified().ok().and_then(|at| now.duration_since(at).ok());
+        if age.is_some_and(|age| age > FORSAKEN) {
+            let path = entry.path();
+            let _ = match metadata.is_dir() {
+                true => std::fs::remove_dir_all(path),
+                false => std::fs::remove_file(path),
+            };
+            continue;
+        }
+        all.push((of.to_owned(), bytes_of(&entry.path(), &metadata, 0)));
+    }
+    all
+}
+
+/// Bytes of a file, or of all in a folder.
+pub(super) fn bytes_of(path: &Path, metadata: &std::fs::Metadata, depth: usize) -> u64 {
+    if !metadata.is_dir() {
+        return if metadata.is_file() { metadata.len() } else { 0 };
+    }
+    if depth > LINK_DEPTH + 1 {
+        return 0;
+    }
+    let Ok(entries) = std::fs::read_dir(path) else { return 0 };
+    let each = entries.filter_map(Result::ok).filter_map(|entry| {
+        let metadata = entry.metadata().ok()?;
+        Some(bytes_of(&entry.path(), &metadata, depth + 1))
+    });
+    each.sum()
+}
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;
