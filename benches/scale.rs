@@ -27,6 +27,8 @@ mod world;
 
 #[path = "../tests/link/world.rs"]
 mod boxes;
+#[path = "../tests/link/shelf.rs"]
+mod shelf;
 
 use std::fmt::Write;
 
@@ -36,7 +38,7 @@ use model::Model;
 use world::World;
 
 /// Nodes that are simulated whole, at most.
-const REAL: usize = 1_000;
+const REAL: usize = 300;
 /// Boxes of the link, at most: each pair makes a handshake.
 const BOXES: usize = 100;
 /// Head of IPv4 and UDP.

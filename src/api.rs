@@ -89,6 +89,7 @@ const fn may(name: &'static str, kind: Kind) -> Parameter {
 
 const USER: Parameter = may("user", Kind::Text);
 const HANDLE: Parameter = must("handle", Kind::Text);
+const ROOM: Parameter = must("room", Kind::Text);
 const TO: Parameter = must("to", Kind::Texts);
 const BEFORE: Parameter = may("before", Kind::Count);
 const LIMIT: Parameter = may("limit", Kind::Number);
@@ -112,6 +113,12 @@ pub const METHODS: &[(&str, &[Parameter])] = &[
     ("SetForm", &[HANDLE, may("form", Kind::Text), USER]),
     ("Verify", &[HANDLE, USER]),
     ("Trust", &[HANDLE, USER]),
+    ("MarkRead", &[must("with", Kind::Text), USER]),
+    ("ForgetKey", &[HANDLE, USER]),
+    ("RoomJoin", &[ROOM, USER]),
+    ("RoomLeave", &[ROOM, USER]),
+    ("Rooms", &[USER]),
+    ("RoomWho", &[ROOM, USER]),
     ("Chat", &[HANDLE, USER]),
     ("Accept", &[must("number", Kind::Number), USER]),
     ("Refuse", &[must("number", Kind::Number), USER]),
@@ -211,6 +218,7 @@ pub fn answer_to_json(answer: &Answer) -> Object {
         Answer::Doctor(report) => json!(report),
         Answer::Network(interfaces) => json!({"interfaces": interfaces}),
         Answer::Log(lines) => json!({"lines": lines}),
+        Answer::Rooms(rooms) => json!({"rooms": rooms}),
         Answer::Page(page) => json!(page),
         Answer::Count(n) => json!({"count": n}),
         Answer::Verify(view) => json!(view),
@@ -248,6 +256,8 @@ pub fn answer_from_json(mut reply: Object) -> Option<Answer> {
         serde_json::from_value(settings).ok().map(Answer::Config)
     } else if let Some(interfaces) = take("interfaces") {
         serde_json::from_value(interfaces).ok().map(Answer::Network)
+    } else if let Some(rooms) = take("rooms") {
+        serde_json::from_value(rooms).ok().map(Answer::Rooms)
     } else if let Some(lines) = take("lines") {
         serde_json::from_value(lines).ok().map(Answer::Log)
     } else if let Some(count) = take("count") {

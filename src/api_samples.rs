@@ -7,8 +7,9 @@ use crate::model::history::{Body, Entry, Recipient};
 use crate::model::ring::GapReason;
 use crate::model::{
     Answer, ChatState, ChatView, Delivery, Dialect, Direction, EntryId, Finding, Gap, Handle,
-    Health, InterfaceView, PeerId, PeerView, Presence, Receipt, Refusal, Report, RouteView,
-    SettingView, Status, TransferState, TransferView, Trust, VerifyView, Wall, What,
+    Health, InterfaceView, PeerId, PeerView, Presence, Receipt, Refusal, Report, RoomMember,
+    RoomView, RouteView, SettingView, Status, TransferState, TransferView, Trust, VerifyView, Wall,
+    What,
 };
 
 fn handle() -> Handle {
@@ -40,6 +41,12 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::SetForm { handle: text(), form: Some("udp".into()) },
         Command::Verify { handle: text() },
         Command::Trust { handle: text() },
+        Command::MarkRead { with: text() },
+        Command::ForgetKey { handle: text() },
+        Command::RoomJoin { room: text() },
+        Command::RoomLeave { room: text() },
+        Command::Rooms {},
+        Command::RoomWho { room: text() },
         Command::Chat { handle: text() },
         Command::Accept { number: 3 },
         Command::Pause { number: 3 },
@@ -93,6 +100,12 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::SetForm { .. } => ("SetForm", Answer::Done),
         Command::Verify { .. } => ("Verify", Answer::Verify(verify())),
         Command::Trust { .. } => ("Trust", Answer::Verify(verify())),
+        Command::MarkRead { .. } => ("MarkRead", Answer::Done),
+        Command::ForgetKey { .. } => ("ForgetKey", Answer::Count(2)),
+        Command::RoomJoin { .. } => ("RoomJoin", Answer::Done),
+        Command::RoomLeave { .. } => ("RoomLeave", Answer::Done),
+        Command::Rooms {} => ("Rooms", Answer::Rooms(vec![room()])),
+        Command::RoomWho { .. } => ("RoomWho", Answer::Rooms(vec![room()])),
         Command::Chat { .. } => ("Chat", Answer::Done),
         Command::Accept { .. } => ("Accept", Answer::Done),
         Command::Refuse { .. } => ("Refuse", Answer::Done),
@@ -118,6 +131,12 @@ pub(crate) fn answer_to(command: &Command) -> (&'static str, Answer) {
         Command::Export { .. } => ("Export", page()),
         Command::Import { .. } => ("Import", Answer::Count(2)),
     }
+}
+
+fn room() -> RoomView {
+    let member = |trust| RoomMember { handle: "bob".into(), name: "bob".into(), here: true, trust };
+    let members = [Trust::Local, Trust::Unverified, Trust::Verified].map(member).to_vec();
+    RoomView { room: "#coffee".into(), joined: true, members }
 }
 
 fn verify() -> VerifyView {
@@ -310,6 +329,7 @@ fn receipts() -> Vec<Receipt> {
         receipt(Delivery::Queued, Some("waiting")),
         receipt(Delivery::Sent, None),
         receipt(Delivery::Delivered, None),
+        receipt(Delivery::Read, None),
         receipt(Delivery::Failed, Some("nobody listens")),
     ]
 }

@@ -49,7 +49,8 @@ pub enum Command {
     Join {},
     /// Leave the chat; the node goes on.
     Leave {},
-    /// Text to each of `to`: handles, `handle@dialect`, `handle@address`, peer ids, or `#lobby`.
+    /// Text to each of `to`: handles, `handle@dialect`, `handle@address`, peer ids, or `#lobby`;
+    /// or to one room, `#name`.
     Send { to: Vec<String>, text: String },
     /// An image to each of `to`; to those who are linked any file, or a folder. Either a path that the node opens, or `fileDescriptor`, the
     /// index of a descriptor that came with the call (then `path` only gives its name).
@@ -105,6 +106,19 @@ pub enum Command {
     Verify { handle: String },
     /// The codes were compared; or another key of that handle is accepted.
     Trust { handle: String },
+    /// Enter a room between linked boxes; it is made where nobody is in it.
+    RoomJoin { room: String },
+    /// Leave it.
+    RoomLeave { room: String },
+    /// The rooms that are heard of.
+    Rooms {},
+    /// Who is in one.
+    RoomWho { room: String },
+    /// The acting user has read what came from a peer.
+    MarkRead { with: String },
+    /// Free a handle of its key, of a box that is not here; `*`: all that were never compared or
+    /// talked with.
+    ForgetKey { handle: String },
     /// A private chat with a peer, in a dialect that has them.
     Chat { handle: String },
     /// Yes to what somebody asks for: the number is in its event, and in `Status`.
@@ -212,6 +226,7 @@ impl Command {
             self,
             Command::Config { .. }
                 | Command::Trust { .. }
+                | Command::ForgetKey { .. }
                 | Command::AddUser { .. }
                 | Command::RemoveUser { .. }
                 | Command::Delete { .. }

@@ -111,6 +111,14 @@ impl Hub {
                     };
                     page.entries.retain(|entry| entry.user.as_ref().is_none_or(open));
                 }
+                if let Ok(Answer::Status(status)) = &mut answer {
+                    // of a guest's file there is seen how large it is, for it takes room
+                    let private = |user: &Handle| self.is_private(user.as_str());
+                    for transfer in status.transfers.iter_mut().filter(|t| private(&t.user)) {
+                        transfer.name.clear();
+                        transfer.handle.clear();
+                    }
+                }
                 answer
             }
         }

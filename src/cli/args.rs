@@ -127,6 +127,9 @@ pub enum Verb {
         /// All that was said with somebody, or in #lobby
         #[arg(group = "what")]
         who: Option<String>,
+        /// The key of a linked handle whose box is not here; * for all never compared or talked with
+        #[arg(long, value_name = "HANDLE", group = "what")]
+        key: Option<String>,
         /// One entry, by the number that `history` shows
         #[arg(long, value_name = "NUMBER", group = "what")]
         entry: Option<u64>,
@@ -166,6 +169,12 @@ pub enum Verb {
         #[arg(required = true)]
         text: Vec<String>,
     },
+    /// Rooms between linked boxes
+    Room {
+        /// What to do: join, leave, who, list
+        #[command(subcommand)]
+        verb: RoomVerb,
+    },
     /// Ask for a private chat, where a dialect has them
     Chat {
         /// Whom
@@ -182,7 +191,7 @@ pub enum Verb {
         number: u32,
     },
     /// Let a file on its way rest
-    // these three: the manual page and `klatsch help pause` have them
+    // these four: the manual page and `klatsch help pause` have them
     #[command(hide = true)]
     Pause {
         /// The number that `monitor` and `status` show
@@ -201,6 +210,7 @@ pub enum Verb {
         number: u32,
     },
     /// End a private chat
+    #[command(hide = true)]
     Close {
         /// With whom; none: the newest
         handle: Option<String>,
@@ -215,6 +225,8 @@ pub enum Verb {
         handle: String,
     },
     /// Hear a silenced peer again
+    // rarely wanted: the manual page and `klatsch unblock --help` have it
+    #[command(hide = true)]
     Unblock {
         /// Whom
         handle: String,
@@ -288,6 +300,28 @@ pub enum Verb {
         #[command(subcommand)]
         verb: UserVerb,
     },
+}
+
+/// What to do with rooms.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Subcommand)]
+pub enum RoomVerb {
+    /// Enter one; it is made where nobody is in it
+    Join {
+        /// Its name
+        name: String,
+    },
+    /// Leave one
+    Leave {
+        /// Its name
+        name: String,
+    },
+    /// Show who is in one
+    Who {
+        /// Its name
+        name: String,
+    },
+    /// Show those that are heard of
+    List,
 }
 
 /// One or more recipients, written with commas between them.

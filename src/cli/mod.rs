@@ -23,7 +23,7 @@ use crate::daemon::place::Surroundings;
 use crate::daemon::{Start, complain};
 use crate::hub::Way;
 use crate::model::{Answer, IoError, Refusal, Status, Wall};
-use args::{Line, Options, UserVerb, Verb};
+use args::{Line, Options, RoomVerb, UserVerb, Verb};
 
 /// How a verb ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,7 +154,14 @@ async fn ask(client: &Client, options: &Options, verb: Verb) -> Result<Code, Ref
         Verb::Search { words, n, before } => {
             Command::Search { words: words.join(" "), before, limit: n }
         }
-        Verb::Forget { who, entry, all } => Command::Delete { entry, with: who, all },
+        Verb::Forget { key: Some(handle), .. } => Command::ForgetKey { handle },
+        Verb::Forget { who, entry, all, .. } => Command::Delete { entry, with: who, all },
+        Verb::Room { verb } => match verb {
+            RoomVerb::Join { name } => Command::RoomJoin { room: name },
+            RoomVerb::Leave { name } => Command::RoomLeave { room: name },
+            RoomVerb::Who { name } => Command::RoomWho { room: name },
+            RoomVerb::List => Command::Rooms {},
+        },
         Verb::Chat { handle } => Command::Chat { handle },
         Verb::Accept { number } => Command::Accept { number },
         Verb::Refuse { number } => Command::Refuse { number },
@@ -252,6 +259,7 @@ fn show(options: &Options, answer: &Answer) -> Result<(), Refusal> {
             Answer::Config(settings) => json_lines(settings),
             Answer::Network(interfaces) => json_lines(interfaces),
             Answer::Log(lines) => json_lines(lines),
+            Answer::Rooms(rooms) => json_lines(rooms),
             Answer::Page(page) => json_lines(&page.entries),
             other => json_lines(&[crate::api::answer_to_json(other)]),
         }

@@ -237,7 +237,7 @@ impl Watch {
 
     fn code(&self) -> Code {
         let codes = self.receipts.iter().map(|r| match r.state {
-            Delivery::Sent | Delivery::Delivered => Code::Done,
+            Delivery::Sent | Delivery::Delivered | Delivery::Read => Code::Done,
             Delivery::Queued => Code::Queued,
             Delivery::Failed => Code::Failed,
         });

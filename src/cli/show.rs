@@ -36,6 +36,7 @@ pub(super) fn answer(answer: &Answer, now: Wall) -> String {
         Answer::Log(lines) => lines.iter().map(|line| harmless(line) + "\n").collect(),
         Answer::Page(page) => entries(&page.entries),
         Answer::Verify(view) => crate::console::render::verify(view) + "\n",
+        Answer::Rooms(rooms) => crate::console::render::rooms(rooms) + "\n",
         Answer::Count(1) => "1 entry\n".into(),
         Answer::Count(n) => format!("{n} entries\n"),
     }

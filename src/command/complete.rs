@@ -70,6 +70,10 @@ pub fn complete(line: &str, names: &dyn Names) -> Option<Completion> {
         Kind::CommandName => {
             pick(start, word, ROWS.iter().map(|row| row.name.to_owned()).collect(), true)
         }
+        Kind::RoomAct => {
+            let acts = ["JOIN", "LEAVE", "LIST", "WHO"].map(String::from);
+            pick(start, word, acts.to_vec(), true)
+        }
         Kind::Form => {
             let mut forms = names.forms();
             forms.push("AUTO".into());
@@ -202,6 +206,7 @@ mod tests {
             ("config inactive on", "config inactive ON "),
             ("form bob q", "form bob quoted "),
             ("user g", "user guest "),
+            ("room w", "room WHO "),
             ("help w", "help WHO "),
             ("nonsense b", "nonsense b"),
             ("join ", "join "),

@@ -149,6 +149,7 @@ pub fn parse(line: &str) -> Result<Typed, Mistake> {
         "CLOSE" => Command::Close { handle: Some(one_word(row, rest)?) },
         "BLOCK" => Command::Block { handle: one_word(row, rest)? },
         "UNBLOCK" => Command::Unblock { handle: one_word(row, rest)? },
+        "ROOM" => room(row, rest)?,
         "VERIFY" => Command::Verify { handle: one_word(row, rest)? },
         "TRUST" => Command::Trust { handle: one_word(row, rest)? },
         "CONFIG" if split_word(rest).0.eq_ignore_ascii_case("width") => {
@@ -326,6 +327,8 @@ fn forget(row: &'static Row, rest: &str) -> Result<Command, Mistake> {
     };
     let delete = if first.eq_ignore_ascii_case("all") {
         Command::Delete { entry: None, with: None, all: true }
+    } else if first.eq_ignore_ascii_case("key") && words.clone().next().is_some() {
+        Command::ForgetKey { handle: words.next().unwrap_or_default().into() }
     } else if first.eq_ignore_ascii_case("entry") {
         let entry = Some(entry_number(row, words.next())?);
         Command::Delete { entry, with: None, all: false }
@@ -335,6 +338,26 @@ fn forget(row: &'static Row, rest: &str) -> Result<Command, Mistake> {
     match words.next() {
         None => Ok(delete),
         Some(more) => Err(Mistake::Extra { row, found: more.into() }),
+    }
+}
+
+fn room(row: &'static Row, rest: &str) -> Result<Command, Mistake> {
+    let (act, name) = split_word(rest);
+    let name = |what: &str| match (split_word(name), what) {
+        (("", _), _) => Err(Mistake::Missing { row, what: "a room's name" }),
+        ((name, ""), _) => Ok(name.to_owned()),
+        ((_, more), _) => Err(Mistake::Extra { row, found: more.into() }),
+    };
+    match act.to_ascii_lowercase().as_str() {
+        "" => Ok(Command::Rooms {}),
+        "list" => nothing_more(row, split_word(rest).1, Command::Rooms {}),
+        "join" => Ok(Command::RoomJoin { room: name(act)? }),
+        "leave" => Ok(Command::RoomLeave { room: name(act)? }),
+        "who" => Ok(Command::RoomWho { room: name(act)? }),
+        _ => {
+            let reason = format!("JOIN, LEAVE, LIST or WHO, not {act}");
+            Err(Mistake::Bad { row, reason })
+        }
     }
 }
 

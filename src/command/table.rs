@@ -39,6 +39,8 @@ pub enum Kind {
     CommandName,
     /// The name of a program's form.
     Form,
+    /// What to do with a room.
+    RoomAct,
     /// Nothing: free text.
     None,
 }
@@ -171,10 +173,12 @@ pub static ROWS: &[Row] = &[
     Row {
         name: "FORGET",
         aliases: &[],
-        usage: "FORGET <who>|ENTRY <number>|ALL",
+        usage: "FORGET <who>|KEY <who>|ENTRY n|ALL",
         summary: "delete what was said, for good",
         help: "What you said with somebody (or #lobby), one entry by the number that HISTORY \
-               shows, or everything. What still waits for somebody does not leave then.",
+               shows, or everything. What still waits for somebody does not leave then. KEY frees a \
+               linked handle for another key while its box is not here; KEY * all that were never \
+               compared or talked with.",
         example: "FORGET ENTRY 17",
         arguments: &[Kind::Handle, Kind::None],
     },
@@ -289,6 +293,16 @@ pub static ROWS: &[Row] = &[
         help: "Ends BLOCK.",
         example: "UNBLOCK mallory",
         arguments: &[Kind::Handle],
+    },
+    Row {
+        name: "ROOM",
+        aliases: &["ROOMS"],
+        usage: "ROOM JOIN|LEAVE|WHO <name>, LIST",
+        summary: "rooms between linked boxes",
+        help: "MSG #name writes there, HISTORY #name reads it. Whoever is linked may enter a room. \
+               Who is in it and not here gets what was said when he comes back.",
+        example: "ROOM JOIN coffee",
+        arguments: &[Kind::RoomAct, Kind::None],
     },
     Row {
         name: "VERIFY",

@@ -281,7 +281,15 @@ fn the_shipped_file_names_every_key_with_its_default() {
             announce: 6,
             image_port: 1,
         },
-        link: Link { enabled: false, port: 1, beacon: false, announce: 10, peers: Vec::new() },
+        link: Link {
+            enabled: false,
+            port: 1,
+            beacon: false,
+            announce: 10,
+            read: true,
+            tell: true,
+            peers: Vec::new(),
+        },
         hello: Hello {
             enabled: true,
             port: 1,

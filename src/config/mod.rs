@@ -137,6 +137,10 @@ pub struct Link {
     pub beacon: bool,
     /// Seconds between beacons, 10 to 3,600.
     pub announce: u32,
+    /// Whether others are told when their messages are read, and tell us.
+    pub read: bool,
+    /// Whether linked boxes are told of each other.
+    pub tell: bool,
     /// Boxes that are named: `[[link.peer]]`.
     pub peers: Vec<Named>,
 }
@@ -210,7 +214,15 @@ impl Default for Settings {
                 web_ports: vec![8000, 8080],
                 web_address: Ipv4Addr::LOCALHOST,
             },
-            link: Link { enabled: true, port: 5009, beacon: true, announce: 60, peers: Vec::new() },
+            link: Link {
+                enabled: true,
+                port: 5009,
+                beacon: true,
+                announce: 60,
+                read: false,
+                tell: false,
+                peers: Vec::new(),
+            },
             room: Room {
                 enabled: false,
                 server: true,

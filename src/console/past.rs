@@ -48,9 +48,11 @@ pub fn line(entry: &Entry, clock: fn(Wall) -> Moment) -> String {
     let from = harmless(&entry.from);
     let who = match (entry.direction, entry.conversation.as_str()) {
         (_, LOBBY_KEY) => format!("{from} → all"),
+        (Direction::In, room) if room.starts_with('#') => format!("{from} → {}", harmless(room)),
         (Direction::In, _) => from,
         (Direction::Out, with) => {
-            let to = entry.recipients.first().map_or(with, |r| &r.handle);
+            let first = entry.recipients.first().filter(|_| !with.starts_with('#'));
+            let to = first.map_or(with, |r| &r.handle);
             format!("{from} → {}", harmless(to))
         }
     };
@@ -84,7 +86,9 @@ fn mark(recipients: &[Recipient]) -> String {
         return format!(" [{}]", words(first));
     }
     let mut parts = Vec::new();
-    for kind in [Delivery::Delivered, Delivery::Sent, Delivery::Queued, Delivery::Failed] {
+    for kind in
+        [Delivery::Read, Delivery::Delivered, Delivery::Sent, Delivery::Queued, Delivery::Failed]
+    {
         let of: Vec<&Recipient> = recipients.iter().filter(|r| r.state == kind).collect();
         match of.len() {
             0 => {}

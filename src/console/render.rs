@@ -5,10 +5,12 @@ use super::past::{self, Moment};
 use super::row::width;
 use crate::command::{Command, ROWS, Row, is_secret};
 use crate::model::answer::{Page, TransferView, UserView};
+use crate::model::event::BY_LINK_TOO;
 use crate::model::text::harmless;
 use crate::model::{
     ChatState, Delivery, Dialect, Direction, Health, InterfaceView, PeerView, Presence, Receipt,
-    Report, SettingView, Status, TransferState, Trust, VerifyView, Wall, What,
+    Report, RoomMember, RoomView, SettingView, Status, TransferState, Trust, VerifyView, Wall,
+    What,
 };
 
 /// Rows of one table or list that are printed; the rest is counted.
@@ -76,8 +78,10 @@ impl Paint {
                 let path = harmless(path);
                 Some(format!("{time}{who}: image {path} ({facts}, {})", bytes(*size)))
             }
+            What::PeerLeft { reason, .. } if reason == BY_LINK_TOO => None,
             What::PeerJoined { handle, address, dialect, .. } => {
                 let place = match dialect {
+                    Dialect::Link => format!("{}, encrypted", harmless(address)),
                     Dialect::Local => "this node".to_owned(),
                     _ => harmless(address),
                 };
@@ -134,6 +138,10 @@ impl Paint {
 
     fn parties(&self, direction: Direction, mine: bool, from: &str, to: &str) -> String {
         match (direction, mine) {
+            // a room: where it was said matters as much as by whom
+            (Direction::In, true) if to.starts_with('#') => {
+                format!("{} → {}", self.name(from), harmless(to))
+            }
             (Direction::In, true) => self.name(from),
             (Direction::In, false) => format!("{} → {}", self.name(from), harmless(to)),
             (Direction::Out, true) => format!("you → {}", self.name(to)),
@@ -475,6 +483,23 @@ fn lay<const N: usize>(rows: &[[String; N]], most: usize) -> Vec<String> {
         line.trim_end().to_owned()
     };
     rows.iter().map(line).collect()
+}
+
+/// The answer to ROOM LIST and ROOM WHO.
+pub fn rooms(rooms: &[RoomView]) -> String {
+    if rooms.is_empty() {
+        return "there is no room yet: ROOM JOIN name makes one".into();
+    }
+    let line = |room: &RoomView| {
+        let member = |m: &RoomMember| {
+            let away = if m.here { "" } else { " (not here)" };
+            format!("{}{away}", harmless(&m.name))
+        };
+        let members: Vec<String> = room.members.iter().map(member).collect();
+        let you = if room.joined { " (you are in)" } else { "" };
+        format!("{}{you}: {}", harmless(&room.room), members.join(", "))
+    };
+    capped(rooms.iter().map(line).collect(), "rooms")
 }
 
 /// The answer to VERIFY and TRUST.

@@ -26,6 +26,8 @@ pub enum Answer {
     Handle(Handle),
     /// To `Verify` and `Trust`.
     Verify(VerifyView),
+    /// To `Rooms` and `RoomWho`.
+    Rooms(Vec<RoomView>),
     /// To `Shared`: the hello chat's shared history, oldest first.
     Shared(Vec<SharedMessage>),
     /// To `Doctor`.
@@ -51,6 +53,30 @@ pub struct VerifyView {
     pub claim: Option<String>,
     /// The code that one would have.
     pub claim_code: Option<String>,
+}
+
+/// A room between linked boxes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomView {
+    /// Its name, with the `#`.
+    pub room: String,
+    /// Whether the acting user is in it.
+    pub joined: bool,
+    /// Who is, as far as heard.
+    pub members: Vec<RoomMember>,
+}
+
+/// Somebody in a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomMember {
+    /// His handle.
+    pub handle: String,
+    /// What he is called as an author: the handle, with his box's key where it is not his alone.
+    pub name: String,
+    /// Whether there is a session with his box now.
+    pub here: bool,
+    /// How far his box's key is believed.
+    pub trust: Trust,
 }
 
 /// A message of the hello chat's shared history.

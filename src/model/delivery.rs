@@ -12,6 +12,8 @@ pub enum Delivery {
     Sent,
     /// Confirmed by the other end.
     Delivered,
+    /// Somebody there has read it: said only where both boxes allow that.
+    Read,
     /// It will not arrive; the reason stands beside it.
     Failed,
 }
@@ -29,6 +31,7 @@ impl std::fmt::Display for Delivery {
             Delivery::Queued => "queued",
             Delivery::Sent => "sent",
             Delivery::Delivered => "delivered",
+            Delivery::Read => "read",
             Delivery::Failed => "failed",
         })
     }

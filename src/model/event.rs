@@ -133,6 +133,10 @@ pub enum What {
     },
 }
 
+/// The reason of a [`What::PeerLeft`] for somebody who goes on being here: the link is the way
+/// to him now, and a [`What::PeerJoined`] says so.
+pub const BY_LINK_TOO: &str = "met by the link too: it is one peer";
+
 /// Which way something went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

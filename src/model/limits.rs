@@ -97,3 +97,23 @@ pub const LINK_FOLDER_FILES: usize = 4_096;
 pub const LINK_DEPTH: usize = 32;
 /// Bytes of a path within a folder that is sent.
 pub const LINK_PATH: usize = 1_024;
+/// Longest name of a room, in bytes.
+pub const MAX_ROOM_NAME: usize = 32;
+/// Rooms that this node's users are in, or were and may come back to.
+pub const MAX_ROOMS: usize = 16;
+/// Other boxes known as members of one room.
+pub const ROOM_MEMBERS: usize = 256;
+/// Longest text said in a room, in bytes.
+pub const ROOM_TEXT: usize = 8 * 1024;
+/// Messages kept of one room for members that come back …
+pub const ROOM_KEPT: usize = 1_000;
+/// … and their bytes.
+pub const ROOM_KEPT_BYTES: usize = 1024 * 1024;
+/// Messages of one room that wait for others said before them …
+pub const ROOM_WAITING: usize = 256;
+/// … and their bytes.
+pub const ROOM_WAITING_BYTES: usize = 512 * 1024;
+/// Our own messages to one room that are not durable yet.
+pub const ROOM_POSTS: usize = 64;
+/// Numbered streams of messages known in one room: one for each box that wrote there.
+pub const ROOM_LOGS: usize = 512;

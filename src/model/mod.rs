@@ -12,13 +12,14 @@ pub mod machine;
 pub mod net;
 pub mod peer;
 pub mod ring;
+pub mod room;
 pub mod text;
 pub mod time;
 pub mod trouble;
 
 pub use answer::{
-    Answer, ChatView, LinkView, PeerView, Receipt, Refusal, RouteView, SettingView, SharedMessage,
-    Status, TransferView, VerifyView,
+    Answer, ChatView, LinkView, PeerView, Receipt, Refusal, RoomMember, RoomView, RouteView,
+    SettingView, SharedMessage, Status, TransferView, VerifyView,
 };
 pub use delivery::{Delivery, EntryId};
 pub use event::{ChatState, Direction, Event, TransferState, What};
@@ -27,5 +28,6 @@ pub use machine::{Finding, Health, InterfaceView, Report};
 pub use net::{Bind, Interface, Link, Net, SocketId, StreamId};
 pub use peer::{Dialect, PeerId, Presence, Trust, UserId};
 pub use ring::{Gap, Ring, Stamped};
+pub use room::RoomName;
 pub use time::{Millis, Now, Wall};
 pub use trouble::{IoError, Trouble};

@@ -7,6 +7,7 @@ use super::delivery::{Target, local_peer};
 use super::foreign::Foreigner;
 use super::io::{Action, FileId, FileOp, Ticket};
 use super::outgoing::Outgoing;
+use super::rooms::is_room;
 use super::users::User;
 use crate::command::{Command, LOBBY, Parked};
 use crate::config::{self};
@@ -71,6 +72,14 @@ impl Node {
             Command::SetForm { handle, form } => self.set_form(&handle, form),
             Command::Verify { handle } => self.verify(&handle),
             Command::Trust { handle } => self.trust(now, &handle),
+            Command::MarkRead { with } => self.mark_read(now, id, &with),
+            Command::ForgetKey { handle } => self.forget_key(now, &handle),
+            Command::RoomJoin { room } => {
+                self.must_be_joined(id).and_then(|()| self.room_enter(now, id, &room, true))
+            }
+            Command::RoomLeave { room } => self.room_enter(now, id, &room, false),
+            Command::Rooms {} => self.room_list(id, None),
+            Command::RoomWho { room } => self.room_list(id, Some(&room)),
             Command::Chat { handle } => self.chat(now, id, &handle),
             Command::Accept { number } => self.decide_chat(now, id, number, true),
             Command::Refuse { number } => self.decide_chat(now, id, number, false),
@@ -182,10 +191,18 @@ impl Node {
         if text.trim().is_empty() {
             return Err(Refusal::bad("the text", "nothing", "something to say"));
         }
+        if to.iter().any(|t| is_room(t)) {
+            return self.room_say(now, ticket, user, to, text);
+        }
         let lobby = to.iter().any(|t| t == LOBBY);
         let targets = &self.targets(user, to)?;
         if !lobby {
             self.no_private_chat(targets)?;
+            for target in targets {
+                if let Target::Linked(peer) = target {
+                    self.has_read(now, user, *peer);
+                }
+            }
         }
         let ticket = Some(ticket);
         self.text_out(now, Outgoing { ticket, user, targets, lobby, text, autoreply: false })
@@ -200,7 +217,12 @@ impl Node {
         given: Option<FileId>,
     ) {
         let lobby = to.iter().any(|t| t == LOBBY);
-        let targets = self.must_be_joined(id).and_then(|()| self.targets(id, to));
+        let text_only = match to.iter().find(|t| is_room(t)) {
+            Some(room) => Err(Refusal::Failed { reason: format!("{room} takes texts only") }),
+            None => Ok(()),
+        };
+        let targets = text_only.and_then(|()| self.must_be_joined(id));
+        let targets = targets.and_then(|()| self.targets(id, to));
         match targets.and_then(|targets| self.take_images(targets, lobby)) {
             Ok(targets) => {
                 let over_link = |t: &Target| match t {
@@ -417,8 +439,12 @@ impl Node {
         let removed = self.users.remove(id);
         self.tell_dialects_of_us(now);
         self.answered.back(id);
-        if let (Some(user), Some(park)) = (&removed, park) {
-            self.renamed_user(now, user.handle.clone(), &park);
+        match (&removed, park, self.dialects.link.as_mut()) {
+            (Some(user), Some(park), _) => {
+                self.renamed_user(now, user.handle.clone(), &park);
+            }
+            (Some(user), None, Some(machine)) => machine.room_forget(now.mono, &user.handle),
+            _ => {}
         }
         if let Some(user) = removed.filter(|user| user.guest) {
             let handle = user.handle.to_string();

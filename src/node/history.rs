@@ -14,6 +14,7 @@ use super::io::{Action, Ticket};
 use super::linked::LinkJob;
 use super::outbox::Leaving;
 use super::outgoing::TextJob;
+use super::rooms::RoomJob;
 use super::transfer::ImageJob;
 use crate::model::history::{Body, Change, Entry, Query, Recipient};
 use crate::model::limits::MAX_UNKEPT;
@@ -45,6 +46,7 @@ pub(super) enum Job {
     Image(Box<ImageJob>),
     Leaving(Leaving),
     Link(Box<LinkJob>),
+    Room(Box<RoomJob>),
     Offer(Box<OfferJob>),
 }
 
@@ -233,6 +235,7 @@ impl Node {
             Job::Image(job) => self.image_leaves(now, *job, &durable),
             Job::Leaving(leaving) => self.waited_leaves(now, &leaving, &durable),
             Job::Link(job) => self.link_kept(now, *job, &durable),
+            Job::Room(job) => self.room_kept(now, *job, &durable),
             Job::Offer(job) => self.offers_leave(now, *job, &durable),
         }
     }
@@ -268,6 +271,7 @@ impl Node {
         self.files.renamed(&from, to);
         if let Some(machine) = self.dialects.link.as_mut() {
             machine.renamed(&from, to);
+            machine.room_renamed(now.mono, &from, to);
         }
         self.keep_soon(now, Change::Renamed { from, to: to.clone() });
     }

@@ -5,11 +5,13 @@
 //! are one peer and the link is the way to it. It can be written to while it is not here: the
 //! link keeps that, and nothing of it ever goes another way.
 
+mod marks;
 mod names;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use self::marks::Marks;
 use super::Node;
 use super::delivery::{Fate, LOBBY_CONVERSATION, Target};
 use super::history::{Draft, Durable, Job, LOBBY_KEY};
@@ -17,7 +19,7 @@ use super::io::Input;
 use super::roster;
 use crate::config::AcceptFrom;
 use crate::dialect::link::frame::Content;
-use crate::dialect::link::machine::{Beaconed, Machine};
+use crate::dialect::link::machine::{Beaconed, CAPABILITIES, Machine, READ};
 use crate::dialect::link::noise::{Fingerprint, Secret};
 use crate::dialect::link::words::{Far, Heard, Keep, Me, Out, Sending, Settled, Setup};
 use crate::model::history::{Body, Change, Row};
@@ -48,6 +50,7 @@ pub(super) struct Linked {
     pub(super) far: Far,
     at: Option<SocketAddr>,
     v4: Vec<Ipv4Addr>,
+    claimed: Vec<Ipv4Addr>,
     away: bool,
     pub(super) here: bool,
     verified: bool,
@@ -78,6 +81,7 @@ pub(super) struct LinkedPeers {
     waiting: BTreeMap<EntryId, (u64, Millis)>,
     /// Nothing expires before this.
     expires: Option<Millis>,
+    marks: Marks,
 }
 
 impl LinkedPeers {
@@ -101,6 +105,11 @@ impl LinkedPeers {
             let oldest = gone().min_by_key(|l| l.heard).map(|l| l.id);
             oldest.map(|id| self.by_id.remove(&id));
         }
+    }
+
+    /// A handle is that key's no more.
+    fn forget(&mut self, handle: &Handle, of: Fingerprint) {
+        self.by_id.retain(|_, l| l.far.of != of || !l.far.handle.is(handle.as_str()));
     }
 
     /// Those of a handle: the one it is pinned to, and guests that are here.
@@ -128,6 +137,8 @@ pub(super) struct Taken {
     pub(super) reply: Option<String>,
     /// It is the offer of this file.
     pub(super) offered: Option<u64>,
+    /// What its author calls it, if he may be told that it was read.
+    pub(super) theirs: Option<EntryId>,
 }
 
 /// What the link waits for.
@@ -153,6 +164,9 @@ impl Node {
             beacon: settings.beacon,
             announce: Millis::from(settings.announce) * 1_000,
             named: settings.peers.clone(),
+            capabilities: CAPABILITIES | if settings.read { READ } else { 0 },
+            tell: settings.tell,
+            keep: self.outbox_keep(),
             sockets: u32::from(TAG) << 24,
             streams: u64::from(TAG) << 56,
         };
@@ -252,6 +266,9 @@ impl Node {
         }
         if let Some(taken) = job.taken.filter(|_| kept) {
             let auto = matches!(taken.what, What::Message { autoreply: true, .. });
+            if let Some(theirs) = taken.theirs {
+                self.linked.marks.came(&taken.to, taken.peer, theirs);
+            }
             self.tell(now, Some(taken.to), taken.what);
             self.link_autoreply(now, taken.user, taken.peer, taken.reply.filter(|_| !auto));
         }
@@ -268,18 +285,24 @@ impl Node {
 
     fn link_heard(&mut self, now: Now, heard: Heard) {
         match heard {
-            Heard::Here { who, at, v4, away, verified, .. } => {
-                self.linked_here(now, &who, at, v4, away.is_some(), verified);
+            Heard::Here { who, at, v4, claimed, away, verified, .. } => {
+                self.linked_here(now, &who, at, (v4, claimed), away.is_some(), verified);
             }
             Heard::Gone { who, why } => self.linked_gone(now, &who, why),
-            Heard::Message { token, from, to, content, .. } => {
-                self.linked_message(now, token, &from, &to, content);
+            Heard::Message { token, from, entry, to, content, .. } => {
+                self.linked_message(now, (token, entry), &from, &to, content);
             }
             Heard::File { no, news } => self.link_file_news(now, no, news),
             Heard::Settled { done, rows } => {
                 rows.into_iter().for_each(|row| self.keep_soon(now, Change::Link(row)));
                 done.into_iter().for_each(|settled| self.linked_settled(now, settled));
             }
+            Heard::Room(write) => self.room_heard(now, *write),
+            Heard::RoomDelivered { entry, from, to } => {
+                self.room_delivered(now, entry, &from, &to);
+            }
+            Heard::Unsaid(entries) => self.room_unsaid(entries),
+            Heard::Read { of, entries } => self.linked_read(now, of, &entries),
             Heard::Pinned(who) => drop(self.know_linked(&who)),
             Heard::Changed { claim, at, .. } => {
                 let who = &claim.handle;
@@ -320,6 +343,7 @@ impl Node {
             far: far.clone(),
             at: None,
             v4: Vec::new(),
+            claimed: Vec::new(),
             away: false,
             here: false,
             verified,
@@ -352,7 +376,7 @@ impl Node {
         now: Now,
         who: &Far,
         at: SocketAddr,
-        v4: Vec<Ipv4Addr>,
+        (v4, claimed): (Vec<Ipv4Addr>, Vec<Ipv4Addr>),
         away: bool,
         verified: bool,
     ) {
@@ -361,7 +385,7 @@ impl Node {
         let (was_here, was_away) = (linked.here, linked.away);
         linked.here = true;
         (linked.at, linked.v4, linked.away, linked.verified) = (Some(at), v4, away, verified);
-        linked.heard = Some(now.wall);
+        (linked.heard, linked.claimed) = (Some(now.wall), claimed);
         let (handle, dialect) = (who.handle.to_string(), Dialect::Link);
         self.hide_twins(now);
         if self.is_blocked(&handle) {
@@ -397,7 +421,14 @@ impl Node {
         self.hide_twins(now);
     }
 
-    fn linked_message(&mut self, now: Now, token: u64, from: &Far, to: &Handle, content: Content) {
+    fn linked_message(
+        &mut self,
+        now: Now,
+        (token, theirs): (u64, EntryId),
+        from: &Far,
+        to: &Handle,
+        content: Content,
+    ) {
         let user = self.users.called(to.as_str());
         let decided = match (content, user) {
             _ if self.is_blocked(from.handle.as_str()) => Err("not wanted"),
@@ -455,7 +486,7 @@ impl Node {
             autoreply,
         };
         let Some(keep) = self.link().map(|m| m.take(token)) else { return };
-        let taken = Taken { user, to, peer, what, reply, offered: None };
+        let taken = Taken { user, to, peer, what, reply, offered: None, theirs: Some(theirs) };
         self.link_keeps(now, keep, Some(taken), vec![Change::Put(Box::new(entry))]);
     }
 
@@ -518,11 +549,15 @@ impl Node {
         let peer = self.know_linked(&settled.to);
         let fate = Fate {
             entry: settled.entry,
-            user: Some(settled.from),
+            user: Some(settled.from.clone()),
             peer,
             recipient: self.linked_name(peer),
             kept: true,
         };
+        if settled.refused.is_none() {
+            let (user, of) = (&settled.from, settled.to.of);
+            self.linked.marks.arrived(user, settled.entry, peer, of);
+        }
         let state = if settled.refused.is_some() { Delivery::Failed } else { Delivery::Delivered };
         self.tell_fate(now, fate, state, settled.refused);
     }
@@ -581,9 +616,9 @@ mod tests {
             let far = Far { of: Fingerprint([1; 16]), handle };
             peers.make_room();
             let (id, heard) = (PeerId(n), Some(Wall(n)));
-            let (at, v4) = (None, Vec::new());
+            let (at, v4, claimed) = (None, Vec::new(), Vec::new());
             let (away, here, verified) = (false, false, false);
-            let linked = Linked { id, far, at, v4, away, here, verified, heard, pinned };
+            let linked = Linked { id, far, at, v4, claimed, away, here, verified, heard, pinned };
             peers.by_id.insert(id, linked);
         };
         meet(0, true);

@@ -6,7 +6,7 @@
 //! chose and others bear too), `delivery` (texts in, and what becomes of what went out),
 //! `outgoing` and `leaving` (texts out), `outbox` (texts that wait), `transfer` (images), `files` (files over the link),
 //! `dialects` (the machines of hello, room and directory), `foreign` (who is met by them), `gateway`
-//! (texts carried between them), `chats` (private chats in room and directory), `history` (what is
+//! (texts carried between them), `chats` (private chats in room and directory), `rooms` (those between boxes), `history` (what is
 //! kept), `recall` (what is asked of it), `commands` and `settings` (what people ask for), `io` (the
 //! contract).
 
@@ -28,6 +28,7 @@ pub mod outbox;
 mod outgoing;
 mod people;
 pub mod recall;
+mod rooms;
 pub mod roster;
 mod settings;
 mod transfer;
@@ -124,6 +125,7 @@ pub struct Node {
     files: LinkFiles,
     keeping: Keeping,
     outbox: Outbox,
+    posts: rooms::Posts,
     people: People,
     answered: Answered,
     /// Until when the LAN is listened to before a handle is chosen.
@@ -186,6 +188,7 @@ impl Node {
             files: LinkFiles::default(),
             keeping: Keeping::new(birth.remembered.last_order),
             outbox: Outbox::default(),
+            posts: rooms::Posts::default(),
             people: People::new(birth.remembered.known),
             answered: Answered::default(),
             claim_until: None,

@@ -181,6 +181,9 @@ impl Node {
         let keep = self.outbox_keep();
         for entry in entries {
             let (Body::Text { text }, Some(user)) = (&entry.body, &entry.user) else { continue };
+            if super::rooms::is_room(&entry.conversation) {
+                continue; // a room's messages go over the link alone
+            }
             for to in entry.recipients.iter().filter(|r| r.state == Delivery::Queued) {
                 let (handle, place) = to.handle.rsplit_once('@').unwrap_or((&to.handle, ""));
                 let Ok(handle) = Handle::try_from(handle) else { continue };

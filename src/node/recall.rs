@@ -9,7 +9,7 @@ use super::Node;
 use super::dialects::OWN_TICKET;
 use super::io::Ticket;
 use super::outbox::Item;
-use crate::command::{Command, LOBBY};
+use crate::command::Command;
 use crate::model::answer::Page;
 use crate::model::history::{Body, Entry, Forget, Found, Query, Reader};
 use crate::model::limits::MAX_PAGE;
@@ -32,6 +32,9 @@ impl Node {
     ) -> Result<(), Refusal> {
         let query = match command {
             Command::History { with, before, limit } => {
+                if let Some(name) = with.as_deref().filter(|name| !name.starts_with('#')) {
+                    let _ = self.mark_read(now, id, name); // nobody of that name wrote
+                }
                 let conversation = with.map(|name| self.conversation(&name));
                 let (before, limit) = (before.map(order), page(limit)?);
                 let reader = self.reader(id)?;
@@ -94,8 +97,8 @@ impl Node {
 
     /// The conversation that a name means, whoever bears it now.
     fn conversation(&self, name: &str) -> String {
-        if name == LOBBY {
-            return name.to_owned();
+        if name.starts_with('#') {
+            return name.to_lowercase();
         }
         match self.resolve(name) {
             Ok(target) => self.handle_of(target).to_lowercase(),
@@ -131,6 +134,7 @@ impl Node {
             }
             (None, Some(name), false) => {
                 let key = self.conversation(name);
+                self.forget_room(now, id, &key);
                 self.cancel_waiting(now, why, |item| item.handle.key() == key && of(item));
                 let user = own.user.clone();
                 self.cancel_linked(now, why, |w| w.handle.key() == key && *w.user == user);
@@ -138,6 +142,7 @@ impl Node {
             }
             (None, None, true) => {
                 self.must_be_the_box(id, "that is everyone's")?;
+                self.forget_room(now, id, "");
                 self.cancel_waiting(now, why, |_| true);
                 self.cancel_linked(now, why, |_| true);
                 (None, Forget::All)

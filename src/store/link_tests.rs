@@ -246,7 +246,7 @@ fn what_nobody_touched_for_a_month_is_removed() {
     std::fs::write(dir.path().join("mine.file"), b"mine").unwrap();
     let now = SystemTime::now();
     assert_eq!(unfinished(dir.path(), now).len(), 2);
-    assert_eq!(unfinished(dir.path(), now + FORSAKEN).len(), 2);
+    assert_eq!(unfinished(dir.path(), now + FORSAKEN - Duration::from_secs(60)).len(), 2);
     assert_eq!(unfinished(dir.path(), now + FORSAKEN + Duration::from_secs(9)).len(), 0);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }

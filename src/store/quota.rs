@@ -54,6 +54,11 @@ impl Quota {
         self.used = self.used.map(|used| used.saturating_sub(bytes));
     }
 
+    /// Whether `wanted` bytes have room beside the finished files, as far as these are counted.
+    pub(super) fn fits(&self, wanted: u64) -> bool {
+        self.used.is_some_and(|used| used + wanted <= self.rules.quota)
+    }
+
     /// Sees to it that `wanted` bytes (those of unfinished files among them) have room beside the
     /// finished files; the error says why they have not.
     pub(super) fn make_room(&mut self, folder: &Folder, wanted: u64) -> Result<(), IoError> {

@@ -67,6 +67,7 @@ pub fn recipient(get: Get<'_, '_>) -> Option<Recipient> {
             1 => Delivery::Sent,
             2 => Delivery::Delivered,
             3 => Delivery::Failed,
+            4 => Delivery::Read,
             _ => return None,
         },
         reason: text(get(3)),
@@ -97,6 +98,7 @@ pub fn state(state: Delivery) -> i64 {
         Delivery::Queued => 0,
         Delivery::Sent => 1,
         Delivery::Delivered => 2,
+        Delivery::Read => 4,
         Delivery::Failed => 3,
     }
 }

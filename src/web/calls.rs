@@ -24,12 +24,23 @@ pub const FOR_GUESTS: &[&str] = &[
     "SetPresence",
     "SetHandle",
     "SetAutoreply",
+    "Accept",
+    "Refuse",
+    "Pause",
+    "Resume",
+    "Cancel",
     "FreeHandle",
     "History",
     "Search",
+    "MarkRead",
+    "RoomJoin",
+    "RoomLeave",
+    "Rooms",
+    "RoomWho",
 ];
 /// Methods that change nothing: GET does too.
-pub const READING: &[&str] = &["Status", "Who", "FreeHandle", "History", "Search"];
+pub const READING: &[&str] =
+    &["Status", "Who", "FreeHandle", "History", "Search", "Rooms", "RoomWho"];
 /// Methods that are not for the web: what everyone said is nobody's to take away over a LAN in
 /// clear, and the machine itself obeys root and the node's own user only.
 const NOT_HERE: &[&str] =

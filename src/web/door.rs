@@ -65,9 +65,19 @@ pub async fn session(site: &Rc<Site>, head: &Head, body: Incoming) -> Reply {
                 Who::Guest(id) => Some(id.as_str()),
                 Who::Stranger => None,
             };
-            reply::good(&about(site, id))
+            let mut about = about(site, id);
+            about["transfers"] = transfers(site, id).await;
+            reply::good(&about)
         }
     }
+}
+
+/// A guest's files on their way over the link.
+async fn transfers(site: &Site, id: Option<&str>) -> Value {
+    let handle = id.and_then(|id| Some(site.guests.borrow_mut().by_id(id)?.handle.clone()));
+    let Some(handle) = handle else { return json!([]) };
+    let all = status(site).await.map(|status| status.transfers).unwrap_or_default();
+    json!(all.into_iter().filter(|transfer| transfer.user == handle).collect::<Vec<_>>())
 }
 
 /// A box whose clock nobody set may take a visitor's; it decides that itself.
@@ -152,7 +162,7 @@ pub async fn enter(site: &Rc<Site>, head: &Head, name: &str, pin: &str) -> Resul
     let id = guest.id.clone();
     site.guests.borrow_mut().add(guest);
     site.touch();
-    log::info!("web: {handle} came in from {}", head.from);
+    log::debug!("web: {handle} came in from {}", head.from);
     Ok(id)
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 const NOT_HERE: &[&str] =
     &["Subscribe", "Export", "Import", "Reboot", "PowerOff", "FactoryReset", "Update"];
 /// Methods that GET does too.
-const READING: &[&str] = &["Status", "Who", "FreeHandle", "History", "Search"];
+const READING: &[&str] = &["Status", "Who", "FreeHandle", "History", "Search", "Rooms", "RoomWho"];
 /// Methods that take a key under which they are carried out once.
 const ONCE: &[&str] = &["Send", "SendFile"];
 

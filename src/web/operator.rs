@@ -196,7 +196,9 @@ async fn guest(site: &Rc<Site>, id: &str, act: Option<&str>) -> Reply {
         }
         _ => return super::calls::bad_parameter("act"),
     }
-    log::info!("web: operator: {} {handle}", act.unwrap_or_default());
+    // whom is nobody's to read in a log
+    log::info!("web: the operator has done this to a guest: {}", act.unwrap_or_default());
+    log::debug!("web: that was {handle}");
     site.touch();
     reply::good(&json!({}))
 }

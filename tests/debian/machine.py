@@ -5,6 +5,7 @@ The machine is the chroot `cross/chroot make test` under a layer in memory (syst
 machine, 10.77.0.2 the host beside it. Nothing touches the real network or the chroot.
 """
 import atexit
+import json
 import os
 import queue
 import subprocess
@@ -88,6 +89,7 @@ while True:
 """
 
     def __init__(self, cable):
+        self.namespace = cable.beside
         self.process = subprocess.Popen(
             ["ip", "netns", "exec", cable.beside, sys.executable, "-u", "-c", self.PROGRAM],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -103,6 +105,50 @@ while True:
     def say(self, port, text):
         self.process.stdin.write(f"{port} {text}\n")
         self.process.stdin.flush()
+
+    def fetch(self, method, path, body=None, headers=None, port=80):
+        """What the page at the machine answers this host's browser: status, head, body."""
+        program = (
+            "import http.client, json, sys\n"
+            "method, path, body, head, port = json.load(sys.stdin)\n"
+            "c = http.client.HTTPConnection('10.77.0.1', port, timeout=20)\n"
+            "c.request(method, path, body, head)\n"
+            "a = c.getresponse()\n"
+            "print(json.dumps([a.status, dict(a.getheaders()), a.read().decode('latin-1')]))")
+        return json.loads(self._python(program, json.dumps(
+            [method, path, body, headers or {}, port])))
+
+    def mdns(self, name, kind):
+        """What the LAN says by multicast DNS of a name (RFC 6762), as raw bytes."""
+        program = (
+            "import socket, struct, sys, time\n"
+            "name, kind = sys.stdin.read().split()\n"
+            "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+            "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n"
+            "s.bind(('', 5353))\n"
+            "own = socket.inet_aton('10.77.0.2')\n"
+            "s.setsockopt(0, socket.IP_MULTICAST_IF, own)\n"
+            "s.setsockopt(0, socket.IP_ADD_MEMBERSHIP, socket.inet_aton('224.0.0.251') + own)\n"
+            "s.settimeout(1)\n"
+            "asked = b''.join(bytes([len(l)]) + l.encode() for l in name.split('.')) + b'\\0'\n"
+            "for _ in range(10):\n"
+            "    s.sendto(struct.pack('!6H', 0, 0, 1, 0, 0, 0) + asked + struct.pack('!2H', int(kind), 1),"
+            " ('224.0.0.251', 5353))\n"
+            "    end = time.monotonic() + 1\n"
+            "    while time.monotonic() < end:\n"
+            "        try:\n"
+            "            data, who = s.recvfrom(9000)\n"
+            "        except socket.timeout:\n"
+            "            break\n"
+            "        if who[0] == '10.77.0.1' and data[2] & 0x80 and asked[:-1] in data:\n"
+            "            print(data.hex())\n"
+            "            sys.exit()\n")
+        return bytes.fromhex(self._python(program, f"{name} {kind}").strip())
+
+    def _python(self, program, text):
+        return subprocess.run(
+            ["ip", "netns", "exec", self.namespace, sys.executable, "-c", program], input=text,
+            stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
 
     def forget(self):
         while not self.lines.empty():

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use klatsch::dialect::link::beacon::Beacon;
 use klatsch::dialect::link::frame::{Content, Frame, Hello, Message, User};
-use klatsch::dialect::link::machine::{Beaconed, MAX_TRIES, Machine};
+use klatsch::dialect::link::machine::{Beaconed, CAPABILITIES, MAX_TOLD, MAX_TRIES, Machine};
 use klatsch::dialect::link::noise::{Fingerprint, Rng, Secret};
 use klatsch::dialect::link::session::{Event, HANDSHAKE_MS, Session};
 use klatsch::dialect::link::words::{Far, Heard, Me, Out, Sending, Setup};
@@ -29,6 +29,15 @@ pub struct Victim {
 
 impl Victim {
     pub fn new() -> Victim {
+        Victim::with(false)
+    }
+
+    /// One that hears of boxes from others.
+    fn telling() -> Victim {
+        Victim::with(true)
+    }
+
+    fn with(tell: bool) -> Victim {
         let setup = Setup {
             secret: Secret::new([1; 32]),
             seed: [2; 32],
@@ -37,6 +46,9 @@ impl Victim {
             beacon: true,
             announce: 60_000,
             named: Vec::new(),
+            capabilities: CAPABILITIES,
+            tell,
+            keep: 24 * 60 * 60_000,
             sockets: 100,
             streams: 1,
         };
@@ -231,6 +243,84 @@ fn a_beacon_that_names_a_pinned_key_diverts_nothing() {
         world.run(60_000);
         assert_eq!(world.texts(b, a), ["secret"], "seed {seed}");
     }
+}
+
+#[test]
+fn beacons_recorded_and_sent_again_show_nobody_and_cost_few_calls() {
+    let mut world = World::new(3);
+    let (a, b) = (world.node("anna"), world.node("bob"));
+    world.run(10_000);
+    let at = SocketAddr::new(world.nodes[b].v4.unwrap().into(), PORT);
+    let recorded = Beacon {
+        fingerprint: world.print(b),
+        version: 1,
+        capabilities: 0,
+        port: PORT,
+        handles: vec![handle("bob")],
+    };
+    world.crash(b);
+    world.run(120_000);
+    assert!(world.nodes[a].here.is_empty());
+    let (told, dials) = (world.nodes[a].told.len(), world.dials);
+    for _ in 0..1_000 {
+        let bytes = recorded.encode();
+        let came = Beaconed { socket: SocketId(100), from: at, link: 2, bytes };
+        world.with(a, |now, m| m.beaconed(now, &came));
+        world.run(100);
+    }
+    assert_eq!(world.nodes[a].told.len(), told, "nobody is shown");
+    assert!(world.dials - dials <= 10, "{} calls in 100 s", world.dials - dials);
+}
+
+#[test]
+fn what_is_cut_off_anywhere_is_not_taken() {
+    let whole = {
+        let mut victim = Victim::new();
+        let mut liar = Liar::connect(&mut victim, 3, "10.0.0.3:40000");
+        liar.hello(&mut victim);
+        liar.say(&mut victim, &users("bob"));
+        liar.session.push(victim.now, &text(1, "bob"));
+        liar.session.to_write().unwrap().len()
+    };
+    for len in 0..=whole {
+        let mut victim = Victim::new();
+        let mut liar = Liar::connect(&mut victim, 3, "10.0.0.3:40000");
+        liar.hello(&mut victim);
+        liar.say(&mut victim, &users("bob"));
+        liar.session.push(victim.now, &text(1, "bob"));
+        let bytes = liar.session.to_write().unwrap();
+        victim.machine.stream_bytes(victim.now, liar.session.stream, &bytes[..len]);
+        victim.machine.stream_end(victim.now, liar.session.stream);
+        victim.drain();
+        let taken = victim.outs.iter().any(|o| matches!(o, Out::Heard(Heard::Message { .. })));
+        assert_eq!(taken, len == whole, "cut to {len} of {whole}");
+        assert_eq!(victim.machine.session_count(), 0);
+    }
+}
+
+#[test]
+fn one_told_box_past_the_limit_is_passed_over_and_near_addresses_are_none() {
+    let mut victim = Victim::telling();
+    let mut liar = Liar::connect(&mut victim, 3, "10.0.0.3:40000");
+    liar.hello(&mut victim);
+    liar.say(&mut victim, &users("bob"));
+    let told = |n: u8, at: &str| (Fingerprint([n; 16]), at.parse().unwrap());
+    let near = ["127.0.0.1:5009", "[::1]:5009", "[fe80::1]:5009", "224.0.0.1:5009", "10.0.0.9:0"];
+    let near = near.iter().map(|at| told(200, at)).collect();
+    liar.say(&mut victim, &Frame::Peers(near));
+    let [before, ..] = victim.machine.table_sizes();
+    for n in 0..100 {
+        let at = format!("10.0.1.{n}:5009");
+        liar.say(&mut victim, &Frame::Peers(vec![told(n, &at)]));
+    }
+    let [places, ..] = victim.machine.table_sizes();
+    assert!(places > before && places <= before + MAX_TOLD, "{before} {places}");
+    assert!(
+        !victim
+            .outs
+            .iter()
+            .any(|o| matches!(o, Out::Net(Net::Dial(_, at)) if at.ip().is_loopback()))
+    );
 }
 
 #[test]

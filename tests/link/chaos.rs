@@ -1,4 +1,4 @@
-//! Everything at once, by seed: loss, breaks, crashes, partitions, roaming, full disks. At the
+//! Everything at once, by seed: loss, breaks, crashes, partitions, roaming, full disks, clock jumps. At the
 //! end the network is whole, and each message lies at its addressee exactly once, in order.
 
 use crate::world::{Weather, World};
@@ -10,6 +10,7 @@ fn seeds(usual: u64) -> u64 {
 
 fn storm(seed: u64, count: usize, steps: usize) {
     let mut world = World::new(seed);
+    world.skew = 7_919;
     let nodes: Vec<usize> = (0..count).map(|n| world.node(&format!("user{n}"))).collect();
     world.run(60_000);
     world.weather = Weather { loss: 0.3, duplication: 0.2, delay: (0, 200), breaks: 0.02 };
@@ -28,7 +29,9 @@ fn storm(seed: u64, count: usize, steps: usize) {
                         world.say(n, &far, &text);
                         // a crash before it is durable loses it with its entry
                         world.run(25);
-                        sent[n][to].push(text);
+                        if !world.nodes[n].full {
+                            sent[n][to].push(text);
+                        }
                     }
                 }
             }
@@ -49,7 +52,8 @@ fn storm(seed: u64, count: usize, steps: usize) {
                 let low = 1_000 + u16::try_from(step).unwrap();
                 world.renumber(n, low);
             }
-            90..93 => world.nodes[n].full = false,
+            90..92 => world.nodes[n].full = true,
+            92..95 => world.nodes[n].full = false,
             _ => world.break_all(),
         }
         let pause = world.rng.u64(..3_000);
@@ -60,6 +64,10 @@ fn storm(seed: u64, count: usize, steps: usize) {
         world.start(n);
     }
     for n in &nodes {
+        // what a full disk did not keep of what was confirmed is confirmed again
+        world.nodes[*n].full = false;
+        world.crash(*n);
+        world.start(*n);
         world.partition(*n, 0);
     }
     world.run(15 * 60_000);

@@ -4,7 +4,7 @@
 use klatsch::dialect::link::words::{FileState, Outcome};
 use klatsch::model::limits::{LINK_FILES_PER_BOX, LINK_RUNNING_PER_BOX, LINK_WINDOW};
 
-use crate::disk::Tree;
+use crate::shelf::Tree;
 use crate::world::{Weather, World};
 
 fn pair(seed: u64) -> (World, usize, usize) {
@@ -152,6 +152,24 @@ fn either_side_may_let_it_rest_and_end_it() {
         assert!(idle(&world, a) && idle(&world, b));
         assert_eq!(world.nodes[b].disk.shelf.unfinished(), 0, "what came of it is removed");
     }
+}
+
+#[test]
+fn what_went_on_while_the_other_was_away_goes_on_there_too() {
+    let (mut world, a, b) = pair(15);
+    let to = world.far(b);
+    put(&mut world, a, "x", file(1, 2_000_000));
+    let no = world.give(a, &to, "x").unwrap();
+    world.run(150);
+    world.with(a, |now, m| m.pause_file(now, no, true, ""));
+    world.run(1_000);
+    world.cut(a);
+    world.partition(a, 1);
+    world.run(60_000);
+    world.with(a, |now, m| m.pause_file(now, no, false, ""));
+    world.partition(a, 0);
+    world.run(5 * 60_000);
+    assert_eq!(whole(&world, b), [file(1, 2_000_000)]);
 }
 
 #[test]

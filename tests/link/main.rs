@@ -4,11 +4,13 @@
 
 mod adversary;
 mod chaos;
-mod disk;
 mod file_liars;
 mod files;
 mod finding;
+mod hints;
 mod messages;
 mod recorded;
+mod rooms;
+mod shelf;
 mod trust;
 mod world;

@@ -9,37 +9,63 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use klatsch::dialect::link::frame::{Frame, VERSION};
-use klatsch::dialect::link::machine::CAPABILITIES;
+use klatsch::dialect::link::machine::{FILES, READ, ROOMS};
 use klatsch::dialect::link::noise::{Handshake, Rng, Secret};
+use klatsch::dialect::link::rooms::Post;
 use klatsch::dialect::link::session::{Event, Session};
-use klatsch::model::StreamId;
+use klatsch::model::{EntryId, RoomName, StreamId, Wall};
 
 use crate::world::World;
+
+/// What both boxes could, each time something was added; the last is what this program can.
+const LEVELS: [u32; 3] = [0, FILES, FILES | ROOMS | READ];
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/link")
 }
 
 /// By version and capabilities: a session is another one with each.
-fn file() -> PathBuf {
-    folder().join(format!("session-v{VERSION}-c{CAPABILITIES}.txt"))
+fn file(capabilities: u32) -> PathBuf {
+    let level = if capabilities == 0 { String::new() } else { format!("-c{capabilities}") };
+    folder().join(format!("session-v{VERSION}{level}.txt"))
 }
 
 /// A conversation between two boxes, as lines: who wrote, and what.
-fn play() -> String {
+fn play(capabilities: u32) -> String {
     let mut world = World::new(20_261_121);
     world.tape = Some(Vec::new());
-    let (a, b) = (world.node("anna"), world.node("bob"));
+    let [a, b] = ["anna", "bob"].map(|name| {
+        let n = world.add(name);
+        world.nodes[n].capabilities = capabilities;
+        world.start(n);
+        n
+    });
     world.run(10_000);
     let (of_a, of_b) = (world.far(a), world.far(b));
     world.say(a, &of_b, "Kommst du zum Klatsch? ☕");
     world.say(b, &of_a, "Už jdu.");
     world.say(a, &of_b, "refuse me");
     world.run(30_000);
-    let cake = b"Rezept: Bienenstich".to_vec();
-    world.nodes[a].disk.shelf.sources.insert("kuchen.txt".into(), vec![(String::new(), cake)]);
-    world.give(a, &of_b, "kuchen.txt").unwrap();
-    world.run(30_000);
+    if capabilities & FILES != 0 {
+        let cake = b"Rezept: Bienenstich".to_vec();
+        world.nodes[a].disk.shelf.sources.insert("kuchen.txt".into(), vec![(String::new(), cake)]);
+        world.give(a, &of_b, "kuchen.txt").unwrap();
+        world.run(30_000);
+    }
+    if capabilities & ROOMS != 0 {
+        let room = RoomName::try_from("kaffee").unwrap();
+        for n in [a, b] {
+            let user = world.nodes[n].users[0].handle.clone();
+            world.with(n, |now, m| m.room_join(now, &user, &room).unwrap());
+        }
+        let entry = EntryId { epoch: 1, n: 9 };
+        let text = "Für alle: Kuchen ist da.".into();
+        let post = Post { entry, from: crate::world::handle("anna"), at: Wall(0), text };
+        world.with(a, |now, m| m.room_post(now, &room, post).unwrap());
+        let of = world.print(a);
+        world.with(b, |now, m| m.read(now, of, vec![entry]));
+        world.run(30_000);
+    }
     world.with(b, |now, m| m.goodbye(now));
     let mut text = String::new();
     for (_, end, bytes) in world.tape.take().unwrap() {
@@ -51,13 +77,14 @@ fn play() -> String {
 
 #[test]
 fn a_session_of_this_version_is_byte_for_byte_as_recorded() {
-    let path = file();
-    if std::env::var_os("KLATSCH_RECORD").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, play()).unwrap();
+    for capabilities in LEVELS {
+        let path = file(capabilities);
+        if std::env::var_os("KLATSCH_RECORD").is_some() {
+            std::fs::write(&path, play(capabilities)).unwrap();
+        }
+        let recorded = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(play(capabilities), recorded, "{capabilities}");
     }
-    let recorded = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(play(), recorded);
 }
 
 /// Frames of every kind as version 1 writes them. Each later version must read them so.
@@ -76,6 +103,11 @@ const FRAMES_V1: &[(&str, &str)] = &[
     ),
     ("090000000000000007", "Ack(7)"),
     ("0a0000000000000007026e6f", "Refuse(7, \"no\")"),
+    ("1806636f666665650000000000000003010104616e6e61", "Room(Here"),
+    ("1906636f6666656500", "Room(Members"),
+    ("1a06636f666665650000", "Room(Have"),
+    ("1e0100000000000000010000000000000002", "Read("),
+    ("1f00", "Peers([])"),
     (
         "0800000000000000080000000000000001000000000000000304616e6e6103626f620000000000000000\
          100000000001000000000000001303612e7403706e67",

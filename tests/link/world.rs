@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-use klatsch::dialect::link::machine::{Beaconed, CannotSend, Machine, Taking};
+use klatsch::dialect::link::machine::{Beaconed, CAPABILITIES, CannotSend, Machine, Taking};
 use klatsch::dialect::link::noise::{Fingerprint, Secret};
 use klatsch::dialect::link::words::{
     Content, Far, FileNews, Heard, Keep, Me, Named, Out, Row, Sending, Setup,
 };
 
-use crate::disk::{Answer, Desk, Shelf};
+use crate::shelf::{Answer, Desk, Shelf};
 use klatsch::model::limits::CHUNK;
 use klatsch::model::net::{ACCEPTED, Interface};
 use klatsch::model::{
@@ -72,6 +72,8 @@ struct Write {
     got: Option<Got>,
     sent: Vec<(Sent, Fate)>,
     token: u64,
+    /// Messages of a room, and the token they wait under.
+    room: Option<(u64, Vec<(Fingerprint, String)>)>,
     at: Millis,
 }
 
@@ -80,6 +82,17 @@ pub struct Node {
     pub secret: Secret,
     pub users: Vec<Me>,
     pub named: Vec<Named>,
+    pub capabilities: u32,
+    pub tell: bool,
+    /// What people there read, as its author calls it.
+    pub read: Vec<EntryId>,
+    /// What it was told in rooms, on the disk, and of what it wrote that arrived.
+    pub room: Vec<(Fingerprint, String)>,
+    pub arrived: usize,
+    /// It hears no beacon.
+    pub deaf: bool,
+    /// Which addresses of others are proven, as it was told.
+    pub v4_of: BTreeMap<Far, Vec<Ipv4Addr>>,
     pub disk: Disk,
     pub full: bool,
     /// What it said of people, in words.
@@ -138,11 +151,15 @@ pub struct World {
     pub now: Millis,
     pub rng: fastrand::Rng,
     pub weather: Weather,
+    /// Not 0: the clocks that people see jump to and fro.
+    pub skew: u64,
     pub nodes: Vec<Node>,
     pub sent: u64,
     /// Beacons put on the wire.
     pub beacons: u64,
     pub handshakes: u64,
+    /// Calls that were tried.
+    pub dials: u64,
     conns: BTreeMap<usize, Conn>,
     /// Which connection a stream of a node is an end of.
     ends: HashMap<(usize, StreamId), (usize, usize)>,
@@ -159,10 +176,12 @@ impl World {
             now: 1_000_000,
             rng: fastrand::Rng::with_seed(seed),
             weather: Weather::default(),
+            skew: 0,
             nodes: Vec::new(),
             sent: 0,
             beacons: 0,
             handshakes: 0,
+            dials: 0,
             conns: BTreeMap::new(),
             ends: HashMap::new(),
             next_conn: 0,
@@ -190,6 +209,13 @@ impl World {
             secret: Secret::new(secret),
             users: vec![Me { handle: handle(name), guest: false, joined: true, away: None }],
             named: Vec::new(),
+            capabilities: CAPABILITIES,
+            tell: false,
+            read: Vec::new(),
+            room: Vec::new(),
+            arrived: 0,
+            deaf: false,
+            v4_of: BTreeMap::new(),
             disk: Disk::default(),
             full: false,
             told: Vec::new(),
@@ -232,6 +258,9 @@ impl World {
             beacon: true,
             announce: 60_000,
             named: node.named.clone(),
+            capabilities: node.capabilities,
+            tell: node.tell,
+            keep: 24 * 60 * 60_000,
             sockets: 100,
             streams: STREAMS,
         };
@@ -321,6 +350,11 @@ impl World {
 
     /// Sends a text; what it is called.
     pub fn say(&mut self, n: usize, to: &Far, text: &str) -> EntryId {
+        let content = Content::Text { text: text.into(), autoreply: false, lobby: false };
+        self.say_content(n, to, content)
+    }
+
+    pub fn say_content(&mut self, n: usize, to: &Far, content: Content) -> EntryId {
         let node = &mut self.nodes[n];
         node.entries += 1;
         let entry = EntryId { epoch: node.runs, n: node.entries };
@@ -328,8 +362,8 @@ impl World {
             entry,
             from: node.users[0].handle.clone(),
             to: to.clone(),
-            said: Wall(0),
-            content: Content::Text { text: text.into(), autoreply: false, lobby: false },
+            said: Wall(self.now * self.skew % 1_000_000_007),
+            content,
         };
         let keep = node.machine.as_mut().expect("it runs").send(sending).expect("it can be sent");
         let mut write = Write { rows: keep.rows, token: keep.token, ..Write::default() };
@@ -393,6 +427,10 @@ impl World {
                 }
                 node.disk.got.extend(write.got);
                 node.disk.sent.extend(write.sent);
+            }
+            if let Some((token, lines)) = write.room {
+                node.room.extend(lines.into_iter().filter(|_| kept));
+                self.with(n, |now, m| m.room_kept(now, token, kept));
             }
             if write.token != 0 {
                 self.with(n, |now, m| m.kept(now, write.token, kept));
@@ -475,7 +513,8 @@ impl World {
                 let sent = done.map(|s| ((s.entry, s.to), Some(s.refused))).collect();
                 self.store(n, Write { rows, sent, ..Write::default() });
             }
-            Heard::Here { who, .. } => {
+            Heard::Here { who, v4, .. } => {
+                self.nodes[n].v4_of.insert(who.clone(), v4);
                 self.nodes[n].told.push(format!("here {}", who.handle));
                 self.nodes[n].here.insert(who);
             }
@@ -489,7 +528,14 @@ impl World {
             }
             Heard::Pinned(who) => self.nodes[n].told.push(format!("pinned {}", who.handle)),
             Heard::Twin(_) => self.nodes[n].told.push("twin".into()),
-            Heard::Trouble(_) => {}
+            Heard::Room(write) => {
+                let lines = write.lines.iter().map(|l| (l.from.of, l.text.clone())).collect();
+                let room = Some((write.token, lines));
+                self.store(n, Write { rows: write.rows, room, ..Write::default() });
+            }
+            Heard::RoomDelivered { to, .. } => self.nodes[n].arrived += to.len(),
+            Heard::Read { entries, .. } => self.nodes[n].read.extend(entries),
+            Heard::Unsaid(_) | Heard::Trouble(_) => {}
         }
     }
 
@@ -679,7 +725,7 @@ impl World {
         for to in 0..self.nodes.len() {
             let node = &self.nodes[to];
             let has = if v6 { node.v6.is_some() } else { node.v4.is_some() };
-            if !self.reach(n, to) || node.machine.is_none() || !has {
+            if !self.reach(n, to) || node.machine.is_none() || !has || node.deaf {
                 continue;
             }
             let socket = SocketId(100 + u32::from(v6));
@@ -697,6 +743,7 @@ impl World {
     }
 
     fn dial(&mut self, n: usize, stream: StreamId, to: SocketAddr) {
+        self.dials += 1;
         let there = (0..self.nodes.len()).find(|m| {
             let node = &self.nodes[*m];
             let ip = match to.ip() {

@@ -12,6 +12,7 @@ mod keeps;
 mod lan;
 mod link;
 mod lone;
+mod named;
 mod node;
 mod picture;
 mod rooms;

@@ -474,6 +474,7 @@ impl Store {
                 }
                 None => Err(unknown()),
             },
+            FileOp::Link(_) => panic!("there is no link here"),
             FileOp::Open { path } => match self.there.get(&path) {
                 Some(all) => {
                     self.open.insert(file, all.clone());
@@ -489,7 +490,7 @@ impl Store {
                 }
                 None => Err(unknown()),
             },
-            FileOp::Discard | FileOp::Close => unreachable!(),
+            FileOp::Discard | FileOp::Close => unreachable!("{op:?}"),
         })
     }
 

@@ -192,8 +192,6 @@ class Client:
         return self
 
     def __exit__(self, *_):
-        for path, text in self.neighbours.items():
-            path.write_text(text)
         self.socket.close()
 
     def say(self, method, more=False, **parameters):

@@ -103,6 +103,24 @@ pub(super) static ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        key: "link.read",
+        help: "say when somebody's message was read, and hear it of ours where both do",
+        expected: SWITCH,
+        kind: Kind::Switch,
+        get: |s| on_off(s.link.read),
+        set: |s, v| switch(v).map(|on| s.link.read = on),
+        ..ROW
+    },
+    Row {
+        key: "link.tell",
+        help: "tell linked boxes where others are, and call those that they tell of",
+        expected: SWITCH,
+        kind: Kind::Switch,
+        get: |s| on_off(s.link.tell),
+        set: |s, v| switch(v).map(|on| s.link.tell = on),
+        ..ROW
+    },
+    Row {
         key: "hello.enabled",
         help: "speak the hello chat (JSON hello, one shared chat: the lobby)",
         expected: SWITCH,

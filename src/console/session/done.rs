@@ -21,6 +21,14 @@ impl Session {
                 self.paint.receipts(&receipts)
             }
             (_, Answer::Verify(view)) => crate::console::render::verify(&view),
+            (_, Answer::Rooms(rooms)) => crate::console::render::rooms(&rooms),
+            (Command::RoomJoin { room }, _) => {
+                let room = room.trim_start_matches('#');
+                format!("you are in #{room}: MSG #{room} writes there, ROOM LEAVE {room} leaves")
+            }
+            (Command::RoomLeave { room }, _) => {
+                format!("you left #{}", room.trim_start_matches('#'))
+            }
             (_, Answer::Doctor(report)) => self.paint.doctor(&report),
             (_, Answer::Network(interfaces)) => self.paint.network(&interfaces),
             (_, Answer::Log(lines)) => self.paint.log(&lines),
@@ -31,6 +39,10 @@ impl Session {
             }
             (Command::SetTime { time }, _) => format!("the clock is being set to {time}"),
             (command, Answer::Page(page)) => self.paint.page(&page, &command),
+            (Command::ForgetKey { .. }, Answer::Count(n)) => match n {
+                1 => "1 key is forgotten".into(),
+                n => format!("{n} keys are forgotten"),
+            },
             (Command::Delete { .. }, Answer::Count(n)) => match n {
                 0 => "there was nothing of that to delete".into(),
                 1 => "1 entry is deleted".into(),

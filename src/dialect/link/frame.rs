@@ -4,10 +4,12 @@
 //! that says which frame it is, and its fields. A frame nobody knows is passed over, and so is
 //! what follows the fields that are known: later versions append.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::files::{FileFrame, Offer, Verdict};
+use super::machine::{MAX_READ, MAX_TOLD};
 use super::noise::{Fingerprint, TAG};
+use super::rooms::{self, wire::Part};
 use super::wire::{BadWire, Reader, Writer};
 use crate::model::limits::{LINK_TEXT, MAX_USERS};
 use crate::model::{EntryId, Handle, Wall};
@@ -45,6 +47,12 @@ pub enum Frame {
     Ack(u64),
     /// This message was taken and refused, for good: why, for people.
     Refuse(u64, String),
+    /// About a room: bytes 24 to 29.
+    Room(Part),
+    /// These messages of the hearer's were read, at most [`MAX_READ`].
+    Read(Vec<EntryId>),
+    /// Where other boxes are, at most [`MAX_TOLD`].
+    Peers(Vec<(Fingerprint, SocketAddr)>),
     /// About a file (`files`).
     File(FileFrame),
     /// One of a later version, or rubbish of an authenticated peer: to be passed over.
@@ -147,6 +155,23 @@ impl Frame {
             Frame::Message(message) => to.u8(8).raw(&message.encode()),
             Frame::Ack(seq) => to.u8(9).u64(*seq),
             Frame::Refuse(seq, why) => to.u8(10).u64(*seq).short(why),
+            Frame::Room(part) => part.encode(),
+            Frame::Read(entries) => {
+                let entries = &entries[..entries.len().min(MAX_READ)];
+                let to = to.u8(30).u8(u8::try_from(entries.len()).unwrap_or(0));
+                entries.iter().fold(to, |to, entry| to.u64(entry.epoch).u64(entry.n))
+            }
+            Frame::Peers(peers) => {
+                let peers = &peers[..peers.len().min(MAX_TOLD)];
+                let to = to.u8(31).u8(u8::try_from(peers.len()).unwrap_or(0));
+                peers.iter().fold(to, |to, (of, at)| {
+                    let ip = match at.ip() {
+                        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+                        IpAddr::V6(ip) => ip,
+                    };
+                    to.raw(&of.0).raw(&ip.octets()).u16(at.port())
+                })
+            }
             Frame::File(frame) => frame.write(to),
             Frame::Unknown(kind) => to.u8(*kind),
         }
@@ -191,12 +216,38 @@ impl Frame {
             8 => Frame::Message(Message::decode(from.rest())?),
             9 => Frame::Ack(from.u64()?),
             10 => Frame::Refuse(from.u64()?, from.short()?.into()),
+            kind @ rooms::wire::FIRST..=rooms::wire::LAST => {
+                Frame::Room(Part::decode(kind, &mut from)?)
+            }
+            30 => {
+                let count = from.u8()?;
+                if usize::from(count) > MAX_READ {
+                    return Err(BadWire::Value("count of messages"));
+                }
+                let entry = |_| Ok(EntryId { epoch: from.u64()?, n: from.u64()? });
+                Frame::Read((0..count).map(entry).collect::<Result<_, BadWire>>()?)
+            }
+            31 => {
+                let count = from.u8()?;
+                if usize::from(count) > MAX_TOLD {
+                    return Err(BadWire::Value("count of boxes"));
+                }
+                let peers = (0..count).map(|_| take_peer(&mut from));
+                Frame::Peers(peers.collect::<Result<_, _>>()?)
+            }
             kind if FileFrame::KINDS.contains(&kind) => {
                 Frame::File(FileFrame::read(kind, Reader(from.rest()))?)
             }
             kind => Frame::Unknown(kind),
         })
     }
+}
+
+/// A box and its address: IPv4 as RFC 4291, section 2.5.5.2, has it in IPv6.
+fn take_peer(from: &mut Reader<'_>) -> Result<(Fingerprint, SocketAddr), BadWire> {
+    let (of, ip) = (from.print()?, Ipv6Addr::from(from.print()?.0));
+    let ip = ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4);
+    Ok((of, SocketAddr::new(ip, from.u16()?)))
 }
 
 fn take_user(from: &mut Reader<'_>) -> Result<User, BadWire> {
@@ -228,7 +279,8 @@ impl Message {
     pub fn decode(bytes: &[u8]) -> Result<Message, BadWire> {
         let mut from = Reader(bytes);
         let seq = from.u64()?;
-        if seq == 0 {
+        // the last number is none, so that counting on never overflows
+        if seq == 0 || seq == u64::MAX {
             return Err(BadWire::Value("number"));
         }
         Ok(Message {
@@ -313,6 +365,17 @@ mod tests {
             })),
             Frame::Ack(7),
             Frame::Refuse(7, "nobody of that name".into()),
+            Frame::Read(vec![EntryId { epoch: 1, n: 2 }]),
+            Frame::Peers(vec![
+                (Fingerprint([7; 16]), "192.0.2.7:5009".parse().unwrap()),
+                (Fingerprint([8; 16]), "[2001:db8::1]:5009".parse().unwrap()),
+            ]),
+            Frame::Room(Part::Here {
+                room: "coffee".try_into().unwrap(),
+                version: 3,
+                member: true,
+                users: vec![handle("anna")],
+            }),
         ]
     }
 

@@ -2,7 +2,8 @@
 //!
 //! `beacon` is how boxes find each other, `noise` what proves who they are, `session` one
 //! connection, `frame` what is said inside, `queue` what makes a message arrive exactly once,
-//! `machine` all of it together. The protocol and what it promises: `docs/link.md`.
+//! `rooms` what many
+//! boxes say to each other, `machine` all of it together. The protocol and what it promises: `docs/link.md`.
 
 pub mod beacon;
 pub mod files;
@@ -10,6 +11,7 @@ pub mod frame;
 pub mod machine;
 pub mod noise;
 pub mod queue;
+pub mod rooms;
 pub mod session;
 pub mod wire;
 pub mod words;

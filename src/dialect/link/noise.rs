@@ -100,6 +100,16 @@ impl Secret {
         key.copy_from_slice(dh.pubkey());
         Key(key)
     }
+
+    /// What only the two owners of these keys know; none for a key that gives nothing away to
+    /// anybody but zeros (RFC 7748, section 6.1).
+    pub fn shared(&self, other: &Key) -> Option<[u8; 32]> {
+        let mut dh = curve();
+        dh.set(&self.0);
+        let mut shared = [0; 32];
+        dh.dh(&other.0, &mut shared).ok()?;
+        (shared != [0; 32]).then_some(shared)
+    }
 }
 
 impl std::fmt::Debug for Secret {

@@ -222,7 +222,8 @@ impl Outgoing {
     /// The row is not one of ours.
     pub fn restore(&mut self, value: &[u8]) -> Result<(), BadWire> {
         let mut from = Reader(value);
-        (self.epoch, self.next) = (from.u64()?, from.u64()?);
+        // the last number is none: counting on never overflows
+        (self.epoch, self.next) = (from.u64()?, from.u64()?.min(u64::MAX - 1));
         Ok(())
     }
 
@@ -232,7 +233,7 @@ impl Outgoing {
     /// The row is not one of ours.
     pub fn restore_message(&mut self, value: &[u8]) -> Result<(), BadWire> {
         let message = Message::decode(value)?;
-        self.next = self.next.max(message.seq + 1);
+        self.next = self.next.max(message.seq.saturating_add(1)).min(u64::MAX - 1);
         self.queue.push_back(Queued { message, durable: true });
         Ok(())
     }
@@ -487,6 +488,17 @@ mod tests {
         assert_eq!(come.got(), (9, 5));
         come.stream(10);
         assert_eq!(come.came(5), Came::New);
+    }
+
+    #[test]
+    fn a_stored_number_at_the_end_of_numbers_is_no_panic() {
+        let mut out = Outgoing::default();
+        let last = Message { seq: u64::MAX, ..message(1) };
+        assert!(out.restore_message(&last.encode()).is_err());
+        let head = Writer::default().u64(9).u64(u64::MAX).0;
+        out.restore(&head).unwrap();
+        let (seq, _) = out.push(TO, message(1), || 9).unwrap();
+        assert_eq!(seq, u64::MAX - 1);
     }
 
     #[test]

@@ -25,6 +25,12 @@ pub struct Setup {
     pub announce: Millis,
     /// Boxes named by the operator.
     pub named: Vec<Named>,
+    /// What this box says it can: [`super::machine::CAPABILITIES`], and what the operator allows.
+    pub capabilities: u32,
+    /// Linked boxes are told of each other, and believed to be where others say: as a beacon is.
+    pub tell: bool,
+    /// How long messages of rooms are kept for members that are not here.
+    pub keep: Millis,
     /// The first number for our sockets; four are used.
     pub sockets: u32,
     /// The first number for our streams.
@@ -217,8 +223,10 @@ pub enum Heard {
         who: Far,
         /// From where.
         at: SocketAddr,
-        /// The IPv4 addresses of that box, as it says.
+        /// The IPv4 addresses of that box, as it says, at which it proved its key.
         v4: Vec<Ipv4Addr>,
+        /// All that it says.
+        claimed: Vec<Ipv4Addr>,
         /// A guest of that box.
         guest: bool,
         /// Away, with what he said.
@@ -239,6 +247,8 @@ pub enum Heard {
         token: u64,
         /// Whose.
         from: Far,
+        /// What its author calls it.
+        entry: EntryId,
         /// For whom.
         to: Handle,
         /// When he said it, by his clock.
@@ -259,6 +269,27 @@ pub enum Heard {
         done: Vec<Settled>,
         /// What is to be kept.
         rows: Vec<Row>,
+    },
+    /// Messages of a room, ours and others': to be kept, then told, in this order; answered by
+    /// [`super::machine::Machine::room_kept`].
+    Room(Box<super::rooms::Write>),
+    /// A message of ours to a room is durable at the box of these.
+    RoomDelivered {
+        /// As it was given.
+        entry: EntryId,
+        /// Whose it is.
+        from: Handle,
+        /// They.
+        to: Vec<Far>,
+    },
+    /// Messages of ours to a room that will not be said: their author left it.
+    Unsaid(Vec<EntryId>),
+    /// People there have read these messages of ours.
+    Read {
+        /// Whose box says so.
+        of: Fingerprint,
+        /// As they were given.
+        entries: Vec<EntryId>,
     },
     /// A handle was heard for the first time: its key is pinned from now on.
     Pinned(Far),

@@ -45,7 +45,15 @@ impl Node {
         let Some(about) = self.files.by_no.get(&no).map(|m| m.about.clone()) else { return };
         let state = if wanted { TransferState::Waiting } else { TransferState::Offered };
         let what = self.file_event(&about, state, None);
-        let taken = Taken { user, to: about.user, peer, what, reply: None, offered: Some(no) };
+        let taken = Taken {
+            user,
+            to: about.user,
+            peer,
+            what,
+            reply: None,
+            offered: Some(no),
+            theirs: None,
+        };
         self.link_keeps(now, keep, Some(taken), Vec::new());
     }
 
@@ -136,7 +144,7 @@ impl Node {
         let Some(user) = user.or(own) else {
             return self.link_keeps(now, keep, None, changes);
         };
-        let taken = Taken { user, to: about.user, peer, what, reply, offered: None };
+        let taken = Taken { user, to: about.user, peer, what, reply, offered: None, theirs: None };
         self.link_keeps(now, keep, Some(taken), changes);
     }
 }

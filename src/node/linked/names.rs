@@ -1,11 +1,12 @@
 //! Who is linked, as people name and see him: beside the plain dialects, and by his key.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use super::Linked;
-use crate::dialect::link::machine::Trusted;
+use crate::dialect::link::machine::{CannotForget, Machine, Trusted};
+use crate::model::event::BY_LINK_TOO;
 use crate::model::{
     Answer, Dialect, Handle, Now, PeerId, PeerView, Presence, Refusal, RouteView, Trust,
     VerifyView, What,
@@ -22,10 +23,35 @@ impl Node {
                 IpAddr::V4(ip) => Some(ip),
                 IpAddr::V6(_) => None,
             }));
-            ips.into_iter().any(|ip| peer.routes.iter().any(|r| *r.addr.ip() == ip))
+            ips.into_iter().any(|ip| peer.routes.iter().any(|r| self.same_host(*r.addr.ip(), ip)))
         };
         let mut all = self.linked.called(peer.handle.as_str()).filter(|l| l.here);
         all.find(is_at).map(|l| l.id)
+    }
+
+    /// Whether two addresses are one host's: our own has several.
+    fn same_host(&self, a: Ipv4Addr, b: Ipv4Addr) -> bool {
+        let ours = |ip: Ipv4Addr| ip.is_loopback() || self.links.iter().any(|l| l.address == ip);
+        a == b || (ours(a) && ours(b))
+    }
+
+    /// Who is linked, and says that he is at an address where his handle is met in a plain
+    /// dialect, is to prove that it is his.
+    fn prove_twins(&mut self, now: Now) {
+        let mut claims = Vec::new();
+        for linked in self.linked.here() {
+            for peer in self.roster.called(linked.far.handle.as_str()).filter(|p| p.is_here()) {
+                let ips = linked.claimed.iter().filter(|ip| !linked.v4.contains(ip));
+                let at =
+                    |ip: &Ipv4Addr| peer.routes.iter().any(|r| self.same_host(*r.addr.ip(), *ip));
+                claims.extend(ips.copied().find(at).map(|ip| (linked.far.of, ip)));
+            }
+        }
+        for (of, ip) in claims {
+            if let Some(machine) = self.link() {
+                machine.prove(now.mono, of, ip);
+            }
+        }
     }
 
     /// What is to be said of an image to somebody who is linked, and whose box takes no files:
@@ -56,6 +82,7 @@ impl Node {
     /// Who is linked is one peer with who bears its handle at its box in a plain dialect: the
     /// latter is told of as gone, and as here again when the link is.
     pub(in crate::node) fn hide_twins(&mut self, now: Now) {
+        self.prove_twins(now);
         let twins = self.roster.here().filter(|p| self.linked_twin(p).is_some());
         let twins: Vec<PeerId> = twins.map(|p| p.id).collect();
         let hidden: BTreeSet<PeerId> = twins.iter().copied().collect();
@@ -63,7 +90,7 @@ impl Node {
         for id in twins.into_iter().filter(|id| !old.contains(id)) {
             let Some(peer) = self.roster.get(id) else { continue };
             let (handle, dialect) = (peer.handle.to_string(), peer.route().dialect);
-            let reason = "met by the link too: it is one peer".to_owned();
+            let reason = BY_LINK_TOO.to_owned();
             if !self.is_blocked(&handle) {
                 self.tell(now, None, What::PeerLeft { peer: id, handle, dialect, reason });
             }
@@ -106,6 +133,33 @@ impl Node {
         }
         self.settle_link(now);
         self.verify(name)
+    }
+
+    /// FORGET KEY: frees a handle of its key; `*`: all that were never compared or talked with.
+    pub(in crate::node) fn forget_key(&mut self, now: Now, name: &str) -> Result<Answer, Refusal> {
+        let idle = || self.dialects.link.as_ref().map(Machine::idle_pins).unwrap_or_default();
+        let handles = match name {
+            "*" => idle(),
+            name => vec![crate::node::commands::parse_handle(name)?],
+        };
+        for handle in &handles {
+            let known = self.dialects.link.as_ref().and_then(|m| m.owner(handle));
+            let of = known.ok_or_else(|| no_key(handle.as_str()))?;
+            if self.dialects.link.as_ref().is_some_and(|m| m.is_linked(of)) {
+                let reason = format!("{handle}'s box is here, and would be known again at once");
+                return Err(Refusal::Failed { reason });
+            }
+            let key = handle.key();
+            self.cancel_linked(now, "its key was forgotten", |w| w.handle.key() == key);
+            let forgotten = self.link().map(|m| m.forget_key(handle));
+            if let Some(Err(CannotForget::Here)) = forgotten {
+                let reason = format!("{handle}'s box is calling just now: try again");
+                return Err(Refusal::Failed { reason });
+            }
+            self.linked.forget(handle, of);
+        }
+        self.settle_link(now);
+        Ok(Answer::Count(handles.len() as u64))
     }
 
     fn linked_handle(&self, name: &str) -> Result<Handle, Refusal> {

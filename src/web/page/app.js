@@ -2,7 +2,7 @@
 
 import { t, speak, lang } from './words.js';
 import * as net from './net.js';
-import { $, el, face, message, fate, clock, day, shortDay, toast, bytes, isJumbo } from './view.js';
+import { $, el, face, message, moving, fate, clock, day, shortDay, toast, bytes, isJumbo } from './view.js';
 import { notice, noticed } from './notice.js';
 import { setUp } from './sheets.js';
 
@@ -11,7 +11,7 @@ const PAGE = 50;
 const MOST = 600; // entries of one conversation that are kept on the page
 
 export const state = {
-  me: null, session: null, people: new Map(), conversations: new Map(), open: null, queue: [], online: false, shift: 0,
+  me: null, session: null, people: new Map(), rooms: new Map(), conversations: new Map(), open: null, queue: [], online: false, shift: 0,
 };
 const kept = {
   get(key) { try { return JSON.parse(localStorage.getItem('klatsch.' + key)); } catch { return null; } },
@@ -19,12 +19,13 @@ const kept = {
 };
 export { kept };
 
+const isRoom = key => key[0] === '#' && key !== LOBBY;
 const keyOf = name => name.toLowerCase() === 'lobby' ? LOBBY : name.toLowerCase();
 
 function conversation(key, title) {
   let c = state.conversations.get(key);
   if (!c) {
-    c = { key, title: key === LOBBY ? t('lobby') : title || key, entries: [], unread: 0, more: true, loaded: false, draft: '', last: 0 };
+    c = { key, title: key === LOBBY ? t('lobby') : title || key, entries: [], moves: new Map(), unread: 0, more: true, loaded: false, draft: '', last: 0 };
     state.conversations.set(key, c);
   }
   return c;
@@ -79,7 +80,7 @@ function put(entry, old) {
 
 /** What became of an entry at one recipient: news of it may overtake the answer to the sending. */
 const fates = new Map();
-const RANK = { queued: 0, sent: 1, delivered: 2, failed: 2 };
+const RANK = { queued: 0, sent: 1, delivered: 2, failed: 2, read: 3 };
 function fated(entry, peer, r) {
   const news = fates.get(entry.id + peer);
   entry.to.set(peer, news && RANK[news.state] >= RANK[r.state] ? { ...r, ...news } : r);
@@ -115,6 +116,8 @@ function told(e) {
       break;
     case 'peer-renamed': moved(e); who(); break;
     case 'peer-joined': case 'peer-left': case 'peer-away': case 'peer-back': who(); break;
+    case 'transfer': transfer(e); break;
+    case 'session': who(); break;
     case 'gap': missed(); break;
     case 'config':
       if (e.user && e.key === 'inactive') { state.me.away = e.value === 'on'; drawMe(); }
@@ -123,6 +126,29 @@ function told(e) {
     case 'muted': state.me.muted = e.on; if (e.on) toast(t('muted')); break;
     case 'error': if (e.user) toast(e.text); break;
   }
+}
+
+/** A file on its way over the link: shown below its conversation until it is there. */
+function transfer(e) {
+  if (e.number === null || e.number === undefined) return;
+  const c = conversation(keyOf(e.handle), e.handle), fresh = !c.moves.has(e.id);
+  if (e.state === 'done') c.moves.delete(e.id); else c.moves.set(e.id, e);
+  if (c.moves.size > 50) c.moves.delete(c.moves.keys().next().value);
+  if (fresh && e.state === 'offered' && e.direction === 'in') { c.last = Date.now(); if (state.open !== c.key) c.unread++; notice(e.handle); }
+  drawListSoon();
+  if (c.key === state.open) drawMoves();
+}
+
+function drawMoves() {
+  const c = state.conversations.get(state.open), log = $('log'), end = atEnd();
+  for (const old of log.querySelectorAll('.moving')) if (!c.moves.has(old.dataset.id.slice(9))) old.remove();
+  for (const e of c.moves.values()) {
+    const there = log.querySelector(`[data-id="${CSS.escape('transfer-' + e.id)}"]`), now = moving(e, acts);
+    const held = there?.contains(document.activeElement) && document.activeElement.textContent;
+    if (there) there.replaceWith(now); else log.append(now);
+    if (held) [...now.querySelectorAll('button')].find(b => b.textContent === held)?.focus();
+  }
+  if (end) toEnd();
 }
 
 function moved(e) {
@@ -138,7 +164,7 @@ function moved(e) {
 function arrived(entry) {
   const c = conversation(entry.key);
   const looking = state.open === entry.key && document.visibilityState === 'visible' && document.hasFocus() && atEnd();
-  if (!looking) c.unread++;
+  if (!looking) c.unread++; else markRead(c);
   if (!looking || entry.key !== state.open) notice(entry.from);
   drawList();
 }
@@ -162,9 +188,27 @@ function who() {
       const { peers } = await net.read('Who');
       state.people = new Map(peers.filter(p => !p.blocked).map(p => [keyOf(p.name), p]));
       for (const p of peers) { const c = state.conversations.get(keyOf(p.name)); if (c) c.title = p.name; }
+      await rooms();
       drawList(); drawHead();
     } catch { /* the next event or connection asks again */ }
   }, 250);
+}
+
+/** The rooms between linked boxes, where the node knows any. */
+async function rooms() {
+  try {
+    const { rooms } = await net.read('Rooms');
+    state.rooms = new Map(rooms.map(r => [keyOf(r.room), r]));
+    for (const [key, r] of state.rooms) if (r.joined) conversation(key, r.room);
+    $('rooms').hidden = false;
+  } catch { state.rooms = new Map(); }
+}
+
+export async function room(method, name) {
+  const wanted = '#' + name.trim().replace(/^#+/, '').replace(/\s+/g, '-');
+  await net.call(method, { room: wanted });
+  await rooms();
+  if (method === 'RoomJoin') show(keyOf(wanted), wanted, true); else show(LOBBY);
 }
 
 // --- what is drawn -------------------------------------------------------------------------------
@@ -180,7 +224,7 @@ const LISTED = 300;
 export function drawList() {
   const wanted = $('search').value.trim().toLowerCase();
   const fits = name => !wanted || name.toLowerCase().includes(wanted);
-  const talks = [...state.conversations.values()].filter(c => c.key === LOBBY || c.entries.length || c.last || c.unread || c.key === state.open)
+  const talks = [...state.conversations.values()].filter(c => c.key === LOBBY || state.rooms.get(c.key)?.joined || c.entries.length || c.last || c.unread || c.key === state.open)
     .sort((a, b) => (b.key === LOBBY) - (a.key === LOBBY) || b.last - a.last).filter(c => fits(c.title));
   const shown = new Set(talks.map(c => c.key));
   const others = [...state.people.values()].filter(p => !shown.has(keyOf(p.name)) && fits(p.name)).slice(0, LISTED);
@@ -205,25 +249,31 @@ const preview = e => e.text !== undefined ? e.text : e.file && e.file.format !==
 
 function item(key, title, c) {
   const person = state.people.get(key);
-  const presence = key === LOBBY ? null : person ? person.presence : 'gone';
+  const presence = key[0] === '#' ? null : person ? person.presence : 'gone';
   const last = c && c.entries[c.entries.length - 1];
   const label = title + (presence ? ', ' + t(presence) : '') + (c?.unread ? ', ' + t('unread', c.unread) : '');
-  const low = last ? (last.mine ? t('you') + ': ' : key === LOBBY ? last.from + ': ' : '') + preview(last) : key === LOBBY ? t('lobbyAbout', state.people.size) : t(presence);
+  const low = last ? (last.mine ? t('you') + ': ' : key[0] === '#' ? last.from + ': ' : '') + preview(last) : key === LOBBY ? t('lobbyAbout', state.people.size) : isRoom(key) ? aboutRoom(key) : t(presence);
   const e = el('button', { type: 'button', className: 'item', 'data-key': key, 'aria-current': state.open === key ? 'true' : null, 'aria-label': label, onclick: () => { if ($('search').value) { $('search').value = ''; found = null; } show(key, title, true); } },
-    face(el('span', { 'aria-hidden': 'true' }), key === LOBBY ? '#' : title, presence),
+    face(el('span', { 'aria-hidden': 'true' }), key === LOBBY ? '#' : title.replace(/^#/, ''), presence),
     el('span', { className: 'who' },
       el('span', { className: 'top' }, el('strong', {}, title), last ? el('time', {}, shortDay(last.at)) : null),
       el('span', { className: 'low' }, el('small', {}, low), c?.unread ? el('span', { className: 'badge' }, String(c.unread)) : null)));
   return e;
 }
 
+function aboutRoom(key) {
+  const r = state.rooms.get(key);
+  return r?.joined ? t('roomAbout', r.members.length) : t('notIn');
+}
+
 function drawHead() {
   const c = state.conversations.get(state.open);
   if (!c) return;
   const person = state.people.get(c.key);
-  face($('face'), c.key === LOBBY ? '#' : c.title, c.key === LOBBY ? null : person ? person.presence : 'gone');
+  $('leave-room').hidden = !state.rooms.get(c.key)?.joined;
+  face($('face'), c.key === LOBBY ? '#' : c.title.replace(/^#/, ''), c.key[0] === '#' ? null : person ? person.presence : 'gone');
   $('title').textContent = c.title;
-  $('about').textContent = c.key === LOBBY ? t('lobbyAbout', state.people.size) : t(person ? person.presence : 'gone') + (person && person.trust === 'plain' ? ' · ' + person.dialect.join(', ') : '');
+  $('about').textContent = c.key === LOBBY ? t('lobbyAbout', state.people.size) : isRoom(c.key) ? aboutRoom(c.key) + (state.rooms.get(c.key)?.joined ? ': ' + state.rooms.get(c.key).members.map(m => m.name).join(', ') : '') : t(person ? person.presence : 'gone') + (person && person.trust === 'plain' ? ' · ' + person.dialect.join(', ') : '');
 }
 
 const acts = {
@@ -237,6 +287,7 @@ const acts = {
     const c = conversation(entry.key); c.entries = c.entries.filter(e => e !== entry); redraw(entry.key);
   },
   picture(entry) { lightbox(entry); },
+  async transfer(method, e) { try { await net.call(method, { number: e.number }); } catch (error) { toast(error.message || t('trouble')); } },
   async save(file, bar, about) {
     bar.hidden = false;
     try { await net.download(file.url, file.name || 'file', p => { bar.value = p; about.textContent = t('loading', Math.round(p * 100)); }); about.textContent = t('saved'); } catch (error) { about.textContent = error.status === 404 || error.status === 410 ? t('expired') : t('trouble'); }
@@ -262,6 +313,7 @@ export function drawLog(stay) {
     out.append(message(entry, before, acts));
     before = entry;
   }
+  for (const e of c.moves.values()) out.append(moving(e, acts));
   log.replaceChildren(out);
   drawn = { key: c.key, ids: c.entries.map(e => e.id || e.client) };
   if (stay) s.scrollTop = s.scrollHeight - fromEnd; else toEnd();
@@ -285,9 +337,9 @@ function redraw(key, changed) {
   for (let n = drawn.ids.length; n < c.entries.length; n++) {
     const entry = c.entries[n], before = c.entries[n - 1];
     if (before && day(before.at) !== day(entry.at)) log.append(el('div', { className: 'day' }, day(entry.at)));
-    const e = message(entry, sameDay(before, entry), acts);
+    const e = message(entry, sameDay(before, entry), acts), below = log.querySelector('.moving');
     e.classList.add('new');
-    log.append(e);
+    if (below) below.before(e); else log.append(e);
     drawn.ids.push(name(entry));
   }
   if (end || c.entries[c.entries.length - 1].mine) toEnd(); else $('down').hidden = false;
@@ -324,10 +376,21 @@ function closeChat() {
   $('list').querySelector(`[data-key="${CSS.escape(key || LOBBY)}"]`)?.focus();
 }
 
+/** Tells a linked author what was read; the node says so only where both boxes allow it. */
+function markRead(c) {
+  const newest = c.entries.findLast(e => !e.mine)?.id;
+  if (!newest || c.marked === newest || !state.people.get(c.key)?.dialect.includes('link')) return;
+  c.marked = newest;
+  net.call('MarkRead', { with: c.title }).catch(() => {});
+}
+
 /** What is open and looked at is read. */
 function looked() {
   const c = state.conversations.get(state.open);
-  if (c && c.unread && document.visibilityState === 'visible') { c.unread = 0; drawList(); }
+  if (c && document.visibilityState === 'visible') {
+    if (c.unread) { c.unread = 0; drawList(); }
+    markRead(c);
+  }
   noticed();
 }
 
@@ -592,6 +655,7 @@ async function enterChat(session) {
       conversation(q.key).entries.push(entry); state.queue.push(entry);
     }
   }
+  for (const e of session.transfers || []) transfer(e);
   events?.close();
   events = new net.Events(told, way);
   events.since = session.last;

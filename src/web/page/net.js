@@ -151,6 +151,23 @@ function piece(id, blob, at, progress, signal) {
   });
 }
 
+/** Sends a file as the body of one call, with progress; what was answered. */
+export function send(path, file, progress) {
+  return new Promise((done, failed) => {
+    const request = new XMLHttpRequest();
+    request.open('POST', api + path);
+    request.setRequestHeader('Content-Type', 'application/octet-stream');
+    request.upload.onprogress = e => progress(e.loaded / file.size);
+    request.onload = () => {
+      let body = null;
+      try { body = JSON.parse(request.responseText); } catch { /* it says nothing */ }
+      if (request.status === 200 && body) done(body); else failed(new Refused(request.status, body));
+    };
+    request.onerror = () => failed(new Cut(''));
+    request.send(file);
+  });
+}
+
 /** Loads a file with progress and hands it to the browser's own saving. */
 export async function download(url, name, progress) {
   const answer = await fetch(url, { credentials: 'same-origin' });

@@ -26,6 +26,7 @@ async function draw() {
   const [status, guests, moving, who, config] = await Promise.all([net.read('Status'), net.get('guests'), net.get('transfers'), net.call('Who', { gone: true }), net.call('Config')]);
   const set = new Map(config.settings.map(s => [s.key, s]));
   $('version').textContent = status.version;
+  const own = new Set(status.users.filter(u => !u.guest).map(u => u.handle));
   const hours = Math.floor(status.uptime / 3600), minutes = Math.floor(status.uptime / 60) % 60;
   $('node').replaceChildren(...pair(t('users'), status.users.filter(u => !u.guest).map(u => u.handle).join(', ')), ...pair(t('up'), hours + ' h ' + minutes + ' min'),
     ...pair(t('page'), status.page || t('noAddress')), ...pair(t('networks'), status.links.map(l => l.name + ' ' + l.address).join(', ') || '–'),
@@ -41,13 +42,16 @@ async function draw() {
   lines('blocked', status.blocked.map(name => el('li', {}, name + ' ', button(t('unblock'), name, () => doing(() => net.call('Unblock', { handle: name }))))), t('none'));
   lines('transfers', [...moving.uploads.map(u => el('li', {}, u.guest + ' ' + t('sends') + ' ' + bytes(u.done) + ' ' + t('of') + ' ' + bytes(u.size) + ' ', stop(u.id, u.guest))),
     ...moving.downloads.map(d => el('li', {}, d.address + ' ' + t('fetches') + ' ', stop(d.id, d.address))),
-    ...[...transfers.values()].slice(-20).map(one)], t('none'));
+    ...status.transfers.map(f => el('li', {}, moves(f) + ' ', own.has(f.user) ? button(t('cancel'), f.name, () => doing(() => net.call('Cancel', { number: f.number, user: f.user }))) : null)),
+    ...[...transfers.values()].filter(f => f.number === null || f.state === 'done' || f.state === 'failed').slice(-20).map(one)], t('none'));
+  $('updating').hidden = set.get('appliance')?.value !== 'on';
   if (!$('keep').contains(document.activeElement)) kept(set);
   if (!$('settings').contains(document.activeElement)) $('settings').replaceChildren(...config.settings.filter(s => s.live && !KEEPING.includes(s.key)).map(setting));
 }
 
 const stop = (id, about) => button(t('cancel'), about, () => doing(() => net.del('transfers/' + encodeURIComponent(id))));
-const one = e => el('li', { className: e.state === 'failed' ? 'bad' : '' }, t(e.direction === 'in' ? 'from' : 'to') + ' ' + e.handle + ': ' + e.name + ', ' + bytes(e.done) + (e.size ? ' ' + t('of') + ' ' + bytes(e.size) : '') + ', ' + t(e.state) + (e.reason ? ' (' + e.reason + ')' : ''));
+const moves = e => t(e.direction === 'in' ? 'from' : 'to') + ' ' + e.handle + ': ' + e.name + ', ' + bytes(e.done) + (e.size ? ' ' + t('of') + ' ' + bytes(e.size) : '') + ', ' + t(e.state) + (e.reason ? ' (' + e.reason + ')' : '');
+const one = e => el('li', { className: e.state === 'failed' ? 'bad' : '' }, moves(e));
 
 /** What takes longer to find out than the rest. */
 async function examine() {
@@ -104,6 +108,15 @@ $('update').addEventListener('submit', e => {
   if (file && confirm(t('updateSure'))) { say(t('update') + '…'); doing(() => net.update(file), ({ lines }) => lines.join(' ')); }
 });
 $('restart').addEventListener('click', () => confirm(t('restartSure')) && doing(() => net.post('restart', {}), t('restarts')));
+
+$('install').addEventListener('submit', async e => {
+  e.preventDefault();
+  const file = $('bundle').files[0];
+  if (!file || !confirm(t('updateSure'))) return;
+  $('up-bar').hidden = false;
+  try { const { lines } = await net.send('update', file, p => { $('up-bar').value = p; }); $('up-said').textContent = lines.join(' ') || t('done'); } catch (error) { $('up-said').textContent = error.message || t('cut'); }
+  $('up-bar').hidden = true;
+});
 
 learn(desk);
 let chosen = null;

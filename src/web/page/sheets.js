@@ -2,9 +2,9 @@
 
 import { t, speak, lang } from './words.js';
 import * as net from './net.js';
-import { $, toast } from './view.js';
+import { $, el, toast } from './view.js';
 import { sound } from './notice.js';
-import { state, kept, drawMe, drawList, drawLog, leave } from './app.js';
+import { state, kept, drawMe, drawList, drawLog, leave, room } from './app.js';
 
 function settings() {
   $('set-name').value = state.me.handle;
@@ -64,5 +64,17 @@ export function setUp() {
       $('qr').src = '/qr.svg';
     } catch { $('address').textContent = location.origin; }
   });
-  for (const sheet of [$('settings'), $('share')]) sheet.addEventListener('click', e => { if (e.target === sheet) sheet.close(); });
+  const enter = async name => {
+    try { await room('RoomJoin', name); $('room').close(); } catch (error) { $('room-note').textContent = error.message || t('trouble'); }
+  };
+  $('rooms').addEventListener('click', () => {
+    $('room-name').value = $('room-note').textContent = '';
+    const others = [...state.rooms.values()].filter(r => !r.joined);
+    $('room-list').replaceChildren(...others.map(r => el('div', { className: 'row' }, el('span', { className: 'who' }, el('strong', {}, r.room), el('small', {}, t('roomAbout', r.members.length))), el('button', { type: 'button', 'aria-label': t('join') + ' ' + r.room, onclick: () => enter(r.room) }, t('join')))));
+    $('room').showModal();
+  });
+  $('join-room').addEventListener('click', () => enter($('room-name').value));
+  $('room-name').addEventListener('keydown', e => { if (e.key === 'Enter') { e.preventDefault(); $('join-room').click(); } });
+  $('leave-room').addEventListener('click', () => room('RoomLeave', state.open).catch(error => toast(error.message || t('trouble'))));
+  for (const sheet of [$('settings'), $('share'), $('room')]) sheet.addEventListener('click', e => { if (e.target === sheet) sheet.close(); });
 }

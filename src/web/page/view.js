@@ -91,12 +91,13 @@ export function toast(text) {
 export function fate(entry) {
   if (entry.state) return { word: entry.reason || t(entry.state === 'failed' ? 'failedTo' : 'waiting'), mark: entry.state === 'failed' ? '!' : '◷', bad: entry.state === 'failed' };
   const all = [...entry.to.values()];
-  const count = state => all.filter(r => r.state === state).length;
+  const count = state => all.filter(r => r.state === state || state === 'delivered' && r.state === 'read').length;
   const bad = all.find(r => r.state === 'failed');
   if (!all.length) return { word: '', mark: '' };
   if (bad && count('failed') === all.length) return { word: t('failed') + (bad.reason ? ': ' + bad.reason : ''), mark: '!', bad: true };
   if (bad) return { word: t('failed') + ': ' + all.filter(r => r.state === 'failed').map(r => r.handle).join(', '), mark: '!', bad: true };
   if (count('queued')) return { word: t('queued') + (all.length === 1 && all[0].reason ? ': ' + all[0].reason : ''), mark: '◷' };
+  if (count('read') === all.length) return { word: t('readBy'), mark: '✓✓', done: true, read: true };
   if (count('delivered') === all.length) return { word: t('delivered'), mark: '✓✓', done: true };
   if (count('delivered')) return { word: t('partly', count('delivered'), all.length), mark: '✓' };
   return { word: t('sent'), mark: '✓' };
@@ -115,11 +116,22 @@ export function message(entry, before, acts) {
   const meta = el('span', { className: 'meta' }, el('time', { dateTime: new Date(entry.at).toISOString(), title: new Date(entry.at).toLocaleString(region()) }, entry.undated ? '–' : clock(entry.at)));
   if (entry.mine) {
     const f = fate(entry);
-    if (f.mark) meta.append(el('span', { className: f.bad ? 'bad' : f.done ? 'ticks done' : f.mark === '◷' ? 'wait' : 'ticks', 'aria-hidden': 'true', title: f.word }, f.mark), f.bad ? el('span', { className: 'bad' }, f.word) : el('span', { className: 'sr' }, f.word));
+    if (f.mark) meta.append(el('span', { className: f.bad ? 'bad' : f.read ? 'ticks done read' : f.done ? 'ticks done' : f.mark === '◷' ? 'wait' : 'ticks', 'aria-hidden': 'true', title: f.word }, f.mark), f.bad ? el('span', { className: 'bad' }, f.word) : el('span', { className: 'sr' }, f.word));
     if (entry.state === 'failed') meta.append(el('button', { type: 'button', onclick: () => acts.again(entry) }, t('again')), el('button', { type: 'button', onclick: () => acts.discard(entry) }, t('discard')));
   }
   e.append(meta);
   return e;
+}
+
+/** A file offered or on its way over the link. */
+export function moving(e, acts) {
+  const mine = e.direction === 'out', about = e.state === 'offered' ? t(mine ? 'waitsAnswer' : 'offered') : t({ waiting: 'waiting', paused: 'paused', running: 'running' }[e.state] || 'ended');
+  const act = (word, method, className) => el('button', { type: 'button', className: className || '', 'aria-label': t(word) + ' ' + e.name, onclick: () => acts.transfer(method, e) }, t(word));
+  return el('div', { className: 'msg first moving' + (mine ? ' mine' : ''), 'data-id': 'transfer-' + e.id },
+    el('span', { className: 'by' }, mine ? t('you') : t('wantsToSend', e.handle)),
+    el('div', { className: 'bubble' }, el('div', { className: 'file' }, icon(FILE), el('span', {}, el('strong', {}, e.name), el('small', {}, (e.size ? bytes(e.done) + ' / ' + bytes(e.size) : bytes(e.done)) + ' · ' + about + (e.reason ? ': ' + e.reason : '')),
+      e.size ? el('progress', { max: e.size, value: e.done, 'aria-label': e.name }) : null))),
+    e.state === 'failed' || e.number === null ? null : el('span', { className: 'meta' }, ...(e.state === 'offered' && !mine ? [act('accept', 'Accept'), act('refuse', 'Refuse')] : [e.state === 'paused' ? act('goOn', 'Resume') : e.state === 'running' ? act('pause', 'Pause') : null, act('cancel', 'Cancel')])));
 }
 
 function body(entry, acts) {

@@ -164,7 +164,7 @@ impl Machine {
         let beacon = Beacon {
             fingerprint: self.me,
             version: frame::VERSION,
-            capabilities: super::CAPABILITIES,
+            capabilities: self.setup.capabilities,
             port,
             handles: here.map(|u| u.handle.clone()).collect(),
         };
@@ -211,7 +211,8 @@ impl Machine {
     pub(super) fn expected(&self, stream: StreamId) -> Option<Fingerprint> {
         let place = self.places.iter().find(|(_, p)| p.stream == Some(stream)).map(|(of, _)| *of);
         let named = self.calls.named.iter().find(|c| c.stream == Some(stream));
-        place.or(named.and_then(|c| c.named.fingerprint))
+        let proof = self.proofs.get(&stream).copied();
+        place.or(proof).or(named.and_then(|c| c.named.fingerprint))
     }
 
     /// A call we made proved this key.
@@ -364,7 +365,7 @@ impl Machine {
         }
     }
 
-    fn dial(&mut self, now: Millis, at: SocketAddr) -> StreamId {
+    pub(super) fn dial(&mut self, now: Millis, at: SocketAddr) -> StreamId {
         let stream = StreamId(self.next_stream);
         self.next_stream += 1;
         let rng = self.fork();

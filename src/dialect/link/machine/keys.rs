@@ -46,6 +46,15 @@ pub enum Trusted {
     Unseen,
 }
 
+/// Why a key is not forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CannotForget {
+    /// No key is known for that handle.
+    Unknown,
+    /// Its box is here: it would be known again at once.
+    Here,
+}
+
 impl Machine {
     /// All handles that are pinned, with the keys that have them.
     pub fn pins(&self) -> impl Iterator<Item = &Far> {
@@ -174,8 +183,12 @@ impl Machine {
     ) {
         let Some(n) = self.neighbours.get_mut(&of) else { return };
         let Some(at) = n.at else { return };
-        let moved = addresses.is_some_and(|a| std::mem::replace(&mut n.v4, a.clone()) != a);
-        let v4 = n.v4.clone();
+        let before = (n.v4.clone(), n.shown.clone());
+        n.v4 = addresses.unwrap_or_else(|| n.v4.clone());
+        // a claim alone would let anybody pass for who is met there in a plain dialect
+        n.shown = n.v4.iter().filter(|ip| n.proven.contains(ip)).copied().collect();
+        let (claimed, v4) = (n.v4.clone(), n.shown.clone());
+        let moved = before != (claimed.clone(), v4.clone());
         let (mut believed, mut rows) = (Vec::<User>::new(), Vec::new());
         for user in users {
             if believed.iter().any(|u| u.handle.is(user.handle.as_str())) {
@@ -210,6 +223,7 @@ impl Machine {
                 who: Machine::far(of, &user.handle),
                 at,
                 v4: v4.clone(),
+                claimed: claimed.clone(),
                 guest: user.guest,
                 away: user.away.map(|text| crate::model::text::harmless(&text)),
                 verified,
@@ -239,6 +253,43 @@ impl Machine {
         rows.push(pin_row(handle, of));
         self.heard(Heard::Pinned(Machine::far(of, handle)));
         Some(rows)
+    }
+
+    /// Frees a handle of its key, for the operator alone: of a box that is not here. What is known
+    /// of the box goes with its last handle; so does what waits for it, which the caller cancels
+    /// before.
+    ///
+    /// # Errors
+    /// There is no such handle, or its box is here.
+    pub fn forget_key(&mut self, handle: &Handle) -> Result<Far, CannotForget> {
+        let far = self.pins.get(&handle.key()).cloned().ok_or(CannotForget::Unknown)?;
+        let of = far.of;
+        if self.neighbours.get(&of).is_some_and(|n| !n.sessions.is_empty()) {
+            return Err(CannotForget::Here);
+        }
+        self.pins.remove(&handle.key());
+        self.claims.remove(&handle.key());
+        let mut rows = vec![Row::delete(format!("pin/{}", handle.key()))];
+        if !self.pins.values().any(|pin| pin.of == of) {
+            if let Some(mut n) = self.neighbours.remove(&of) {
+                rows.extend(n.out.take(of, true, |_| true).1);
+            }
+            rows.extend(["box", "in", "out"].map(|kind| Row::delete(format!("{kind}/{of}"))));
+        }
+        self.keep(rows);
+        Ok(far)
+    }
+
+    /// Handles whose keys were never compared, that no message was exchanged with, and whose
+    /// boxes are not here.
+    pub fn idle_pins(&self) -> Vec<Handle> {
+        let idle = |pin: &&Far| {
+            self.neighbours.get(&pin.of).is_none_or(|n| {
+                let talked = n.out.next() > 1 || n.come.got().1 > 0;
+                !n.verified && !talked && n.sessions.is_empty()
+            })
+        };
+        self.pins.values().filter(idle).map(|pin| pin.handle.clone()).collect()
     }
 
     /// All users of a box are gone.

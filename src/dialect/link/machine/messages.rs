@@ -258,6 +258,7 @@ impl Machine {
         self.heard(Heard::Message {
             token,
             from: Machine::far(of, &message.from),
+            entry: message.entry,
             to: message.to,
             said: message.said,
             content: message.content,

@@ -2,13 +2,15 @@
 //!
 //! One file each: `dial` (beacons and whom to call), `sessions` (connections and which of them
 //! is used), `messages` (exactly once), `keys` (who is believed to be who), `files` (with `gives`
-//! and `takes`: what goes out and comes in).
+//! and `takes`: what goes out and comes in), `rooms` (over sessions), `hints` (what else is said).
 
 mod dial;
 mod files;
 mod gives;
+mod hints;
 mod keys;
 mod messages;
+mod rooms;
 mod sessions;
 mod takes;
 
@@ -18,6 +20,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::frame::Frame;
 use super::noise::{Fingerprint, Key, Rng};
 use super::queue::{Incoming, Outgoing};
+use super::rooms::Rooms;
 use super::session::Session;
 use super::words::{Far, Heard, Keep, Me, Out, Row, Setup};
 use crate::model::net::Interface;
@@ -25,8 +28,10 @@ use crate::model::{Handle, IoError, Millis, Net, SocketId, StreamId};
 
 pub use dial::{BACKOFF_MAX_MS, BACKOFF_MS, Beaconed};
 pub use gives::Opened;
-pub use keys::{Code, Trusted};
+pub use hints::{MAX_READ, MAX_TOLD, READ, TOLD_MS};
+pub use keys::{CannotForget, Code, Trusted};
 pub use messages::CannotSend;
+pub use rooms::ROOMS;
 pub use sessions::{MAX_TRIES, TRIES_MS};
 pub use takes::{STALLED_MS, Taking};
 
@@ -41,7 +46,7 @@ pub const GRACE_MS: Millis = 20_000;
 /// The capability of files.
 pub const FILES: u32 = 2;
 /// What this version can beside messages.
-pub const CAPABILITIES: u32 = FILES;
+pub const CAPABILITIES: u32 = FILES | ROOMS;
 /// The ports just above are our users'; the first one that is not.
 const BEYOND_USERS: u16 = 64;
 /// Ports tried for sessions where the first is taken.
@@ -60,8 +65,18 @@ pub(super) struct Neighbour {
     /// Its users that are here, and believed.
     users: Vec<super::frame::User>,
     at: Option<SocketAddr>,
-    /// Its IPv4 addresses, as it says.
+    /// Its IPv4 addresses, as it says …
     v4: Vec<Ipv4Addr>,
+    /// … those at which it proved its key, the latest last …
+    proven: Vec<Ipv4Addr>,
+    /// … and those of both, as they were told.
+    shown: Vec<Ipv4Addr>,
+    /// When such a proof was last asked for.
+    asked: Option<Millis>,
+    /// What our people read of it, to be said.
+    read: Vec<crate::model::EntryId>,
+    /// It told of others: since then, so many.
+    told: (Millis, usize),
     sessions: Vec<StreamId>,
     /// The session that is used for sending.
     active: Option<StreamId>,
@@ -99,6 +114,9 @@ pub struct Machine {
     claims: BTreeMap<String, (Fingerprint, super::frame::User)>,
     next_token: u64,
     waiting: BTreeMap<u64, Waiting>,
+    /// Calls that are to prove an address of a box.
+    proofs: BTreeMap<StreamId, Fingerprint>,
+    rooms: Rooms,
     /// Offers that the node is asked about, by token.
     offers: BTreeMap<u64, Offered>,
     /// Files, by a number of ours.
@@ -115,6 +133,8 @@ impl Machine {
     /// A machine with what it kept in earlier runs. Sockets are opened at once.
     pub fn new(now: Millis, setup: Setup, rows: &[Row]) -> Machine {
         let mut rng = Rng::new(setup.seed);
+        let for_rooms = Rng::new(super::noise::hash(&[b"rooms", &setup.seed]));
+        let rooms = Rooms::new(setup.secret.clone(), for_rooms, setup.keep);
         let key = setup.secret.public();
         let mut machine = Machine {
             me: key.fingerprint(),
@@ -138,6 +158,8 @@ impl Machine {
             claims: BTreeMap::new(),
             next_token: 0,
             waiting: BTreeMap::new(),
+            proofs: BTreeMap::new(),
+            rooms,
             offers: BTreeMap::new(),
             gives: BTreeMap::new(),
             takes: BTreeMap::new(),
@@ -149,8 +171,9 @@ impl Machine {
             setup,
         };
         for row in rows {
-            machine.restore(row);
+            machine.restore(now, row);
         }
+        machine.rooms.restored(now);
         machine.bind();
         machine.name_calls(now);
         machine
@@ -191,6 +214,8 @@ impl Machine {
         self.tick_calls(now);
         self.tick_neighbours(now);
         self.tick_files(now);
+        self.rooms.tick(now);
+        self.settle_rooms(now);
         let due = [self.rebind_at, self.announce_at.iter().copied().min()];
         for at in due.into_iter().flatten() {
             self.wake_by(at);
@@ -212,7 +237,9 @@ impl Machine {
             all.iter().filter(|u| u.joined).map(|u| u.handle.clone()).collect()
         };
         let renamed = handles(&users) != handles(&self.users);
+        self.rooms.set_present(handles(&users));
         self.users = users;
+        self.settle_rooms(now);
         self.tell_users(now);
         if renamed {
             self.announce(now, 200);
@@ -385,8 +412,11 @@ impl Machine {
     }
 
     /// Takes back one row; what cannot be read is passed over: a later version's.
-    fn restore(&mut self, row: &Row) {
+    fn restore(&mut self, now: Millis, row: &Row) {
         let Some(value) = &row.value else { return };
+        if self.rooms.restore(now, &row.key, value) {
+            return;
+        }
         let mut parts = row.key.split('/');
         let (kind, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         if let Some(name) = row.key.strip_prefix("pin/") {

@@ -181,6 +181,7 @@ impl Machine {
 
     fn forget_session(&mut self, now: Millis, stream: StreamId, why: &str, bye: bool) {
         let Some(session) = self.sessions.remove(&stream) else { return };
+        self.proofs.remove(&stream);
         self.call_ended(now, stream, session.is_ready());
         self.files_lost(stream);
         let Some(of) = session.of else { return };
@@ -197,11 +198,14 @@ impl Machine {
             if let Some(next) = ready {
                 n.active = Some(next);
                 self.run_takes(now);
+                self.rooms_linked(now, of, false);
                 return self.pump(now, next);
             }
             if !n.sessions.is_empty() {
                 return;
             }
+            self.rooms_unlinked(now, of);
+            let Some(n) = self.neighbours.get_mut(&of) else { return };
             let grace = if bye { 0 } else { GRACE_MS };
             n.gone_at = Some(now + grace);
             let at = n.at.unwrap_or(session.at);
@@ -241,7 +245,7 @@ impl Machine {
         }
         let hello = Hello {
             version: VERSION,
-            capabilities: super::CAPABILITIES,
+            capabilities: self.setup.capabilities,
             run: self.run,
             port: self.port.unwrap_or(0),
             epoch: n.out.epoch,
@@ -284,6 +288,9 @@ impl Machine {
             Frame::Ack(upto) => return self.acked(now, stream, of, upto),
             Frame::Refuse(seq, why) => return self.refused(now, stream, of, seq, &why),
             Frame::File(frame) => return self.file_frame(now, stream, of, frame),
+            Frame::Read(entries) => self.read_came(of, entries),
+            Frame::Peers(peers) => self.peers_told(now, of, peers),
+            Frame::Room(part) => return self.room_part(now, of, part),
             // the session answers these itself, or they are of a later version
             _ => {}
         }
@@ -317,6 +324,7 @@ impl Machine {
         }
         n.at = Some(at);
         n.gone_at = None;
+        n.proved_at(at.ip());
         n.come.stream(hello.epoch);
         let mut rows = Vec::new();
         if hello.got_epoch == n.out.epoch && hello.got >= n.out.next() {
@@ -349,13 +357,17 @@ impl Machine {
             self.wake_by(now + late);
         }
         self.keep(rows);
+        let anew = !stale.is_empty();
         for stream in stale {
             self.drop_session(now, stream, "its box started anew", false);
         }
         self.reached(of);
+        self.rooms_linked(now, of, anew);
+        self.say_read(now, of);
+        self.tell_peers(now, of);
         self.wake_by(now + PING_MS);
         self.write_all();
-        self.run_takes(now);
+        self.takes_meet(now, of);
         self.pump(now, stream);
         Ok(())
     }
@@ -428,6 +440,7 @@ impl Machine {
                 n.out.rewind();
             }
         }
+        self.rooms_linked(now, of, false);
         for stream in rest {
             self.say_bye(now, stream, "another session is in use");
         }

@@ -14,7 +14,7 @@ use super::{FILES, Machine};
 use crate::model::limits::{
     LINK_CHUNK, LINK_RUNNING, LINK_RUNNING_PER_BOX, LINK_SYNC, LINK_WINDOW,
 };
-use crate::model::{EntryId, Handle, IoError, Millis, StreamId};
+use crate::model::{EntryId, Handle, IoError, Millis, StreamId, Trouble};
 
 /// A transfer that moved nothing for so long gives its place to one that waits.
 pub const STALLED_MS: Millis = 30_000;
@@ -252,6 +252,23 @@ impl Machine {
         self.run_takes(now);
     }
 
+    /// A session with a box begins: what it said of resting on another may be so no more, and it
+    /// is told what rests here.
+    pub(super) fn takes_meet(&mut self, now: Millis, of: Fingerprint) {
+        let mut rest = Vec::new();
+        for take in self.takes.values_mut().filter(|t| t.of == of) {
+            take.paused_there = false;
+            if take.accepted && take.paused {
+                rest.push(take.id);
+            }
+        }
+        for id in rest {
+            let why = String::new();
+            self.say_to(now, of, FileFrame::Pause { id, giver: false, paused: true, why });
+        }
+        self.run_takes(now);
+    }
+
     /// Asks for what is accepted, as far as so many may run at once.
     pub(super) fn run_takes(&mut self, now: Millis) {
         let waits = |t: &Take| t.run.is_none() && t.accepted && t.durable && !t.paused;
@@ -339,6 +356,7 @@ impl Machine {
     pub fn file_ready(&mut self, now: Millis, no: u64, result: Result<u64, IoError>) {
         let at = match result {
             Ok(at) => at,
+            Err(error) if error.kind == Trouble::Missing => return self.fail_take(no, &error.text),
             Err(error) => return self.rest_for(now, no, &error),
         };
         let Some(take) = self.takes.get_mut(&no) else { return };
@@ -453,7 +471,7 @@ impl Machine {
         let Some(doing) = run.busy.take() else { return };
         if let Err(error) = result {
             return match doing {
-                Doing::Placing | Doing::Ending if error.kind == crate::model::Trouble::Other => {
+                Doing::Placing | Doing::Ending if error.kind == Trouble::Other => {
                     self.fail_take(no, &error.text);
                 }
                 _ => self.rest_for(now, no, &error),

@@ -1,0 +1,388 @@
+//! How fast the link is, and what it costs: `cargo bench --bench link`, as root.
+//!
+//! A file over the link beside a bare TCP copy and `scp` of the same bytes, all between two
+//! namespaces with a cable between them, in one run; a text beside a bare UDP round trip; memory
+//! while a larger file is on its way. `KLATSCH_BENCH_MB` (256) and `KLATSCH_BENCH_LARGE_MB` (1024)
+//! are the sizes, `KLATSCH_BENCH_DIR` the folder; `scp` wants an `sshd` (`KLATSCH_SSHD`).
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_klatsch");
+const SETTINGS: &str = "[link]\nannounce = 10\n[slcp]\nenabled = false\n[hello]\nenabled = false\n\
+     [room]\nenabled = false\n[directory]\nenabled = false\n[files]\nquota = \"64G\"\n\
+     accept-any = \"anyone\"\naccept-size = \"64G\"\n";
+const TURNS: usize = 200;
+
+fn number(name: &str, usual: u64) -> u64 {
+    std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    match args.get(1).map(String::as_str) {
+        Some("take") => return take(Path::new(&args[2])),
+        Some("give") => return give(Path::new(&args[2])),
+        Some("echo") => return echo(),
+        Some("ping") => return ping(),
+        _ => {}
+    }
+    let base = std::env::var_os("KLATSCH_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let place = tempfile::tempdir_in(&base).unwrap();
+    let Some(cable) = Cable::new() else {
+        println!("not measured: namespaces need root");
+        return;
+    };
+    let mb = number("KLATSCH_BENCH_MB", 256);
+    let file = place.path().join("file");
+    make(&file, mb);
+    println!("folder: {}; {mb} MiB", base.display());
+    let copy = cable.copy(place.path(), &file);
+    rate("bare TCP copy, written and synced", mb, copy, copy);
+    match cable.scp(place.path(), &file) {
+        Some(took) => rate("scp", mb, took, copy),
+        None => println!("scp: not measured, there is no sshd"),
+    }
+    let (a, b) = (cable.node(0, place.path(), "anna"), cable.node(1, place.path(), "bob"));
+    a.linked("bob");
+    b.linked("anna");
+    std::thread::sleep(Duration::from_secs(5));
+    let idle = (a.memory(), b.memory());
+    let over_link = |file: &Path| {
+        let begun = Instant::now();
+        let out = a.cli(&["file", "bob", file.to_str().unwrap()]);
+        assert!(out.contains("delivered"), "{out}");
+        begun.elapsed()
+    };
+    for _ in 0..3 {
+        rate("the link", mb, over_link(&file), copy);
+        b.empty();
+    }
+    let udp = cable.udp();
+    let text = texts(&a, &b);
+    println!(
+        "a text, socket to socket: {text:?} (median), {:.1} of a UDP round trip ({udp:?})",
+        text.as_secs_f64() / udp.as_secs_f64()
+    );
+    let large = number("KLATSCH_BENCH_LARGE_MB", 1024);
+    make(&file, large);
+    let (mut most, mut beside) = ((0, 0), Vec::new());
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| over_link(&file));
+        while !sending.is_finished() {
+            most = (most.0.max(a.memory().1), most.1.max(b.memory().1));
+            beside.push(one_text(&a, &b));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    beside.sort();
+    println!(
+        "{large} MiB: {:.1} s; a text beside it: {:?} (median), {:?} (slowest)",
+        begun.elapsed().as_secs_f64(),
+        beside[beside.len() / 2],
+        beside.last().unwrap()
+    );
+    for (who, idle, most) in [("sender", idle.0, most.0), ("receiver", idle.1, most.1)] {
+        println!(
+            "{who}: idle PSS {} kB, private dirty {} kB; at most {most} kB dirty on the way",
+            idle.0, idle.1
+        );
+    }
+}
+
+fn rate(what: &str, mb: u64, took: Duration, copy: Duration) {
+    println!(
+        "{what:<34} {:>6.0} MiB/s, {:.2} of the copy",
+        mb as f64 / took.as_secs_f64(),
+        copy.as_secs_f64() / took.as_secs_f64()
+    );
+}
+
+/// Bytes that do not repeat.
+fn make(path: &Path, mb: u64) {
+    let mut rng = fastrand::Rng::with_seed(mb);
+    let mut file = File::create(path).unwrap();
+    let mut block = vec![0; 1 << 20];
+    for _ in 0..mb {
+        rng.fill(&mut block);
+        file.write_all(&block).unwrap();
+    }
+    file.sync_all().unwrap();
+}
+
+fn take(to: &Path) {
+    let listener = TcpListener::bind("0.0.0.0:7000").unwrap();
+    println!("listens");
+    let (mut from, _) = listener.accept().unwrap();
+    let mut file = File::create(to).unwrap();
+    let mut block = vec![0; 64 * 1024];
+    loop {
+        match from.read(&mut block).unwrap() {
+            0 => break,
+            n => file.write_all(&block[..n]).unwrap(),
+        }
+    }
+    file.sync_all().unwrap();
+    from.write_all(b"!").unwrap();
+}
+
+fn give(path: &Path) {
+    let mut to = TcpStream::connect("10.79.0.2:7000").unwrap();
+    let mut file = File::open(path).unwrap();
+    let mut block = vec![0; 64 * 1024];
+    let begun = Instant::now();
+    loop {
+        match file.read(&mut block).unwrap() {
+            0 => break,
+            n => to.write_all(&block[..n]).unwrap(),
+        }
+    }
+    to.shutdown(std::net::Shutdown::Write).unwrap();
+    to.read_exact(&mut [0]).unwrap();
+    println!("{}", begun.elapsed().as_nanos());
+}
+
+fn echo() {
+    let socket = UdpSocket::bind("0.0.0.0:7001").unwrap();
+    println!("listens");
+    let mut block = [0; 64];
+    while let Ok((n, from)) = socket.recv_from(&mut block) {
+        socket.send_to(&block[..n], from).unwrap();
+    }
+}
+
+fn ping() {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect("10.79.0.2:7001").unwrap();
+    let mut all: Vec<Duration> = (0..TURNS)
+        .map(|_| {
+            let begun = Instant::now();
+            socket.send(b"ping").unwrap();
+            socket.recv(&mut [0; 64]).unwrap();
+            std::thread::sleep(Duration::from_millis(2));
+            begun.elapsed() - Duration::from_millis(2)
+        })
+        .collect();
+    all.sort();
+    println!("{}", all[TURNS / 2].as_nanos());
+}
+
+/// Two hosts with a cable between them.
+struct Cable([String; 2]);
+
+fn run(line: &str) -> bool {
+    let mut shell = Command::new("sh");
+    let status = shell.args(["-c", line]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|s| s.success())
+}
+
+impl Cable {
+    fn new() -> Option<Cable> {
+        let [a, b] = ["a", "b"].map(|end| format!("kb{}{end}", std::process::id()));
+        let made = run(&format!(
+            "ip netns add {a} && ip netns add {b} && \
+             ip -n {a} link add eth0 type veth peer name eth0 netns {b} && \
+             ip -n {a} addr add 10.79.0.1/24 brd + dev eth0 && \
+             ip -n {b} addr add 10.79.0.2/24 brd + dev eth0 && \
+             ip -n {a} link set lo up && ip -n {b} link set lo up && \
+             ip -n {a} link set eth0 up && ip -n {b} link set eth0 up"
+        ));
+        let cable = Cable([a, b]);
+        made.then_some(cable)
+    }
+
+    fn on(&self, end: usize, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.0[end], program]);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn me(&self, end: usize, args: &[&str]) -> Command {
+        let me = std::env::current_exe().unwrap();
+        let mut command = self.on(end, me.to_str().unwrap());
+        command.args(args).stdout(Stdio::piped());
+        command
+    }
+
+    fn copy(&self, place: &Path, file: &Path) -> Duration {
+        let to = place.join("copy");
+        let mut took = Vec::new();
+        for _ in 0..3 {
+            let mut takes = self.me(1, &["take", to.to_str().unwrap()]).spawn().unwrap();
+            listens(&mut takes);
+            took.push(nanos(&mut self.me(0, &["give", file.to_str().unwrap()])));
+            takes.wait().unwrap();
+            std::fs::remove_file(&to).unwrap();
+        }
+        took.sort();
+        took[1]
+    }
+
+    fn udp(&self) -> Duration {
+        let mut echo = self.me(1, &["echo"]).spawn().unwrap();
+        listens(&mut echo);
+        let took = nanos(&mut self.me(0, &["ping"]));
+        let _ = echo.kill();
+        echo.wait().unwrap();
+        took
+    }
+
+    fn scp(&self, place: &Path, file: &Path) -> Option<Duration> {
+        let sshd = std::env::var("KLATSCH_SSHD").unwrap_or_else(|_| "/usr/sbin/sshd".into());
+        if !Path::new(&sshd).exists() || !run("command -v scp && command -v ssh-keygen") {
+            return None;
+        }
+        let dir = place.join("ssh");
+        std::fs::create_dir_all(&dir).unwrap();
+        let at = dir.display();
+        run(&format!("mkdir -p /run/sshd; ssh-keygen -q -t ed25519 -N '' -f {at}/key"));
+        run(&format!("cp {at}/key.pub {at}/authorized; chmod 600 {at}/*"));
+        let options = format!(
+            "-D -p 7022 -h {at}/key -o AuthorizedKeysFile={at}/authorized -o StrictModes=no \
+             -o PidFile=none -o UsePAM=no -f /dev/null"
+        );
+        let mut daemon = self.on(1, &sshd);
+        let mut daemon = daemon.args(options.split_whitespace()).spawn().ok()?;
+        std::thread::sleep(Duration::from_millis(500));
+        let mut copy = self.on(0, "scp");
+        copy.args(["-q", "-P", "7022", "-i", &format!("{at}/key"), "-o"]);
+        copy.args(["StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
+        copy.arg(file).arg(format!("root@10.79.0.2:{at}/copy"));
+        let begun = Instant::now();
+        let done = copy.stderr(Stdio::null()).status().is_ok_and(|s| s.success());
+        File::open(dir.join("copy")).and_then(|f| f.sync_all()).ok();
+        let took = begun.elapsed();
+        let _ = daemon.kill();
+        let _ = daemon.wait();
+        let _ = std::fs::remove_file(dir.join("copy"));
+        done.then_some(took)
+    }
+
+    fn node(&self, end: usize, place: &Path, handle: &str) -> Node {
+        let home = place.join(handle);
+        std::fs::create_dir_all(&home).unwrap();
+        let config = home.join("klatsch.toml");
+        std::fs::write(&config, format!("handle = \"{handle}\"\n{SETTINGS}")).unwrap();
+        let mut command = self.on(end, BINARY);
+        command.args(["run", "--config", config.to_str().unwrap()]);
+        let child = homed(&mut command, &home).stderr(Stdio::null()).spawn().unwrap();
+        Node { child, home }
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        run(&format!("ip netns del {}; ip netns del {}", self.0[0], self.0[1]));
+    }
+}
+
+fn homed<'a>(command: &'a mut Command, home: &Path) -> &'a mut Command {
+    command.env("HOME", home).env("XDG_RUNTIME_DIR", home).env("XDG_STATE_HOME", home.join("state"))
+}
+
+fn listens(child: &mut Child) {
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+}
+
+fn nanos(command: &mut Command) -> Duration {
+    let out = command.output().unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    Duration::from_nanos(text.trim().parse().unwrap())
+}
+
+struct Node {
+    child: Child,
+    home: PathBuf,
+}
+
+impl Node {
+    fn cli(&self, line: &[&str]) -> String {
+        let mut command = Command::new(BINARY);
+        let out = homed(command.args(line), &self.home).stdin(Stdio::null()).output().unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    fn linked(&self, handle: &str) {
+        let begun = Instant::now();
+        while !self.cli(&["who", "--json"]).contains(handle) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{handle} is not linked");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn status(&self, key: &str) -> String {
+        let status: serde_json::Value =
+            serde_json::from_str(&self.cli(&["status", "--json"])).unwrap();
+        status[key].as_str().unwrap().to_owned()
+    }
+
+    /// PSS and private dirty, in kB.
+    fn memory(&self) -> (u64, u64) {
+        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()));
+        let rollup = rollup.unwrap_or_default();
+        let kb = |name: &str| {
+            let line = rollup.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+        };
+        (kb("Pss:"), kb("Private_Dirty:"))
+    }
+
+    /// Removes what was received.
+    fn empty(&self) {
+        for entry in std::fs::read_dir(self.status("imagepath")).unwrap() {
+            std::fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+    }
+
+    fn call(&self, method: &str, parameters: &str, more: bool) -> UnixStream {
+        let mut socket = UnixStream::connect(self.status("socket")).unwrap();
+        let call = format!(
+            "{{\"method\":\"org.klatsch.Chat.{method}\",\"parameters\":{parameters},\"more\":{more}}}\0"
+        );
+        socket.write_all(call.as_bytes()).unwrap();
+        socket
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn texts(a: &Node, b: &Node) -> Duration {
+    let mut all: Vec<Duration> = (0..TURNS / 4).map(|_| one_text(a, b)).collect();
+    all.sort();
+    all[all.len() / 2]
+}
+
+/// From the call at one node's socket to the event at the other's.
+fn one_text(a: &Node, b: &Node) -> Duration {
+    let mut events = BufReader::new(b.call("Subscribe", "{\"ready\":true}", true));
+    let mut sink = Vec::new();
+    events.read_until(0, &mut sink).unwrap();
+    let mark = format!("{}", fastrand::u64(..));
+    let parameters = format!("{{\"to\":[\"bob\"],\"text\":\"{mark}\"}}");
+    let path = a.status("socket");
+    let mut socket = UnixStream::connect(path).unwrap();
+    let call = format!("{{\"method\":\"org.klatsch.Chat.Send\",\"parameters\":{parameters}}}\0");
+    let begun = Instant::now();
+    socket.write_all(call.as_bytes()).unwrap();
+    loop {
+        sink.clear();
+        events.read_until(0, &mut sink).unwrap();
+        if String::from_utf8_lossy(&sink).contains(&mark) {
+            return begun.elapsed();
+        }
+    }
+}

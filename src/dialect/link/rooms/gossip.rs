@@ -1,0 +1,364 @@
+//! Who is in, and who has what: told at the start of a session, soon after a change to a few at
+//! a time, and asked for by whoever misses something.
+//!
+//! Nothing of this is believed beyond that a question is worth its bytes: who is a member its own
+//! box says, and a message proves itself by its seal.
+
+use std::collections::BTreeMap;
+
+use super::room::{Member, Room, Source};
+use super::wire::{MEMBERS_IN_FRAME, Mark, Part, Told};
+use super::{Out, Rooms};
+use crate::dialect::link::noise::Fingerprint;
+use crate::dialect::link::queue::Row;
+use crate::model::limits::MAX_ROOMS;
+use crate::model::{Handle, Millis, RoomName};
+
+/// So long after a change, and as long again, a few others are told what is new …
+pub const GOSSIP_MS: Millis = 10_000;
+/// … so many at a time.
+const GOSSIP_TO: usize = 3;
+/// A question must be answered within this time …
+const ANSWER_MS: Millis = 5_000;
+/// … else that box is not asked for that stream for so long.
+const SILENT_MS: Millis = 30_000;
+/// Questions out at once, of one room …
+const ASKED: usize = 16;
+/// … and to one box.
+const ASKED_OF_ONE: usize = 4;
+/// Users of a box that others tell of: what is said at the start of a session stays small.
+const USERS_TOLD: usize = 8;
+/// Messages in one answer …
+const GIVE: usize = 16;
+/// … and their bytes.
+const GIVE_BYTES: usize = 48 * 1024;
+
+impl Rooms {
+    /// Our users in a room are others than before: kept, and told to all.
+    pub(super) fn changed(&mut self, key: &str) {
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        room.version += 1;
+        room.told_users = room.shown(&self.present);
+        let (row, here) = (room.row(), room.here());
+        self.out.push_back(Out::Keep(vec![row]));
+        let all = self.boxes.keys().copied();
+        self.out.extend(all.map(|of| Out::Send(of, vec![here.clone()])));
+    }
+
+    /// A box says whether it is in a room.
+    pub(super) fn here(
+        &mut self,
+        now: Millis,
+        of: Fingerprint,
+        name: RoomName,
+        version: u64,
+        member: bool,
+        users: Vec<Handle>,
+    ) {
+        let key = name.key();
+        let Some(linked) = self.boxes.get_mut(&of) else { return };
+        if !member {
+            linked.rooms.remove(&key);
+        } else if linked.rooms.contains_key(&key) || linked.rooms.len() < MAX_ROOMS {
+            linked.rooms.insert(key.clone(), (name, users.clone()));
+        } else {
+            return; // no honest box is in more
+        }
+        self.met(now, &key, of, version, member, users);
+    }
+
+    /// A box with a session is in a room of ours, or left it.
+    pub(super) fn met(
+        &mut self,
+        now: Millis,
+        key: &str,
+        of: Fingerprint,
+        version: u64,
+        member: bool,
+        users: Vec<Handle>,
+    ) {
+        let Some(box_key) = self.boxes.get(&of).map(|b| b.key) else { return };
+        let Some(room) = self.rooms.get_mut(key).filter(|r| r.is_in()) else { return };
+        let mut rows = Vec::new();
+        match room.members.get(&of) {
+            None if !member => return,
+            None => match room.place_for(true) {
+                Some(more) => rows.extend(more),
+                None => return,
+            },
+            Some(_) => {}
+        }
+        let old = room.members.get(&of).cloned();
+        let same = old.as_ref().is_some_and(|m| {
+            (m.member, m.first_hand, &m.users) == (member, true, &users) && m.version >= version
+        });
+        if !same {
+            room.rev += 1;
+            let fresh = Member {
+                key: box_key,
+                version,
+                member,
+                users,
+                first_hand: true,
+                rev: room.rev,
+                shared: old.as_ref().and_then(|m| m.shared),
+                last: old.as_ref().map_or(0, |m| m.last),
+                acked: old.as_ref().map_or(0, |m| m.acked),
+            };
+            rows.push(room.member_row(of, &fresh));
+            room.members.insert(of, fresh);
+        }
+        if !rows.is_empty() {
+            self.out.push_back(Out::Keep(rows));
+        }
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        if !member {
+            room.told.remove(&of);
+            room.logs.values_mut().for_each(|log| log.lost(of));
+        } else if !room.told.contains_key(&of) {
+            let parts = room.news_for(of, 0);
+            room.told.insert(of, room.rev);
+            if !parts.is_empty() {
+                self.out.push_back(Out::Send(of, parts));
+            }
+        }
+        if !same {
+            self.gossip_soon(now, key);
+        }
+    }
+
+    /// A box tells of others that are in.
+    pub(super) fn members_told(&mut self, key: &str, list: Vec<Told>) {
+        let me = self.me;
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        let mut rows: Vec<Row> = Vec::new();
+        for told in list {
+            let of = told.key.fingerprint();
+            let old = room.members.get(&of);
+            let news = old.is_none_or(|m| !m.first_hand && m.version < told.version);
+            if of == me || !news || (old.is_none() && !told.member) {
+                continue;
+            }
+            if old.is_none() {
+                match room.place_for(false) {
+                    Some(more) => rows.extend(more),
+                    None => continue,
+                }
+            }
+            let old = room.members.get(&of);
+            room.rev += 1;
+            let member = Member {
+                key: told.key,
+                version: told.version,
+                member: told.member,
+                users: told.users.into_iter().take(USERS_TOLD).collect(),
+                first_hand: false,
+                rev: room.rev,
+                shared: old.and_then(|m| m.shared),
+                last: old.map_or(0, |m| m.last),
+                acked: old.map_or(0, |m| m.acked),
+            };
+            rows.push(room.member_row(of, &member));
+            room.members.insert(of, member);
+        }
+        if !rows.is_empty() {
+            self.out.push_back(Out::Keep(rows));
+        }
+    }
+
+    /// A box tells what it has.
+    pub(super) fn have(&mut self, now: Millis, key: &str, of: Fingerprint, marks: &[Mark]) {
+        let me = self.me;
+        for mark in marks {
+            let Some(room) = self.rooms.get_mut(key) else { return };
+            let last = room.upto(me, room.epoch);
+            if mark.of != me {
+                let known = room.logs.contains_key(&(mark.of, mark.epoch));
+                if !known && mark.seq == 0 {
+                    continue;
+                }
+                let Some((log, rows)) = room.log(mark.of, mark.epoch, false) else { continue };
+                log.source(of, mark.seq, of == mark.of);
+                if !rows.is_empty() {
+                    self.out.push_back(Out::Keep(rows));
+                }
+            } else if mark.epoch == room.epoch && mark.seq <= last {
+                self.acked(key, of, mark.seq);
+            } else if mark.epoch == room.epoch && room.writing.is_none() && !room.renewed {
+                // our store is an older one (a backup): these numbers were given before
+                room.renewed = true;
+                room.epoch = self.rng.u64().max(1);
+                room.members.values_mut().for_each(|m| (m.last, m.acked) = (0, 0));
+                let row = room.row();
+                self.out.push_back(Out::Keep(vec![row]));
+            }
+        }
+        self.seek(now, key);
+    }
+
+    /// Asks for what others have and we do not.
+    pub(super) fn seek(&mut self, now: Millis, key: &str) {
+        let (me, linked) = (self.me, self.boxes_in(key));
+        let Some(room) = self.rooms.get_mut(key).filter(|r| r.is_in()) else { return };
+        let mut of_each: BTreeMap<Fingerprint, usize> = BTreeMap::new();
+        let mut wake: Option<Millis> = None;
+        let mut later = |at: Millis| wake = Some(wake.map_or(at, |w| w.min(at)));
+        for log in room.logs.values_mut() {
+            match log.asked {
+                Some((of, until)) if until <= now => {
+                    log.asked = None;
+                    for source in log.sources.iter_mut().filter(|s| s.of == of) {
+                        source.not_before = now + SILENT_MS;
+                    }
+                }
+                Some((of, until)) => {
+                    *of_each.entry(of).or_default() += 1;
+                    later(until);
+                }
+                None => {}
+            }
+        }
+        let mut asked: usize = of_each.values().sum();
+        let mut wants = Vec::new();
+        let (waiting, name) = (&room.waiting, room.name.clone());
+        for ((of, epoch), log) in &mut room.logs {
+            let more = |s: &Source| s.upto > log.upto && s.upto > s.ended;
+            if *of == me || log.asked.is_some() || !log.sources.iter().any(more) {
+                continue;
+            }
+            // what came of it waits for other streams, or for the disk
+            let first = Mark { of: *of, epoch: *epoch, seq: 0 };
+            let last = Mark { seq: u64::MAX, ..first };
+            if waiting.range(first..=last).next().is_some_and(|(_, w)| w.prev <= log.upto) {
+                continue;
+            }
+            if log.again > now {
+                later(log.again);
+                continue;
+            }
+            let free = |s: &&Source| {
+                let few = of_each.get(&s.of).is_none_or(|n| *n < ASKED_OF_ONE);
+                more(s) && s.not_before <= now && few && linked.contains(&s.of)
+            };
+            let best = log.sources.iter().filter(free).max_by_key(|s| (s.of == *of, s.upto));
+            let Some(best) = best.map(|s| s.of).filter(|_| asked < ASKED) else {
+                let soonest = log.sources.iter().filter(|s| more(s) && s.not_before > now);
+                soonest.for_each(|s| later(s.not_before));
+                continue;
+            };
+            log.asked = Some((best, now + ANSWER_MS));
+            later(now + ANSWER_MS);
+            asked += 1;
+            *of_each.entry(best).or_default() += 1;
+            wants.push((best, Mark { of: *of, epoch: *epoch, seq: log.upto }));
+        }
+        if let Some(at) = wake {
+            self.wake_by(at.max(now + 1));
+        }
+        let want = |(to, mark)| Out::Send(to, vec![Part::Want(name.clone(), mark)]);
+        self.out.extend(wants.into_iter().map(want));
+    }
+
+    /// A box wants what it has not of a stream.
+    pub(super) fn wanted(&mut self, key: &str, by: Fingerprint, mark: Mark) {
+        let Some(room) = self.rooms.get(key) else { return };
+        let (mut parts, mut bytes, mut cut) = (Vec::new(), 0, None);
+        let mut last = mark.seq;
+        for kept in &room.kept {
+            let at = kept.said.mark();
+            let wanted = (at.of, at.epoch) == (mark.of, mark.epoch) && at.seq > mark.seq;
+            if !wanted || kept.said.seal_of(by).is_none() {
+                continue;
+            }
+            if parts.len() >= GIVE || bytes + kept.bytes > GIVE_BYTES {
+                cut = Some(last);
+                break;
+            }
+            bytes += kept.bytes;
+            last = at.seq;
+            parts.push(Part::Said(kept.said.clone()));
+        }
+        let seq = cut.unwrap_or_else(|| room.upto(mark.of, mark.epoch));
+        parts.push(Part::End(room.name.clone(), Mark { seq, ..mark }));
+        self.out.push_back(Out::Send(by, parts));
+    }
+
+    /// A box gave all that it has of a stream for us, up to there.
+    pub(super) fn ended(&mut self, now: Millis, key: &str, of: Fingerprint, mark: Mark) {
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        if let Some(log) = room.logs.get_mut(&(mark.of, mark.epoch)) {
+            if log.asked.is_some_and(|(by, _)| by == of) {
+                log.asked = None;
+                if of == mark.of {
+                    log.void = log.void.max(mark.seq);
+                }
+                for source in log.sources.iter_mut().filter(|s| s.of == of) {
+                    source.ended = source.ended.max(mark.seq);
+                }
+            }
+        }
+        self.step(now, key);
+        self.seek(now, key);
+    }
+
+    /// Others are to be told of what is new, soon.
+    pub(super) fn gossip_soon(&mut self, now: Millis, key: &str) {
+        let jitter = self.rng.below(GOSSIP_MS);
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        let at = *room.gossip_at.get_or_insert(now + GOSSIP_MS + jitter);
+        self.wake_by(at);
+    }
+
+    /// Tells a few others what is new, if it is time.
+    pub(super) fn gossip(&mut self, now: Millis, key: &str) {
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        match room.gossip_at {
+            Some(at) if at <= now => room.gossip_at = None,
+            Some(at) => return self.wake_by(at),
+            None => return,
+        }
+        let rev = room.rev;
+        let mut behind: Vec<(u64, Fingerprint)> = room
+            .told
+            .iter()
+            .filter(|(_, told)| **told < rev)
+            .map(|(of, told)| (*told, *of))
+            .collect();
+        behind.sort_unstable();
+        let more = behind.len() > GOSSIP_TO;
+        for (told, of) in behind.into_iter().take(GOSSIP_TO) {
+            let parts = room.news_for(of, told);
+            room.told.insert(of, rev);
+            if !parts.is_empty() {
+                self.out.push_back(Out::Send(of, parts));
+            }
+        }
+        if more {
+            self.gossip_soon(now, key);
+        }
+    }
+}
+
+impl Room {
+    /// What is new since a box was told last: members it may not know, and what we have.
+    pub(super) fn news_for(&self, to: Fingerprint, since: u64) -> Vec<Part> {
+        let told = |(_, m): (&Fingerprint, &Member)| Told {
+            key: m.key,
+            version: m.version,
+            member: m.member,
+            users: m.users.iter().take(USERS_TOLD).cloned().collect(),
+        };
+        let news = self.members.iter().filter(|(of, m)| **of != to && m.rev > since);
+        let members: Vec<Told> = news.map(told).collect();
+        let lists = members.chunks(MEMBERS_IN_FRAME);
+        let mut parts: Vec<Part> =
+            lists.map(|list| Part::Members(self.name.clone(), list.to_vec())).collect();
+        let have = self.logs.iter().filter(|(_, log)| log.upto > 0 && log.rev > since);
+        let marks: Vec<Mark> =
+            have.map(|((of, epoch), log)| Mark { of: *of, epoch: *epoch, seq: log.upto }).collect();
+        if !marks.is_empty() {
+            parts.push(Part::Have(self.name.clone(), marks));
+        }
+        parts
+    }
+}
