@@ -10,13 +10,13 @@ packages=(raspi-firmware u-boot-rpi
 fdt=fdt_addr
 # Below the 512 MB of the smallest board, less what the graphics processor keeps.
 memory_kernel=0x00200000 memory_gzip=0x08000000 memory_initrd=0x10000000
-early=(mmc_block bcm2835 sdhci_iproc sdhci_brcmstb bcm2835_dma bcm2835_wdt raspberrypi_power
+early=(mmc_block bcm2835 sdhci_iproc bcm2835_dma bcm2835_wdt
     clk_raspberrypi raspberrypi_cpufreq gpio_raspberrypi_exp i2c_bcm2835 pwm_bcm2835
     phy_generic reset_raspberrypi pcie_brcmstb xhci_pci usb_storage uas sd_mod dwc2)
-modules=(bcmgenet broadcom bcm_phy_lib mdio_bcm_unimac brcmfmac brcmfmac_wcc brcmfmac_cyw
-    brcmutil leds_gpio ledtrig_timer ledtrig_heartbeat bcm2835_thermal raspberrypi_hwmon
+modules=(genet broadcom bcm_phy_lib mdio_bcm_unimac brcmfmac brcmfmac_wcc brcmfmac_cyw
+    brcmutil leds_gpio ledtrig_timer ledtrig_heartbeat bcm2835_thermal bcm2711_thermal
     bcm2835_rng iproc_rng200 8250_bcm2835aux amba_pl011 microchip smsc
-    macb ahci)
+    ahci)
 
 # The FAT partition: Pi's firmware, U-Boot, device trees, config.txt.
 fill_boot() {

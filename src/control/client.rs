@@ -179,6 +179,15 @@ async fn connect(path: &Path) -> io::Result<Wire> {
     }
 }
 
+/// How long an answer may take: that of an update is there when it is installed, which the daemon
+/// itself gives up after 35 minutes.
+fn patience(request: &Request) -> Duration {
+    match request {
+        Request::Act { command: Command::Update { .. }, .. } => Duration::from_secs(36 * 60),
+        _ => Duration::from_millis(ANSWER_MS),
+    }
+}
+
 /// One call and its (first) reply.
 async fn exchange(
     wire: &mut Wire,
@@ -198,7 +207,7 @@ async fn exchange(
     let files: Vec<_> = file.iter().map(AsFd::as_fd).collect();
     wire.send(&bytes, &files, limit).await.map_err(lost)?;
     let late = async {
-        Timer::after(limit).await;
+        Timer::after(patience(request)).await;
         Err(io::ErrorKind::TimedOut.into())
     };
     reply(wire).or(late).await.map_err(lost)

@@ -1,5 +1,5 @@
 //! A system update that is handed in: copied into the state folder, given to root, its result
-//! awaited. Root checks the signature and does the rest (docs/update.md); nothing here trusts the
+//! awaited. Root checks the signature and does the rest (docs/flash.md); nothing here trusts the
 //! bytes. On a thread of its own: it is long, and it reads and writes files.
 
 use std::fs::{self, File, OpenOptions};

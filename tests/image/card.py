@@ -31,7 +31,7 @@ BOARDS = {
                   "bcm2712-rpi-5-b.dtb": "brcm,bcm2712"},
         "root": ["usr/lib/firmware/brcm/brcmfmac43430-sdio.bin", "usr/lib/firmware/brcm/brcmfmac43455-sdio.bin",
                  "usr/sbin/wpa_supplicant", "usr/sbin/hostapd", "usr/lib/firmware/regulatory.db"],
-        "modules": ["brcmfmac", "bcmgenet", "smsc95xx", "lan78xx", "sdhci-iproc", "bcm2835_wdt", "dwc2",
+        "modules": ["brcmfmac", "genet", "smsc95xx", "lan78xx", "sdhci-iproc", "bcm2835_wdt", "dwc2",
                     "leds-gpio", "usb_f_acm", "usb_f_ncm"],
     },
     "rpi-armhf": {

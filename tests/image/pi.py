@@ -13,7 +13,7 @@ import time
 from box import TOP, Failed, Line, expect, host, image
 
 BOOT_S = int(os.environ.get("KLATSCH_BOOT_S", 1500))
-LOADER = (("U-Boot", r"U-Boot 20"), ("its script chose a slot", r"klatsch: slot A, then 2 more"),
+LOADER = (("U-Boot", r"Core: +\d+ devices"), ("its script chose a slot", r"klatsch: slot A, then 2 more"),
           ("the kernel starts", r"Starting kernel"))
 SYSTEM = (("the initrd found the card and grows the data partition", r"data partition grows to the card"),
           ("the chat's console answers", r"\S+> $"))
