@@ -2,8 +2,8 @@
 //! time that the node has not.
 //!
 //! The daemon has no rights to restart a machine. It asks root's `klatsch-request.service` for it
-//! by a file in its own runtime folder, which `klatsch-request.path` watches; the file's name says
-//! what is asked, its content nothing. See docs/console.md.
+//! by a file in a folder beside its runtime folder, which `klatsch-request.path` watches; the
+//! file's name says what is asked, its content nothing. See docs/console.md.
 
 use std::cell::Cell;
 use std::fs;
@@ -22,8 +22,6 @@ use crate::model::{Answer, Event, IoError, Refusal, Wall, What};
 
 /// Lines that LOG shows where none are asked for.
 const LINES: u32 = 20;
-/// The folder of requests, beside the control socket.
-pub(super) const REQUESTS: &str = "request";
 /// In the state folder: it is to be emptied by the next start.
 const RESET: &str = "factory-reset";
 /// A request that nobody took by then is withdrawn.
@@ -33,7 +31,7 @@ const STACK: usize = 256 * 1024;
 
 /// See the module.
 pub(super) struct Machine {
-    /// Where requests go.
+    /// Where root answers.
     runtime: PathBuf,
     /// The state folder, if anything is kept.
     state: Option<PathBuf>,
@@ -200,7 +198,7 @@ impl Machine {
         executor: &LocalExecutor<'static>,
     ) -> Result<Answer, Refusal> {
         self.is_appliance(settings)?;
-        let path = self.runtime.join(REQUESTS).join(what);
+        let path = requests(&self.runtime).join(what);
         request(&path).map_err(|error| {
             let reason = IoError::from(error).text;
             Refusal::File { path: path.display().to_string(), reason }
@@ -226,13 +224,21 @@ impl Machine {
         for line in settings.serial.iter().filter(|line| line.on && line.login) {
             let device = line.device.canonicalize().unwrap_or_else(|_| line.device.clone());
             let Some(name) = device.file_name().and_then(|n| n.to_str()) else { continue };
-            let path = self.runtime.join(REQUESTS).join(format!("login-{name}"));
+            let path = requests(&self.runtime).join(format!("login-{name}"));
             match request(&path) {
                 Ok(()) => ::log::info!("{}: left to a login prompt", line.device.display()),
                 Err(error) => ::log::warn!("{}: {}", path.display(), IoError::from(error)),
             }
         }
     }
+}
+
+/// The folder of requests: beside the runtime folder and not in it, so that its parent is root's
+/// where root empties it, and no link can take its place.
+pub(super) fn requests(runtime: &Path) -> PathBuf {
+    let mut name = runtime.file_name().unwrap_or_default().to_owned();
+    name.push("-request");
+    runtime.with_file_name(name)
 }
 
 pub(super) fn request(path: &Path) -> std::io::Result<()> {

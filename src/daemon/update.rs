@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::machine::{REQUESTS, TAKEN, request};
+use super::machine::{TAKEN, request, requests};
 use crate::model::text::harmless;
 use crate::model::{IoError, Refusal};
 
@@ -86,7 +86,7 @@ fn copy(folder: &Path, part: &Path, mut bundle: File, most: u64) -> Result<u64, 
 }
 
 fn ask_root(runtime: &Path) -> Result<String, Refusal> {
-    let (asked, result) = (runtime.join(REQUESTS).join("update"), runtime.join(RESULT));
+    let (asked, result) = (requests(runtime).join("update"), runtime.join(RESULT));
     let named = |path: &Path, error| file(&path.display().to_string(), IoError::from(error));
     match fs::remove_file(&result) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -132,7 +132,7 @@ mod tests {
 
     /// Root's side: takes the request, answers.
     fn root(runtime: &Path, state: &Path, lines: &[&str]) -> std::thread::JoinHandle<Vec<u8>> {
-        let (asked, result) = (runtime.join(REQUESTS).join("update"), runtime.join(RESULT));
+        let (asked, result) = (requests(runtime).join("update"), runtime.join(RESULT));
         let path = state.join(FOLDER).join(NAME);
         let lines: Vec<String> = lines.iter().map(|line| format!("{line}\n")).collect();
         std::thread::spawn(move || {

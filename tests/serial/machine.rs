@@ -69,7 +69,7 @@ fn a_machine_that_is_not_an_appliance_says_so() {
     let said = String::from_utf8_lossy(&update.stderr).into_owned();
     assert!(said.contains("this machine is not klatsch's own") && said.lines().count() == 1);
     assert_eq!(update.status.code(), Some(1));
-    assert!(!there.folder.path().join("run/klatsch/request").exists());
+    assert!(!there.folder.path().join("run/klatsch-request").exists());
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn an_update_reaches_roots_side_whole_and_its_line_is_printed() {
         ("refused: the bundle is not signed", 1, "klatsch: refused: the bundle is not signed\n"),
     ] {
         let asked = there.klatsch().arg("update").arg(&bundle).output_later();
-        let request = folder.join("run/klatsch/request/update");
+        let request = folder.join("run/klatsch-request/update");
         let begun = Instant::now();
         while std::fs::remove_file(&request).is_err() {
             assert!(begun.elapsed() < Duration::from_secs(9), "no request");
@@ -130,7 +130,7 @@ fn an_operator_sets_the_clock_by_a_request_and_a_program_hears_who_came() {
     cable.at_the_prompt("kiosk>");
     cable.types("config time 2026-11-21 18:00\r");
     cable.sees("the clock is being set to 2026-11-21T18:00:00.000Z");
-    assert!(there.folder.path().join("run/klatsch/request/time-1795284000").exists());
+    assert!(there.folder.path().join("run/klatsch-request/time-1795284000").exists());
     cable.types("config time 1999-01-01 00:00\r");
     cable.sees("a time from 2026 to 2099");
     let _anna = Peer::joins("anna", &there);
@@ -153,7 +153,7 @@ fn an_operator_who_has_the_pin_owns_the_machine() {
     cable.at_the_prompt("kiosk>");
     cable.types("all the chat needs none\r");
     cable.sees("nobody is here");
-    let requests = there.folder.path().join("run/klatsch/request");
+    let requests = there.folder.path().join("run/klatsch-request");
     cable.types("reboot\r123456\r");
     cable.sees("wrong PIN: the next one is taken in 1 s");
     cable.types("reboot\r471100\r");
@@ -211,7 +211,7 @@ fn a_line_that_is_left_to_a_login_is_asked_for_and_not_opened() {
     let cable = there.plug();
     there.starts();
     there.logs("left to a login prompt");
-    let requests = there.folder.path().join("run/klatsch/request");
+    let requests = there.folder.path().join("run/klatsch-request");
     let asked: Vec<_> = std::fs::read_dir(requests).unwrap().flatten().collect();
     assert_eq!(asked.len(), 1);
     assert!(asked[0].file_name().to_string_lossy().starts_with("login-"));
@@ -268,6 +268,48 @@ fn roots_side_does_what_is_asked_and_nothing_else() {
 }
 
 #[test]
+fn roots_side_follows_no_link_and_goes_down_into_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let run = |requests: &str| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/klatsch-request");
+        Command::new("sh").arg(script).arg(path(requests)).output().unwrap().status
+    };
+    std::fs::create_dir(path("data")).unwrap();
+    std::fs::write(path("data/kept"), "dear").unwrap();
+    std::os::unix::fs::symlink(path("data"), path("link")).unwrap();
+    assert!(!run("link").success(), "a link in the place of the folder");
+    std::fs::create_dir_all(path("request/full/of")).unwrap();
+    std::os::unix::fs::symlink(path("data"), path("request/to")).unwrap();
+    std::os::unix::fs::symlink(path("data"), path("request/.to")).unwrap();
+    for hidden in [".hidden", "..hidden"] {
+        std::fs::write(path("request").join(hidden), "").unwrap();
+    }
+    let start = Instant::now();
+    assert!(run("request").success());
+    assert!(start.elapsed() >= Duration::from_secs(1), "what stays makes no busy loop");
+    let left: Vec<_> = std::fs::read_dir(path("request")).unwrap().flatten().collect();
+    assert!(left.len() == 1 && left[0].file_name() == "full", "{left:?}");
+    assert_eq!(std::fs::read(path("data/kept")).unwrap(), b"dear");
+}
+
+#[test]
+fn the_folder_of_requests_lies_in_roots_run_for_all_who_use_it() {
+    let shipped = |name: &str| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(name);
+        std::fs::read_to_string(path).unwrap()
+    };
+    for (name, line) in [
+        ("klatsch.tmpfile", "d /run/klatsch-request 0700 klatsch klatsch -"),
+        ("klatsch.service", "ReadWritePaths=/run/klatsch -/run/klatsch-request"),
+        ("klatsch-request.path", "DirectoryNotEmpty=/run/klatsch-request"),
+        ("klatsch-request", "folder=${1:-/run/klatsch-request}"),
+    ] {
+        assert!(shipped(name).lines().any(|l| l == line), "{name}: {line}");
+    }
+}
+
+#[test]
 fn a_line_with_a_login_prompt_is_left_alone_until_it_is_free() {
     let mut there = Chatbox::new("", "");
     let cable = there.plug();
@@ -296,5 +338,5 @@ fn a_request_that_nobody_takes_is_withdrawn_and_said() {
     cable.types("poweroff\r");
     cable.sees("the machine is asked to switch off");
     cable.sees("poweroff: nobody did it: is klatsch-request.path started?");
-    assert!(!there.folder.path().join("run/klatsch/request/poweroff").exists());
+    assert!(!there.folder.path().join("run/klatsch-request/poweroff").exists());
 }
