@@ -234,7 +234,6 @@ impl Command {
                 | Command::Import { .. }
                 | Command::Network {}
                 | Command::Log { .. }
-                | Command::SetTime { .. }
         ) || self.is_drastic()
     }
 
@@ -245,7 +244,6 @@ impl Command {
             Command::Doctor {}
                 | Command::Network {}
                 | Command::Log { .. }
-                | Command::SetTime { .. }
                 | Command::OfferTime { .. }
         ) || self.is_drastic()
     }
@@ -265,7 +263,8 @@ impl Command {
         )
     }
 
-    /// Whether it ends what runs: over the socket only root and the node's own user may.
+    /// Whether it ends what runs, or sets the clock that all goes by: over the socket only root and
+    /// the node's own user may.
     pub fn is_drastic(&self) -> bool {
         matches!(
             self,
@@ -273,6 +272,7 @@ impl Command {
                 | Command::PowerOff {}
                 | Command::FactoryReset {}
                 | Command::Update { .. }
+                | Command::SetTime { .. }
         )
     }
 }

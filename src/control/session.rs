@@ -320,5 +320,8 @@ mod tests {
         for (caller, us, may) in [(0, 7, true), (7, 7, true), (8, 7, false), (8, 0, false)] {
             assert_eq!(super::is_trusted(caller, us), may, "{caller} {us}");
         }
+        let time = crate::model::Wall(1_795_284_000_000);
+        assert!(crate::command::Command::SetTime { time }.is_drastic());
+        assert!(!crate::command::Command::OfferTime { time }.is_drastic());
     }
 }

@@ -14,6 +14,9 @@ use crate::node::io::Input;
 const FLOOR: u64 = 1_767_225_600;
 /// From here on (2100-01-01, in seconds) a time is a mistake.
 const CEILING: u64 = 4_102_444_800;
+/// From here on (2031-01-01, in seconds) what a browser says is not taken over: a guest's word goes
+/// no further than five years from [`FLOOR`]. Both move with releases.
+const OFFERED: u64 = 1_924_992_000;
 /// What a browser says is taken over if it is later by more than this, in milliseconds.
 const LATER: u64 = 60_000;
 /// Root's mark that an operator set the clock since the machine started.
@@ -61,7 +64,8 @@ pub(super) fn settable(time: Wall) -> Result<u64, Refusal> {
 
 /// The seconds of what a browser says, where it can be better than what there is: never back.
 pub(super) fn plausible(now: Wall, time: Wall) -> Option<u64> {
-    settable(time).ok().filter(|_| time.0 > now.0.saturating_add(LATER))
+    let seconds = settable(time).ok()?;
+    (seconds < OFFERED && time.0 > now.0.saturating_add(LATER)).then_some(seconds)
 }
 
 /// Whether a time server sets the clock, as the kernel says (adjtimex(2)), or, where a sandbox
@@ -111,6 +115,8 @@ mod tests {
         assert_eq!(plausible(at(FLOOR), at(FLOOR + 60)), None);
         assert_eq!(plausible(at(FLOOR), at(FLOOR + 61)), Some(FLOOR + 61));
         assert_eq!(plausible(at(FLOOR + 99), at(FLOOR)), None);
+        assert_eq!(plausible(at(0), at(OFFERED - 1)), Some(OFFERED - 1));
+        assert_eq!(plausible(at(0), at(OFFERED)), None, "a guest's 2099");
     }
 
     #[test]
