@@ -45,13 +45,6 @@ export const session = () => ask('GET', 'session');
 export const enter = (handle, pin) => ask('POST', 'session', pin ? { handle, pin, clock: Date.now() } : { handle, clock: Date.now() });
 export const leave = () => ask('DELETE', 'session');
 export const post = (path, body) => ask('POST', path, body);
-/** Hands a system update in; answered when it is installed, after minutes. */
-export async function update(file) {
-  const answer = await fetch(api + 'update', { method: 'POST', headers: { 'Content-Type': 'application/octet-stream' }, body: file, credentials: 'same-origin' }).catch(error => { throw new Cut(String(error)); });
-  const json = await answer.json().catch(() => null);
-  if (!answer.ok) throw new Refused(answer.status, json);
-  return json;
-}
 export const get = path => ask('GET', path);
 export const del = path => ask('DELETE', path);
 

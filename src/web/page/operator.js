@@ -32,7 +32,6 @@ async function draw() {
     ...pair(t('page'), status.page || t('noAddress')), ...pair(t('networks'), status.links.map(l => l.name + ' ' + l.address).join(', ') || '–'),
     ...pair(t('peopleHere'), String(status.peers)), ...status.dialects.flatMap(d => pair(d.name, t(d.on ? 'on' : 'off') + ', ' + t('port') + ' ' + d.port + (d.reason ? ': ' + d.reason : ''))),
     ...pair(t('uploads'), bytes(guests.uploads.bytes) + ' ' + t('of') + ' ' + bytes(guests.uploads.quota)));
-  $('update').hidden = set.get('appliance')?.value !== 'on';
   $('open').checked = set.get('web.open')?.value === 'on';
   rows('guests', guests.guests.map(g => el('tr', {}, el('td', {}, g.handle), el('td', {}, g.address), el('td', {}, t(g.here ? g.away ? 'away' : 'online' : 'gone') + (g.muted ? ', ' + t('isMuted') : '')),
     el('td', {}, ...[g.muted ? 'unmute' : 'mute', 'kick', 'ban'].map(act => button(t(act), g.handle, () => (act !== 'ban' || confirm(t('banSure', g.handle, g.address))) && doing(() => net.post('guests/' + g.id, { act }), g.handle + ': ' + t(act))))))), t('noGuests'));
@@ -102,11 +101,6 @@ $('keep').addEventListener('change', () => doing(() => net.call('Config', { key:
 const forget = what => confirm(t('forgetSure')) && doing(() => net.call('Delete', what), ({ count }) => t('forgot', count));
 $('forget-room').addEventListener('click', () => forget({ with: '#lobby' }));
 $('forget-all').addEventListener('click', () => forget({ all: true }));
-$('update').addEventListener('submit', e => {
-  e.preventDefault();
-  const file = $('bundle').files[0];
-  if (file && confirm(t('updateSure'))) { say(t('update') + '…'); doing(() => net.update(file), ({ lines }) => lines.join(' ')); }
-});
 $('restart').addEventListener('click', () => confirm(t('restartSure')) && doing(() => net.post('restart', {}), t('restarts')));
 
 $('install').addEventListener('submit', async e => {
