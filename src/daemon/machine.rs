@@ -45,6 +45,9 @@ pub(super) struct Machine {
 impl Machine {
     pub(super) fn new(socket: &Path, state: Option<PathBuf>) -> Machine {
         let runtime = socket.parent().unwrap_or(Path::new("/")).to_owned();
+        if let Some(state) = &state {
+            update::sweep(state, &runtime);
+        }
         let (busy, updating) = Default::default();
         Machine { runtime, state, busy, updating, offered: Cell::new(false) }
     }

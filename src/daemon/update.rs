@@ -18,6 +18,8 @@ pub const MAX_BUNDLE: u64 = 512 * 1024 * 1024;
 /// Where root expects it, below the state folder.
 const FOLDER: &str = "update";
 const NAME: &str = "klatsch.raucb";
+/// What it is called until it is whole.
+const PART: &str = "klatsch.part";
 /// Where root answers, beside the control socket: one line, `busy: `, `done: `, `refused: ` or
 /// `failed: ` before it.
 const RESULT: &str = "update.result";
@@ -43,11 +45,29 @@ pub(super) fn install(state: &Path, runtime: &Path, bundle: OwnedFd) -> Result<S
     outcome
 }
 
+/// Removes what a power cut or a kill left of an earlier one; the bundle not while root may be at
+/// it, which its answer or our request says: both are gone with the power.
+pub(super) fn sweep(state: &Path, runtime: &Path) {
+    let asked = requests(runtime).join("update").exists();
+    let busy = answer_of(runtime).is_ok_and(|line| line.starts_with("busy: "));
+    let _ = fs::remove_file(state.join(FOLDER).join(PART)); // mostly there is none
+    if !asked && !busy {
+        let _ = fs::remove_file(state.join(FOLDER).join(NAME));
+    }
+}
+
+/// Root's line.
+fn answer_of(runtime: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    File::open(runtime.join(RESULT))?.take(MAX_RESULT).read_to_string(&mut text)?;
+    Ok(harmless(text.trim_end()))
+}
+
 /// Copies the bundle to where root expects it, on the disk when this returns.
 fn take_in(state: &Path, bundle: File, most: u64) -> Result<PathBuf, Refusal> {
     let folder = state.join(FOLDER);
     let path = folder.join(NAME);
-    let part = folder.join("klatsch.part");
+    let part = folder.join(PART);
     let copied = copy(&folder, &part, bundle, most)
         .map_err(|error| file(&part.display().to_string(), error))
         .and_then(|bytes| match bytes {
@@ -103,11 +123,8 @@ fn ask_root(runtime: &Path) -> Result<String, Refusal> {
         if begun.elapsed() > TAKEN && fs::remove_file(&asked).is_ok() {
             return failed("nobody did it: is klatsch-request.path started?".into());
         }
-        let mut text = String::new();
-        let read = File::open(&result).and_then(|f| f.take(MAX_RESULT).read_to_string(&mut text));
-        let line = harmless(text.trim_end());
+        let Ok(line) = answer_of(runtime) else { continue };
         match line.split_once(": ") {
-            _ if read.is_err() => {}
             Some(("done", line)) => return Ok(line.to_owned()),
             Some(("refused" | "failed", _)) => return failed(line),
             _ => {}
@@ -192,6 +209,30 @@ mod tests {
             .map(|e| e.file_name())
             .collect();
         assert_eq!(left, [NAME]);
+    }
+
+    #[test]
+    fn what_a_power_cut_left_of_an_update_is_gone_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, runtime) = (folder.path().join("state"), folder.path().join("run"));
+        sweep(&state, &runtime); // nothing there yet
+        fs::create_dir_all(state.join(FOLDER)).unwrap();
+        fs::create_dir_all(&runtime).unwrap();
+        let left = || {
+            for name in [PART, NAME] {
+                fs::write(state.join(FOLDER).join(name), "x").unwrap();
+            }
+            sweep(&state, &runtime);
+            [PART, NAME].map(|name| state.join(FOLDER).join(name).exists())
+        };
+        assert_eq!(left(), [false, false]);
+        request(&requests(&runtime).join("update")).unwrap();
+        assert_eq!(left(), [false, true], "asked for, and not yet taken");
+        fs::remove_file(requests(&runtime).join("update")).unwrap();
+        fs::write(runtime.join(RESULT), "busy: checking\n").unwrap();
+        assert_eq!(left(), [false, true], "root is at it");
+        fs::write(runtime.join(RESULT), "done: 0.2.0\n").unwrap();
+        assert_eq!(left(), [false, false]);
     }
 
     #[test]
