@@ -1,7 +1,7 @@
 //! What slows down those who guess or flood: pauses that grow with each wrong PIN, and buckets
 //! that refill. Pure: time is an argument.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use crate::model::Millis;
@@ -14,18 +14,36 @@ pub const MAX_PAUSE_MS: Millis = 15 * 60 * 1_000;
 pub const FORGET_MS: Millis = 60 * 60 * 1_000;
 /// Addresses whose tries are remembered; beyond, all further ones share one pause.
 pub const MAX_GUESSERS: usize = 256;
+/// Wrong PINs, from whatever addresses, that cost the others nothing.
+pub const FREE_FOR_ALL: u64 = 60;
+/// Beyond those, each wrong one holds up every try for so long, in milliseconds: who takes many
+/// addresses guesses no faster than this. Not by the first half of an IPv6 address: a LAN shares
+/// that, and one guesser would shut out his neighbours.
+pub const PAUSE_FOR_ALL_MS: Millis = 60 * 1_000;
+/// Addresses that gave the right PIN, the latest: what others guess does not hold them up.
+pub const MAX_PROVED: usize = 64;
 /// Addresses whose requests are counted; the fullest buckets are forgotten first.
 pub const MAX_BUCKETS: usize = 1_024;
 
-/// Wrong PINs, by address.
+/// Wrong PINs, by address, and of all.
 #[derive(Debug, Default)]
 pub struct Guesses {
     by_address: BTreeMap<Option<IpAddr>, (u32, Millis)>,
+    /// When all wrong ones will be forgotten, each of them after [`PAUSE_FOR_ALL_MS`] of its own.
+    all: Millis,
+    proved: VecDeque<IpAddr>,
 }
 
 impl Guesses {
     /// How long this address has to wait before its next try, in milliseconds; 0: it may.
     pub fn pause(&mut self, now: Millis, ip: IpAddr) -> Millis {
+        let free = FREE_FOR_ALL * PAUSE_FOR_ALL_MS;
+        let all = self.all.saturating_sub(now).saturating_sub(free);
+        let all = if self.proved.contains(&ip) { 0 } else { all };
+        self.own_pause(now, ip).max(all)
+    }
+
+    fn own_pause(&mut self, now: Millis, ip: IpAddr) -> Millis {
         self.by_address.retain(|_, (_, at)| *at + FORGET_MS > now);
         let until = |key| self.by_address.get(&key).map_or(0, |(n, at)| at + pause_of(*n));
         let known = self.by_address.contains_key(&Some(ip));
@@ -35,6 +53,7 @@ impl Guesses {
 
     /// A try was wrong.
     pub fn wrong(&mut self, now: Millis, ip: IpAddr) {
+        self.all = self.all.max(now).saturating_add(PAUSE_FOR_ALL_MS);
         let full = self.by_address.len() >= MAX_GUESSERS;
         let key = if full && !self.by_address.contains_key(&Some(ip)) { None } else { Some(ip) };
         let (count, at) = self.by_address.entry(key).or_default();
@@ -44,6 +63,11 @@ impl Guesses {
     /// A try was right.
     pub fn right(&mut self, ip: IpAddr) {
         self.by_address.remove(&Some(ip));
+        self.proved.retain(|other| *other != ip);
+        if self.proved.len() >= MAX_PROVED {
+            self.proved.pop_front();
+        }
+        self.proved.push_back(ip);
     }
 }
 
@@ -171,9 +195,44 @@ mod tests {
             guesses.wrong(5, ip(n));
         }
         assert_eq!(guesses.by_address.len(), MAX_GUESSERS + 1);
-        assert!(guesses.pause(5, ip(9_999)) > 0);
-        assert_eq!(guesses.pause(5, ip(1)), 0);
-        assert_eq!(guesses.pause(5 + FORGET_MS, ip(9_999)), 0);
+        assert!(guesses.own_pause(5, ip(9_999)) > 0);
+        assert_eq!(guesses.own_pause(5, ip(1)), 0);
+        assert_eq!(guesses.own_pause(5 + FORGET_MS, ip(9_999)), 0);
+    }
+
+    #[test]
+    fn who_guesses_from_many_addresses_is_held_to_one_try_a_minute() {
+        let (mut guesses, start) = (Guesses::default(), 1_000_000);
+        guesses.right(ip(7));
+        let (mut now, mut tries) = (start, 0);
+        while now < start + 10 * FORGET_MS {
+            let pause = guesses.pause(now, ip(1_000 + tries));
+            if pause == 0 {
+                guesses.wrong(now, ip(1_000 + tries));
+                tries += 1;
+            }
+            assert_eq!(guesses.pause(now, ip(7)), 0, "who gave the right one before may");
+            now += pause;
+        }
+        assert_eq!(u64::from(tries), FREE_FOR_ALL + 10 * FORGET_MS / PAUSE_FOR_ALL_MS);
+        assert!(guesses.by_address.len() < MAX_GUESSERS);
+        assert_eq!(guesses.pause(now + PAUSE_FOR_ALL_MS, ip(8)), 0);
+    }
+
+    #[test]
+    fn one_past_the_free_wrong_pins_of_all_makes_a_pause() {
+        let mut guesses = Guesses::default();
+        for n in 0..FREE_FOR_ALL as u32 {
+            guesses.wrong(5, ip(n));
+        }
+        assert_eq!(guesses.pause(5, ip(9_999)), 0);
+        guesses.wrong(5, ip(9_998));
+        assert_eq!(guesses.pause(5, ip(9_999)), PAUSE_FOR_ALL_MS);
+        for n in 0..=MAX_PROVED as u32 {
+            guesses.right(ip(n));
+        }
+        assert_eq!(guesses.proved.len(), MAX_PROVED);
+        assert!(guesses.pause(5, ip(0)) > 0 && guesses.pause(5, ip(1)) == 0);
     }
 
     #[test]
