@@ -101,6 +101,23 @@ mod tests {
     }
 
     #[test]
+    fn an_id_stands_once_in_a_page() {
+        let page = |name: &str| {
+            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/page");
+            std::fs::read_to_string(folder.join(name)).unwrap()
+        };
+        for name in ["index.html", "operator.html"] {
+            let text = page(name);
+            let mut ids: Vec<_> =
+                text.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+            let all = ids.len();
+            ids.sort_unstable();
+            ids.dedup();
+            assert!(all > 10 && ids.len() == all, "{name}: {all} ids, {} of them new", ids.len());
+        }
+    }
+
+    #[test]
     fn nothing_is_named_that_a_third_party_serves_and_nothing_stands_inline() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/page");
         for entry in std::fs::read_dir(folder).unwrap() {
