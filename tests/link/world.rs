@@ -487,7 +487,7 @@ impl World {
                         let accepted = node.accepts;
                         let machine = node.machine.as_mut().expect("it said so");
                         let taking = Taking { entry, stem, accepted };
-                        let (_, keep) = machine.take_offer(token, taking).expect("it was offered");
+                        let Some((_, keep)) = machine.take_offer(token, taking) else { return };
                         let Keep { token, rows } = keep;
                         return self.store(n, Write { rows, token, ..Write::default() });
                     }
