@@ -77,12 +77,14 @@ pub(super) struct Desk {
     quota: Quota,
     /// What is unfinished of the link's and not open: its bytes.
     asleep: BTreeMap<String, u64>,
+    /// The system's clock can be trusted.
+    trusted: bool,
 }
 
 impl Desk {
     pub(super) fn new(folder: PathBuf, rules: config::Files) -> Desk {
         let (items, asleep) = (BTreeMap::new(), BTreeMap::new());
-        Desk { folder, items, quota: Quota::new(rules), asleep }
+        Desk { folder, items, quota: Quota::new(rules), asleep, trusted: false }
     }
 
     /// What a run begins with: what a dead one left is removed, and what is beyond the quota.
@@ -92,11 +94,19 @@ impl Desk {
             let mut items = self.items.values();
             items.any(|item| matches!(item, Item::Link(part) if part.name() == name))
         };
-        let all = unfinished(&self.folder, std::time::SystemTime::now());
+        let now = self.trusted.then(std::time::SystemTime::now);
+        let all = unfinished(&self.folder, now);
         self.asleep = all.into_iter().filter(|(name, _)| !open(name)).collect();
         if self.folder.is_dir() {
             // What cannot be removed now is said when the next file comes.
             let _ = self.make_room(0);
+        }
+    }
+
+    /// Whether the system's clock can be trusted: nothing goes for its age before it is.
+    pub(super) fn set_clock(&mut self, trusted: bool) {
+        if !std::mem::replace(&mut self.trusted, trusted) && trusted {
+            self.begin();
         }
     }
 

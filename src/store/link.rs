@@ -423,6 +423,9 @@ impl LinkPart {
         if !self.of.folder {
             file.sync_all()?;
             let picture = picture::recognise(&file);
+            if self.of.image && picture.format == "unknown" {
+                return Err(other("it was offered as an image and is none: not kept"));
+            }
             let extension = match picture.format {
                 "unknown" => self.of.extension.as_str(),
                 format => picture::extension(format),
@@ -517,8 +520,9 @@ pub(super) fn drop_part(folder: &Folder, name: &str) {
     let _ = std::fs::remove_dir_all(hidden);
 }
 
-/// What is unfinished in a folder, by name, with its bytes; what is forsaken is removed.
-pub(super) fn unfinished(path: &Path, now: SystemTime) -> Vec<(String, u64)> {
+/// What is unfinished in a folder, by name, with its bytes; what is forsaken by a time that can
+/// be trusted is removed.
+pub(super) fn unfinished(path: &Path, now: Option<SystemTime>) -> Vec<(String, u64)> {
     let Ok(entries) = std::fs::read_dir(path) else { return Vec::new() };
     let mut all = Vec::new();
     for entry in entries.filter_map(Result::ok) {
@@ -527,7 +531,7 @@ pub(super) fn unfinished(path: &Path, now: SystemTime) -> Vec<(String, u64)> {
         let Ok(metadata) = entry.metadata() else { continue };
         let tail = if metadata.is_dir() { FOLDER_TAIL } else { FILE_TAIL };
         let Some(of) = rest.strip_suffix(tail) else { continue };
-        let age = metadata.modified().ok().and_then(|at| now.duration_since(at).ok());
+        let age = metadata.modified().ok().and_then(|at| now?.duration_since(at).ok());
         if age.is_some_and(|age| age > FORSAKEN) {
             let path = entry.path();
             let _ = match metadata.is_dir() {

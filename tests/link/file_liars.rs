@@ -68,7 +68,8 @@ impl Nodes {
             Out::Heard(Heard::Message { token, content: Content::Offer(_), .. }) => {
                 self.entries += 1;
                 let entry = EntryId { epoch: 1, n: self.entries };
-                let taking = Taking { entry, stem: "x".into(), accepted: self.accepts };
+                let taking =
+                    Taking { entry, stem: "x".into(), accepted: self.accepts, image: false };
                 if let Some((_, keep)) = m.take_offer(token, taking) {
                     m.kept(now, keep.token, true);
                 }

@@ -41,6 +41,10 @@ pub(super) struct Take {
     entry: EntryId,
     stem: String,
     accepted: bool,
+    /// Nobody was asked: the settings take it.
+    unasked: bool,
+    /// They take it because it is an image.
+    image: bool,
     paused: bool,
     paused_there: bool,
     /// The offer is kept.
@@ -108,6 +112,7 @@ enum Doing {
 impl Take {
     fn row(&self, index: u32, at: u64, before: u64) -> Row {
         let flags = u8::from(self.accepted) | u8::from(self.paused) << 1;
+        let flags = flags | u8::from(self.unasked) << 2 | u8::from(self.image) << 3;
         let to = Writer::default().short(self.from.as_str()).short(self.to.as_str()).u8(flags);
         let to = self.offer.write(to.u64(self.entry.epoch).u64(self.entry.n));
         let to = to.short(&self.stem).u32(index).u64(at).u64(before);
@@ -134,6 +139,8 @@ impl Take {
             entry,
             stem,
             accepted: flags & 1 != 0,
+            unasked: flags & 4 != 0,
+            image: flags & 8 != 0,
             paused: flags & 2 != 0,
             paused_there: false,
             durable: true,
@@ -179,6 +186,7 @@ impl Take {
             offer: &self.offer,
             path: &self.stem,
             done: self.before + self.at,
+            unasked: self.unasked,
             state: self.state(),
         }
     }
@@ -193,6 +201,8 @@ pub struct Taking {
     pub stem: String,
     /// It need not be asked about.
     pub accepted: bool,
+    /// And that because it is said to be an image: if it is none it is not kept.
+    pub image: bool,
 }
 
 impl Machine {
@@ -218,6 +228,8 @@ impl Machine {
             entry: taking.entry,
             stem: taking.stem,
             accepted: taking.accepted,
+            unasked: taking.accepted,
+            image: taking.accepted && taking.image,
             paused: false,
             paused_there: false,
             durable: false,
@@ -438,6 +450,7 @@ impl Machine {
             name: take.part(),
             stem: take.stem.clone(),
             offer: take.offer.clone(),
+            image: take.image,
             index: take.index,
             offset: take.at,
             before: take.before,
