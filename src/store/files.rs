@@ -18,7 +18,7 @@ use nix::fcntl::{AtFlags, FcntlArg, Flock, FlockArg, OFlag, fcntl, openat, renam
 use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
-use super::link::{LinkPart, Tree, bytes_of, drop_part, unfinished};
+use super::link::{LinkPart, Tree, drop_part, unfinished};
 use super::picture;
 use super::quota::{Quota, is_ours, remove_ours};
 use crate::config;
@@ -128,12 +128,10 @@ impl Desk {
         let name = path.file_name().and_then(|name| name.to_str());
         let here = |name: &&str| path.parent() == Some(&self.folder) && is_ours(name);
         let Some(name) = name.filter(here) else { return };
-        let Ok(metadata) = std::fs::symlink_metadata(path) else { return };
-        let bytes = bytes_of(path, &metadata, 0);
         let Ok(folder) = open_folder(&self.folder) else { return };
         // Somebody may have moved it: then it is theirs.
         if remove_ours(&folder, name).is_ok() {
-            self.quota.remove(bytes);
+            self.quota.recount();
         }
     }
 
@@ -244,10 +242,13 @@ impl Desk {
             LinkOp::Sync => self.part(file)?.sync(),
             LinkOp::Place { path, sum, last } => {
                 let part = self.part(file)?;
-                let bytes = part.bytes();
+                let (bytes, folder) = (part.bytes(), part.is_folder());
                 let done = part.place(&path, &sum, last)?;
                 if last {
-                    self.quota.add(bytes);
+                    match folder {
+                        true => self.quota.recount(),
+                        false => self.quota.add(bytes),
+                    }
                     self.items.remove(&file);
                 }
                 Ok(done)
