@@ -262,6 +262,8 @@ pub struct PartOf {
     pub extension: String,
     /// It is a folder.
     pub folder: bool,
+    /// It is kept only if it is an image that is known.
+    pub image: bool,
     /// Bytes of the whole.
     pub bytes: u64,
     /// Bytes of the current file that are there: what lies behind is cut off.

@@ -18,7 +18,7 @@ use nix::fcntl::{AtFlags, FcntlArg, Flock, FlockArg, OFlag, fcntl, openat, renam
 use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
-use super::link::{LinkPart, Tree, bytes_of, drop_part, unfinished};
+use super::link::{LinkPart, Tree, drop_part, unfinished};
 use super::picture;
 use super::quota::{Quota, is_ours, remove_ours};
 use crate::config;
@@ -77,12 +77,14 @@ pub(super) struct Desk {
     quota: Quota,
     /// What is unfinished of the link's and not open: its bytes.
     asleep: BTreeMap<String, u64>,
+    /// The system's clock can be trusted.
+    trusted: bool,
 }
 
 impl Desk {
     pub(super) fn new(folder: PathBuf, rules: config::Files) -> Desk {
         let (items, asleep) = (BTreeMap::new(), BTreeMap::new());
-        Desk { folder, items, quota: Quota::new(rules), asleep }
+        Desk { folder, items, quota: Quota::new(rules), asleep, trusted: false }
     }
 
     /// What a run begins with: what a dead one left is removed, and what is beyond the quota.
@@ -92,11 +94,19 @@ impl Desk {
             let mut items = self.items.values();
             items.any(|item| matches!(item, Item::Link(part) if part.name() == name))
         };
-        let all = unfinished(&self.folder, std::time::SystemTime::now());
+        let now = self.trusted.then(std::time::SystemTime::now);
+        let all = unfinished(&self.folder, now);
         self.asleep = all.into_iter().filter(|(name, _)| !open(name)).collect();
         if self.folder.is_dir() {
             // What cannot be removed now is said when the next file comes.
             let _ = self.make_room(0);
+        }
+    }
+
+    /// Whether the system's clock can be trusted: nothing goes for its age before it is.
+    pub(super) fn set_clock(&mut self, trusted: bool) {
+        if !std::mem::replace(&mut self.trusted, trusted) && trusted {
+            self.begin();
         }
     }
 
@@ -118,12 +128,10 @@ impl Desk {
         let name = path.file_name().and_then(|name| name.to_str());
         let here = |name: &&str| path.parent() == Some(&self.folder) && is_ours(name);
         let Some(name) = name.filter(here) else { return };
-        let Ok(metadata) = std::fs::symlink_metadata(path) else { return };
-        let bytes = bytes_of(path, &metadata, 0);
         let Ok(folder) = open_folder(&self.folder) else { return };
         // Somebody may have moved it: then it is theirs.
         if remove_ours(&folder, name).is_ok() {
-            self.quota.remove(bytes);
+            self.quota.recount();
         }
     }
 
@@ -234,10 +242,13 @@ impl Desk {
             LinkOp::Sync => self.part(file)?.sync(),
             LinkOp::Place { path, sum, last } => {
                 let part = self.part(file)?;
-                let bytes = part.bytes();
+                let (bytes, folder) = (part.bytes(), part.is_folder());
                 let done = part.place(&path, &sum, last)?;
                 if last {
-                    self.quota.add(bytes);
+                    match folder {
+                        true => self.quota.recount(),
+                        false => self.quota.add(bytes),
+                    }
                     self.items.remove(&file);
                 }
                 Ok(done)

@@ -21,6 +21,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::files::{Folder, name_it, open_source};
 use super::picture;
+use super::quota::cost;
 use crate::model::limits::{LINK_DEPTH, LINK_FOLDER_FILES, LINK_PATH};
 use crate::model::{IoError, Trouble};
 use crate::node::io::{FileDone, PartOf, Picture, Survey};
@@ -280,13 +281,22 @@ pub(super) struct LinkPart {
     /// Bytes of the current file.
     len: u64,
     before: u64,
+    /// Files of it that were placed, and folders at most.
+    files: u64,
 }
 
 impl LinkPart {
     /// Opens it at the offset that is wanted, or as far as it goes; or finds that it has its name.
     pub(super) fn open(folder: Rc<Folder>, of: PartOf) -> Result<(LinkPart, FileDone), IoError> {
-        let mut part =
-            LinkPart { folder, file: None, sum: Sum::new(), len: 0, before: of.before, of };
+        let mut part = LinkPart {
+            folder,
+            file: None,
+            sum: Sum::new(),
+            len: 0,
+            before: of.before,
+            files: 0,
+            of,
+        };
         if let Some(path) = part.placed()? {
             let picture = part.picture(&path);
             return Ok((part, FileDone::Finished { path, picture }));
@@ -294,6 +304,11 @@ impl LinkPart {
         if part.of.folder && part.before > 0 && !exists(&part.folder.fd, &part.hidden())? {
             let text = "what came of it before is not there any more";
             return Err(IoError::new(Trouble::Missing, text));
+        }
+        if part.of.folder {
+            let hidden = part.folder.path.join(part.hidden());
+            let there = std::fs::symlink_metadata(&hidden);
+            part.files = there.map_or(0, |metadata| size_of(&hidden, &metadata, 0).1);
         }
         let file = part.begin()?;
         let there = file.metadata()?.len();
@@ -364,9 +379,13 @@ impl LinkPart {
         format!("{HEAD}{}{FOLDER_TAIL}", self.of.name)
     }
 
-    /// Bytes of it that take room.
+    /// Bytes of it that take room, with what its many files count for.
     pub(super) fn bytes(&self) -> u64 {
-        self.before + self.len
+        cost(self.before + self.len, self.files)
+    }
+
+    pub(super) fn is_folder(&self) -> bool {
+        self.of.folder
     }
 
     pub(super) fn name(&self) -> &str {
@@ -423,6 +442,9 @@ impl LinkPart {
         if !self.of.folder {
             file.sync_all()?;
             let picture = picture::recognise(&file);
+            if self.of.image && picture.format == "unknown" {
+                return Err(other("it was offered as an image and is none: not kept"));
+            }
             let extension = match picture.format {
                 "unknown" => self.of.extension.as_str(),
                 format => picture::extension(format),
@@ -433,6 +455,7 @@ impl LinkPart {
         let inside = self.make_place(path)?;
         renameat(&self.folder.fd, part.as_str(), &inside.0, inside.1.as_str())?;
         self.before += self.len;
+        self.files += path.split('/').count() as u64;
         (self.len, self.sum) = (0, Sum::new());
         if !last {
             return Ok(FileDone::Appended);
@@ -517,8 +540,9 @@ pub(super) fn drop_part(folder: &Folder, name: &str) {
     let _ = std::fs::remove_dir_all(hidden);
 }
 
-/// What is unfinished in a folder, by name, with its bytes; what is forsaken is removed.
-pub(super) fn unfinished(path: &Path, now: SystemTime) -> Vec<(String, u64)> {
+/// What is unfinished in a folder, by name, with its bytes; what is forsaken by a time that can
+/// be trusted is removed.
+pub(super) fn unfinished(path: &Path, now: Option<SystemTime>) -> Vec<(String, u64)> {
     let Ok(entries) = std::fs::read_dir(path) else { return Vec::new() };
     let mut all = Vec::new();
     for entry in entries.filter_map(Result::ok) {
@@ -527,7 +551,7 @@ pub(super) fn unfinished(path: &Path, now: SystemTime) -> Vec<(String, u64)> {
         let Ok(metadata) = entry.metadata() else { continue };
         let tail = if metadata.is_dir() { FOLDER_TAIL } else { FILE_TAIL };
         let Some(of) = rest.strip_suffix(tail) else { continue };
-        let age = metadata.modified().ok().and_then(|at| now.duration_since(at).ok());
+        let age = metadata.modified().ok().and_then(|at| now?.duration_since(at).ok());
         if age.is_some_and(|age| age > FORSAKEN) {
             let path = entry.path();
             let _ = match metadata.is_dir() {
@@ -536,25 +560,26 @@ pub(super) fn unfinished(path: &Path, now: SystemTime) -> Vec<(String, u64)> {
             };
             continue;
         }
-        all.push((of.to_owned(), bytes_of(&entry.path(), &metadata, 0)));
+        let (bytes, files) = size_of(&entry.path(), &metadata, 0);
+        all.push((of.to_owned(), cost(bytes, files)));
     }
     all
 }
 
-/// Bytes of a file, or of all in a folder.
-pub(super) fn bytes_of(path: &Path, metadata: &std::fs::Metadata, depth: usize) -> u64 {
+/// Bytes of a file, or of all in a folder; and how many files and folders they are.
+pub(super) fn size_of(path: &Path, metadata: &std::fs::Metadata, depth: usize) -> (u64, u64) {
     if !metadata.is_dir() {
-        return if metadata.is_file() { metadata.len() } else { 0 };
+        return if metadata.is_file() { (metadata.len(), 1) } else { (0, 1) };
     }
     if depth > LINK_DEPTH + 1 {
-        return 0;
+        return (0, 1);
     }
-    let Ok(entries) = std::fs::read_dir(path) else { return 0 };
+    let Ok(entries) = std::fs::read_dir(path) else { return (0, 1) };
     let each = entries.filter_map(Result::ok).filter_map(|entry| {
         let metadata = entry.metadata().ok()?;
-        Some(bytes_of(&entry.path(), &metadata, depth + 1))
+        Some(size_of(&entry.path(), &metadata, depth + 1))
     });
-    each.sum()
+    each.fold((0, 1), |(bytes, n), (more, of)| (bytes + more, n + of))
 }
 
 #[cfg(test)]

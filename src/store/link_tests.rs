@@ -31,6 +31,7 @@ fn of(name: &str, bytes: u64, offset: u64) -> PartOf {
         stem: "anna-20261121143000-1f".into(),
         extension: "txt".into(),
         folder: false,
+        image: false,
         bytes,
         offset,
         before: 0,
@@ -95,6 +96,25 @@ fn what_is_unfinished_outlasts_the_run_and_is_cut_to_what_is_durable() {
     let again = does(&mut second, FILE, part(of("a-1", 9, 3))).unwrap();
     assert!(matches!(again, FileDone::Finished { path: found, .. } if found == path));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn what_is_taken_as_an_image_and_is_none_gets_no_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = desk(dir.path());
+    let program = b"\x7fELF and so on";
+    let len = program.len() as u64;
+    does(&mut desk, FILE, part(PartOf { image: true, ..of("a-1", len, 0) })).unwrap();
+    does(&mut desk, FILE, LinkOp::Add(program.to_vec())).unwrap();
+    let error = does(&mut desk, FILE, place(program)).unwrap_err();
+    assert!(error.text.contains("is none"), "{error}");
+    desk.perform(FILE, FileOp::Link(LinkOp::Drop { name: "a-1".into() }));
+    let gif = b"GIF89a\x01\0\x01\0\0\0\0;";
+    let len = gif.len() as u64;
+    does(&mut desk, FILE, part(PartOf { image: true, ..of("a-1", len, 0) })).unwrap();
+    does(&mut desk, FILE, LinkOp::Add(gif.to_vec())).unwrap();
+    let done = does(&mut desk, FILE, place(gif)).unwrap();
+    assert!(matches!(done, FileDone::Finished { picture, .. } if picture.format == "gif"));
 }
 
 #[test]
@@ -245,8 +265,22 @@ fn what_nobody_touched_for_a_month_is_removed() {
     std::fs::create_dir(dir.path().join(".klatsch-a-2.folder")).unwrap();
     std::fs::write(dir.path().join("mine.file"), b"mine").unwrap();
     let now = SystemTime::now();
+    assert_eq!(unfinished(dir.path(), None).len(), 2);
+    let unfinished = |path: &Path, now| unfinished(path, Some(now));
     assert_eq!(unfinished(dir.path(), now).len(), 2);
     assert_eq!(unfinished(dir.path(), now + FORSAKEN - Duration::from_secs(60)).len(), 2);
     assert_eq!(unfinished(dir.path(), now + FORSAKEN + Duration::from_secs(9)).len(), 0);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn nothing_unfinished_goes_for_its_age_by_a_clock_that_cannot_be_trusted() {
+    let dir = tempfile::tempdir().unwrap();
+    let part = File::create(dir.path().join(".klatsch-a-1.file")).unwrap();
+    part.set_modified(SystemTime::now() - 2 * FORSAKEN).unwrap();
+    let mut desk = desk(dir.path());
+    desk.begin();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    desk.set_clock(true);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }

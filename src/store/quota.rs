@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::files::Folder;
-use super::link::bytes_of;
+use super::link::size_of;
 use crate::config::{Files as Rules, WhenFull};
 use crate::model::{IoError, Trouble};
 
@@ -18,12 +18,23 @@ pub const MAX_EXTENSION: usize = 8;
 /// for the next piece.
 const SPARE: u64 = 32;
 
+/// So many files and folders count for their bytes alone; each more for [`SMALL`] beside, so that
+/// empty ones cannot use up what a disk has for names.
+pub(super) const FREE_FILES: u64 = 1_024;
+/// What a file takes on a disk at least, in bytes.
+pub(super) const SMALL: u64 = 4_096;
+
+/// What so many bytes in so many files and folders count for.
+pub(super) fn cost(bytes: u64, files: u64) -> u64 {
+    bytes.saturating_add(files.saturating_sub(FREE_FILES).saturating_mul(SMALL))
+}
+
 /// The folder's account.
 #[derive(Debug)]
 pub(super) struct Quota {
     rules: Rules,
-    /// Bytes of finished files; none: not counted yet.
-    used: Option<u64>,
+    /// What the finished files count for, with how many they are; none: not counted yet.
+    used: Option<(u64, u64)>,
     /// Paths of files that were removed, until they are asked for.
     removed: Vec<String>,
 }
@@ -46,29 +57,28 @@ impl Quota {
 
     /// A file of so many bytes came to stay.
     pub(super) fn add(&mut self, bytes: u64) {
-        self.used = self.used.map(|used| used + bytes);
+        self.used = self.used.map(|(used, n)| (used + bytes, n + 1));
     }
 
-    /// A file of so many bytes went.
-    pub(super) fn remove(&mut self, bytes: u64) {
-        self.used = self.used.map(|used| used.saturating_sub(bytes));
+    /// A file went, or a folder came: it is counted again.
+    pub(super) fn recount(&mut self) {
+        self.used = None;
     }
 
     /// Whether `wanted` bytes have room beside the finished files, as far as these are counted.
     pub(super) fn fits(&self, wanted: u64) -> bool {
-        self.used.is_some_and(|used| used + wanted <= self.rules.quota)
+        self.used.is_some_and(|(bytes, n)| cost(bytes, n) + wanted <= self.rules.quota)
     }
 
     /// Sees to it that `wanted` bytes (those of unfinished files among them) have room beside the
     /// finished files; the error says why they have not.
     pub(super) fn make_room(&mut self, folder: &Folder, wanted: u64) -> Result<(), IoError> {
-        let used = match self.used {
-            Some(used) if used + wanted <= self.rules.quota => return Ok(()),
-            // Counted again: people remove files too.
-            _ => list(&folder.path).iter().map(|file| file.bytes).sum(),
-        };
-        self.used = Some(used);
-        if used + wanted <= self.rules.quota {
+        if self.fits(wanted) {
+            return Ok(());
+        }
+        // Counted again: people remove files too.
+        self.used = Some(count(&list(&folder.path)));
+        if self.fits(wanted) {
             return Ok(());
         }
         let quota = self.rules.quota;
@@ -78,7 +88,7 @@ impl Quota {
         }
         let goal = (quota - wanted).saturating_sub(quota / SPARE);
         self.remove_oldest(folder, goal);
-        if self.used.is_some_and(|used| used + wanted <= quota) {
+        if self.fits(wanted) {
             return Ok(());
         }
         Err(IoError::new(Trouble::Denied, "older received files cannot be removed to make room"))
@@ -87,18 +97,22 @@ impl Quota {
     fn remove_oldest(&mut self, folder: &Folder, goal: u64) {
         let mut files = list(&folder.path);
         files.sort_by(|a, b| (a.changed, &a.name).cmp(&(b.changed, &b.name)));
-        let mut used = files.iter().map(|file| file.bytes).sum::<u64>();
+        let (mut bytes, mut n) = count(&files);
         for file in files {
-            if used <= goal {
+            if cost(bytes, n) <= goal {
                 break;
             }
             if remove_ours(folder, &file.name).is_ok() {
-                used -= file.bytes;
+                (bytes, n) = (bytes - file.bytes, n - file.files);
                 self.removed.push(folder.path.join(file.name).display().to_string());
             }
         }
-        self.used = Some(used);
+        self.used = Some((bytes, n));
     }
+}
+
+fn count(all: &[Kept]) -> (u64, u64) {
+    all.iter().fold((0, 0), |(bytes, n), file| (bytes + file.bytes, n + file.files))
 }
 
 /// Removes a received file or folder.
@@ -114,6 +128,8 @@ pub(super) fn remove_ours(folder: &Folder, name: &str) -> std::io::Result<()> {
 struct Kept {
     name: String,
     bytes: u64,
+    /// One, or all files and folders in it.
+    files: u64,
     changed: SystemTime,
 }
 
@@ -127,8 +143,8 @@ fn list(folder: &Path) -> Vec<Kept> {
             let metadata = entry.metadata().ok()?;
             let fits = metadata.is_file() || (metadata.is_dir() && name.ends_with(".folder"));
             let changed = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            let bytes = bytes_of(&entry.path(), &metadata, 0);
-            fits.then_some(Kept { name, bytes, changed })
+            let (bytes, files) = size_of(&entry.path(), &metadata, 0);
+            fits.then_some(Kept { name, bytes, files, changed })
         })
         .collect()
 }
@@ -154,6 +170,21 @@ pub(super) fn is_ours(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_beyond_a_thousand_count_though_they_are_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("anna-20261121143000-1.folder");
+        std::fs::create_dir(&folder).unwrap();
+        for n in 0..FREE_FILES - 1 {
+            std::fs::write(folder.join(n.to_string()), "").unwrap();
+        }
+        assert_eq!(count(&list(dir.path())), (0, FREE_FILES));
+        assert_eq!(cost(0, FREE_FILES), 0);
+        std::fs::write(folder.join("one more"), "").unwrap();
+        let (bytes, files) = count(&list(dir.path()));
+        assert_eq!(cost(bytes, files), SMALL);
+    }
 
     #[test]
     fn only_names_that_the_node_gives_are_its_own() {

@@ -115,6 +115,8 @@ impl Worker {
         }
         if let Some(trusted) = turn.clock {
             self.history.set_clock(trusted);
+            self.desk.set_clock(trusted);
+            self.note_removed();
             self.sweep_at = Some((self.now)().mono);
         }
         if turn.ended || self.due.is_some_and(|at| at <= Instant::now()) {

@@ -74,7 +74,12 @@ pub async fn session(site: &Rc<Site>, head: &Head, body: Incoming) -> Reply {
 
 /// A guest's files on their way over the link.
 async fn transfers(site: &Site, id: Option<&str>) -> Value {
-    let handle = id.and_then(|id| Some(site.guests.borrow_mut().by_id(id)?.handle.clone()));
+    // while he is not here his name may be another's
+    let here = |id| {
+        let mut guests = site.guests.borrow_mut();
+        guests.by_id(id).filter(|guest| guest.here).map(|guest| guest.handle.clone())
+    };
+    let handle = id.and_then(here);
     let Some(handle) = handle else { return json!([]) };
     let all = status(site).await.map(|status| status.transfers).unwrap_or_default();
     json!(all.into_iter().filter(|transfer| transfer.user == handle).collect::<Vec<_>>())

@@ -2,10 +2,10 @@
 
 use klatsch::dialect::link::files::{FileFrame, Offer, Outcome, Verdict};
 use klatsch::dialect::link::frame::{Content, Frame, Message};
-use klatsch::dialect::link::machine::{CannotSend, FILES, STALLED_MS, Taking};
+use klatsch::dialect::link::machine::{BUSY_MS, CannotSend, FILES, IDLE_MS, STALLED_MS, Taking};
 use klatsch::dialect::link::noise::{Fingerprint, hash};
 use klatsch::dialect::link::words::{Far, FileDo, FileNews, FileState, Heard, Keep, Out, Sending};
-use klatsch::model::limits::{LINK_CHUNK, LINK_FILES_PER_BOX, LINK_WINDOW};
+use klatsch::model::limits::{LINK_CHUNK, LINK_FILES, LINK_FILES_PER_BOX, LINK_WINDOW};
 use klatsch::model::{EntryId, Wall};
 
 use crate::adversary::{Liar, Victim, users};
@@ -30,6 +30,8 @@ fn folder(files: u32, bytes: u64) -> Offer {
 /// Does what the node does: takes offers, keeps, and performs what is to be done with files.
 struct Nodes {
     accepts: bool,
+    /// The disk is slow: what is to be made durable is not yet.
+    holds_sync: bool,
     read: usize,
     written: Vec<u8>,
     entries: u64,
@@ -40,7 +42,7 @@ struct Nodes {
 impl Nodes {
     fn new() -> Nodes {
         let (written, done, over) = (Vec::new(), Vec::new(), Vec::new());
-        Nodes { accepts: true, read: 0, written, entries: 0, done, over }
+        Nodes { accepts: true, holds_sync: false, read: 0, written, entries: 0, done, over }
     }
 
     /// All that is to be done, until there is no more.
@@ -66,9 +68,11 @@ impl Nodes {
             Out::Heard(Heard::Message { token, content: Content::Offer(_), .. }) => {
                 self.entries += 1;
                 let entry = EntryId { epoch: 1, n: self.entries };
-                let taking = Taking { entry, stem: "x".into(), accepted: self.accepts };
-                let (_, keep) = m.take_offer(token, taking).unwrap();
-                m.kept(now, keep.token, true);
+                let taking =
+                    Taking { entry, stem: "x".into(), accepted: self.accepts, image: false };
+                if let Some((_, keep)) = m.take_offer(token, taking) {
+                    m.kept(now, keep.token, true);
+                }
             }
             Out::Heard(Heard::File { news: FileNews::Over(outcome, why), .. }) => {
                 self.over.push((outcome, why));
@@ -81,6 +85,7 @@ impl Nodes {
                         self.written.extend(bytes);
                         m.file_done(now, no, Ok(()));
                     }
+                    FileDo::Sync if self.holds_sync => {}
                     FileDo::Sync => m.file_done(now, no, Ok(())),
                     FileDo::Place { sum, last, .. } => {
                         if hash(&[&self.written]) != sum {
@@ -271,6 +276,158 @@ fn a_giver_that_sends_nothing_makes_room_for_another() {
     }
     let then = running(&victim);
     assert!(!then.is_empty() && then.iter().all(|no| !first.contains(no)), "{first:?} {then:?}");
+}
+
+fn running(victim: &Victim) -> Vec<u64> {
+    victim.machine.files().filter(|v| v.state == FileState::Runs).map(|v| v.no).collect()
+}
+
+#[test]
+fn a_giver_that_trickles_makes_room_for_another() {
+    let (mut victim, mut liar, mut nodes, id, turn) = asked(one(SIZE));
+    let first = running(&victim)[0];
+    for seq in 2..=4 {
+        liar.say(&mut victim, &offer(seq, one(SIZE)));
+        nodes.work(&mut victim, &mut liar);
+    }
+    let file = FileFrame::File { id, turn, size: SIZE, path: String::new() };
+    says(&mut victim, &mut liar, &mut nodes, file);
+    for offset in 0..STALLED_MS / 5_000 + 1 {
+        let chunk = FileFrame::Chunk { id, turn, offset, bytes: vec![1] };
+        says(&mut victim, &mut liar, &mut nodes, chunk);
+        victim.pass(5_000);
+        nodes.work(&mut victim, &mut liar);
+    }
+    assert!(!victim.closed(liar.session.stream));
+    assert!(!running(&victim).is_empty() && !running(&victim).contains(&first));
+}
+
+#[test]
+fn a_giver_may_be_busy_but_not_for_good_while_others_wait() {
+    let (mut victim, mut liar, mut nodes, id, _) = asked(one(SIZE));
+    let first = running(&victim)[0];
+    for seq in 2..=4 {
+        liar.say(&mut victim, &offer(seq, one(SIZE)));
+        nodes.work(&mut victim, &mut liar);
+    }
+    let mut ran = 0;
+    while running(&victim).contains(&first) && ran < 2 * BUSY_MS {
+        let why = String::new();
+        let busy = FileFrame::Pause { id, giver: true, paused: false, why };
+        says(&mut victim, &mut liar, &mut nodes, busy);
+        victim.pass(5_000);
+        nodes.work(&mut victim, &mut liar);
+        ran += 5_000;
+    }
+    assert!((BUSY_MS..=BUSY_MS + STALLED_MS + 5_000).contains(&ran), "{ran} ms");
+}
+
+#[test]
+fn pieces_of_one_byte_are_written_together() {
+    let (mut victim, mut liar, mut nodes, id, turn) = asked(one(SIZE));
+    let file = FileFrame::File { id, turn, size: SIZE, path: String::new() };
+    says(&mut victim, &mut liar, &mut nodes, file);
+    for offset in 0..1_000 {
+        let chunk = FileFrame::Chunk { id, turn, offset, bytes: vec![1] };
+        liar.say(&mut victim, &Frame::File(chunk)); // the first is still being written
+    }
+    nodes.work(&mut victim, &mut liar);
+    assert_eq!(nodes.written.len(), 1_000);
+    let pieces = nodes.done.iter().filter(|d| matches!(d, FileDo::Append(_))).count();
+    assert_eq!(pieces, 2);
+}
+
+#[test]
+fn the_next_file_may_be_named_while_the_last_ones_are_made_durable() {
+    let (mut victim, mut liar, mut nodes, id, mut turn) = asked(folder(100, SIZE));
+    nodes.holds_sync = true;
+    for n in 0..65 {
+        let file = FileFrame::File { id, turn, size: 1, path: format!("f{n}") };
+        says(&mut victim, &mut liar, &mut nodes, file);
+        let chunk = FileFrame::Chunk { id, turn, offset: 0, bytes: vec![1] };
+        says(&mut victim, &mut liar, &mut nodes, chunk);
+        let end = FileFrame::End { id, turn, sum: hash(&[&[1]]) };
+        says(&mut victim, &mut liar, &mut nodes, end);
+        turn = liar
+            .heard
+            .iter()
+            .rev()
+            .find_map(|f| match f {
+                Frame::File(FileFrame::Want { turn, .. }) => Some(*turn),
+                _ => None,
+            })
+            .unwrap();
+    }
+    assert!(nodes.done.contains(&FileDo::Sync));
+    assert!(!victim.closed(liar.session.stream) && nodes.over.is_empty());
+}
+
+#[test]
+fn an_offer_that_comes_twice_is_taken_in_once() {
+    let (mut victim, mut liar, mut nodes, ..) = asked(one(SIZE));
+    let again = |seq: u64, n: u64| match offer(seq, one(SIZE)) {
+        Frame::Message(m) => Frame::Message(Message { entry: EntryId { n, ..m.entry }, ..m }),
+        other => other,
+    };
+    liar.say(&mut victim, &again(2, 1));
+    nodes.work(&mut victim, &mut liar);
+    assert_eq!(victim.machine.files().count(), 1);
+    // and in one read
+    liar.session.push(victim.now, &again(3, 77));
+    liar.say(&mut victim, &again(4, 77));
+    nodes.work(&mut victim, &mut liar);
+    assert_eq!(victim.machine.files().count(), 2);
+    for seq in 2..=4 {
+        assert!(liar.heard.contains(&Frame::Ack(seq)), "{seq}");
+    }
+}
+
+#[test]
+fn offers_that_come_at_once_are_counted_too() {
+    let mut victim = Victim::new();
+    let mut liar = Liar::connect(&mut victim, 3, "10.0.0.3:40000");
+    liar.hello_with(&mut victim, FILES);
+    liar.say(&mut victim, &users("bob"));
+    let mut nodes = Nodes::new();
+    nodes.accepts = false;
+    nodes.read = victim.outs.len();
+    for seq in 1..=40 {
+        liar.session.push(victim.now, &offer(seq, one(SIZE)));
+    }
+    liar.talk(&mut victim);
+    nodes.work(&mut victim, &mut liar);
+    assert_eq!(victim.machine.files().count(), LINK_FILES_PER_BOX);
+}
+
+#[test]
+fn what_never_comes_holds_no_place_for_good() {
+    let mut victim = Victim::new();
+    let mut nodes = Nodes::new();
+    nodes.accepts = false;
+    let boxes = u8::try_from(LINK_FILES / LINK_FILES_PER_BOX).unwrap();
+    let mut offers = |victim: &mut Victim, n: u8| {
+        let mut liar = Liar::connect(victim, n, &format!("10.0.0.{n}:40000"));
+        liar.hello_with(victim, FILES);
+        let who = format!("bob{n}");
+        liar.say(victim, &users(&who));
+        for seq in 1..=LINK_FILES_PER_BOX as u64 {
+            let Frame::Message(mut message) = offer(seq, one(SIZE)) else { panic!() };
+            message.from = handle(&who);
+            liar.say(victim, &Frame::Message(message));
+            nodes.work(victim, &mut liar);
+        }
+        liar.heard.iter().filter(|f| matches!(f, Frame::Refuse(..))).count()
+    };
+    for n in 0..boxes {
+        assert_eq!(offers(&mut victim, 3 + n), 0);
+    }
+    assert_eq!(victim.machine.files().count(), LINK_FILES);
+    assert_eq!(offers(&mut victim, 100), LINK_FILES_PER_BOX, "they are all there");
+    victim.pass(10 * 60_000);
+    assert_eq!(offers(&mut victim, 101), 0, "they went");
+    assert_eq!(victim.machine.files().count(), LINK_FILES);
+    victim.pass(IDLE_MS);
+    assert_eq!(victim.machine.files().count(), 0);
 }
 
 /// A victim that offered something to a box of these capabilities.

@@ -211,6 +211,40 @@ fn after_a_restart_it_goes_on_from_what_is_durable() {
 }
 
 #[test]
+fn a_folder_goes_on_after_a_restart_within_the_file_behind_a_long_one() {
+    let (mut world, a, b) = pair(17);
+    let to = world.far(b);
+    let tree: Tree = vec![("a".into(), bytes(1, 10_000_000)), ("b".into(), bytes(2, 3_000_000))];
+    put(&mut world, a, "x", tree.clone());
+    world.give(a, &to, "x").unwrap();
+    while world.nodes[b].machine.as_ref().unwrap().files().all(|v| v.done < 11_000_000) {
+        world.run(10);
+    }
+    world.crash(b);
+    world.start(b);
+    world.run(120_000);
+    assert_eq!(whole(&world, b), [tree]);
+    assert_eq!(outcomes(&world, a), [Outcome::Done]);
+}
+
+#[test]
+fn what_spoiled_on_the_disk_since_an_earlier_run_comes_again_from_its_first_byte() {
+    let (mut world, a, b) = pair(18);
+    let to = world.far(b);
+    put(&mut world, a, "x", file(1, 12_000_000));
+    world.give(a, &to, "x").unwrap();
+    while world.nodes[b].machine.as_ref().unwrap().files().all(|v| v.done < 9_000_000) {
+        world.run(100);
+    }
+    world.crash(b);
+    world.nodes[b].disk.shelf.rot();
+    world.start(b);
+    world.run(240_000);
+    assert_eq!(whole(&world, b), [file(1, 12_000_000)]);
+    assert_eq!(outcomes(&world, a), [Outcome::Done]);
+}
+
+#[test]
 fn a_file_that_changed_since_is_not_sent_and_both_sides_are_told_why() {
     let (mut world, a, b) = pair(8);
     world.nodes[b].accepts = false;

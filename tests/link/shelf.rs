@@ -39,6 +39,11 @@ impl Shelf {
         self.parts.len()
     }
 
+    /// The first byte of what is unfinished is another.
+    pub fn rot(&mut self) {
+        self.parts.values_mut().filter_map(|(_, bytes, _)| bytes.first_mut()).for_each(|b| *b ^= 1);
+    }
+
     pub fn power_cut(&mut self, rng: &mut fastrand::Rng) {
         for (_, bytes, durable) in self.parts.values_mut() {
             let left = rng.usize(*durable..=bytes.len());

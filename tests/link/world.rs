@@ -486,8 +486,8 @@ impl World {
                         let stem = format!("{entry}");
                         let accepted = node.accepts;
                         let machine = node.machine.as_mut().expect("it said so");
-                        let taking = Taking { entry, stem, accepted };
-                        let (_, keep) = machine.take_offer(token, taking).expect("it was offered");
+                        let taking = Taking { entry, stem, accepted, image: false };
+                        let Some((_, keep)) = machine.take_offer(token, taking) else { return };
                         let Keep { token, rows } = keep;
                         return self.store(n, Write { rows, token, ..Write::default() });
                     }

@@ -133,6 +133,8 @@ pub enum FileDo {
         stem: String,
         /// What is taken.
         offer: Offer,
+        /// It is kept only if it is an image that is known.
+        image: bool,
         /// Which of its files.
         index: u32,
         /// Bytes of that file that are there.
@@ -210,6 +212,8 @@ pub struct FileView<'a> {
     pub path: &'a str,
     /// Bytes that came or went.
     pub done: u64,
+    /// We take it, and nobody was asked.
+    pub unasked: bool,
     /// Where it stands.
     pub state: FileState,
 }

@@ -23,6 +23,9 @@ pub(super) use offers::OfferJob;
 
 /// Progress of one transfer is told so often at most.
 const TELL_MS: Millis = 1_000;
+/// So often within [`RESTS_MS`] it is told that one rests; what it is then, STATUS says.
+const MAX_RESTS: u8 = 8;
+const RESTS_MS: Millis = 60_000;
 /// The longest extension that is kept of a name, see `store::quota`.
 const MAX_EXTENSION: usize = 8;
 
@@ -57,6 +60,8 @@ struct Moving {
     /// It is being opened and hashed up to here.
     opening: Option<Goal>,
     told: Option<Millis>,
+    /// How often it was told that it rests, since when.
+    rests: (Millis, u8),
     state: Option<TransferState>,
     /// Why it rests.
     reason: Option<String>,
@@ -85,6 +90,7 @@ impl LinkFiles {
             stale: 0,
             opening: None,
             told: None,
+            rests: (0, 0),
             state: None,
             reason: None,
         };
@@ -157,13 +163,14 @@ impl Node {
                 LinkOp::Seek { path, stamp, index }
             }
             FileDo::Read { offset, len } => LinkOp::Piece { offset, len },
-            FileDo::Part { name, stem, offer, offset, before, .. } => {
+            FileDo::Part { name, stem, offer, image, offset, before, .. } => {
                 moving.opening = Some(Goal { upto: offset, opened: None });
                 LinkOp::Part(Box::new(PartOf {
                     name,
                     stem,
                     extension: extension.unwrap_or_else(|| "bin".into()),
                     folder: offer.folder,
+                    image,
                     bytes: offer.bytes,
                     offset,
                     before,
@@ -297,6 +304,13 @@ impl Node {
             FileNews::Rests(why) => {
                 moving.reason = Some(why.clone()).filter(|why| !why.is_empty());
                 let reason = moving.reason.clone();
+                if now.mono >= moving.rests.0 + RESTS_MS {
+                    moving.rests = (now.mono, 0);
+                }
+                if moving.rests.1 >= MAX_RESTS {
+                    return; // the other side goes to and fro
+                }
+                moving.rests.1 += 1;
                 self.tell_file(now, no, TransferState::Paused, reason);
             }
             FileNews::Over(outcome, why) => self.file_over(now, no, outcome, &why),
@@ -371,7 +385,7 @@ impl Node {
             self.end_file(now, no, Outcome::Refused, "");
             return Some(Ok(Answer::Done));
         }
-        if let Err(reason) = self.fits_quota(view.offer.bytes) {
+        if let Err(reason) = self.fits_asked(view.offer.bytes) {
             return failed(reason);
         }
         if let Some(machine) = self.dialects.link.as_mut() {

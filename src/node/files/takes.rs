@@ -6,9 +6,17 @@ use super::super::io::{Action, Picture};
 use super::super::linked::Taken;
 use crate::config::AcceptFrom;
 use crate::dialect::link::machine::{Machine, Taking};
-use crate::dialect::link::words::{Far, FileState, Offer};
+use crate::dialect::link::noise::Fingerprint;
+use crate::dialect::link::words::{Far, FileState, FileView, Offer};
 use crate::model::history::{Body, Change};
 use crate::model::{Dialect, Direction, Handle, Now, PeerId, TransferState, UserId, What};
+
+/// Why nobody is asked about an offer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Any,
+    Image,
+}
 
 impl Node {
     /// Somebody offers a file.
@@ -21,7 +29,8 @@ impl Node {
         offer: &Offer,
     ) {
         let peer = self.know_linked(from);
-        let wanted = self.takes_unasked(peer, offer) && self.fits_quota(offer.bytes).is_ok();
+        let unasked = self.takes_unasked(peer, offer);
+        let wanted = unasked.is_some() && self.fits_unasked(from.of, offer.bytes);
         let refuse = |why: String| Some(why);
         let guest = self.users.get(user).is_some_and(|u| u.guest);
         let quota = self.settings.files.quota;
@@ -38,7 +47,8 @@ impl Node {
         }
         let entry = self.new_entry();
         let stem = self.file_stem(now, &from.handle, entry.n);
-        let taking = Taking { entry, stem, accepted: wanted };
+        let image = unasked == Some(Why::Image);
+        let taking = Taking { entry, stem, accepted: wanted, image };
         let taken = self.dialects.link.as_mut().and_then(|m| m.take_offer(token, taking));
         let Some((no, keep)) = taken else { return };
         self.number_file(no, None);
@@ -69,23 +79,54 @@ impl Node {
         format!("{who}-{when}-{:x}{n:x}", self.epoch & 0xffff)
     }
 
-    /// Whether the settings say yes to it.
-    fn takes_unasked(&self, peer: PeerId, offer: &Offer) -> bool {
+    /// Whether the settings say yes to it, and why.
+    fn takes_unasked(&self, peer: PeerId, offer: &Offer) -> Option<Why> {
         let rules = &self.settings.files;
         if offer.bytes > rules.accept_size {
-            return false;
+            return None;
         }
         let image = !offer.folder && !matches!(offer.format.as_str(), "unknown" | "folder");
         let from = |who: AcceptFrom| self.linked.get(peer).is_some_and(|l| l.is_among(who));
-        from(rules.accept_any) || (image && from(rules.accept_images))
+        match from(rules.accept_any) {
+            true => Some(Why::Any),
+            false => (image && from(rules.accept_images)).then_some(Why::Image),
+        }
     }
 
-    /// Whether there is room for so much beside what was accepted already; else why not.
-    pub(super) fn fits_quota(&self, bytes: u64) -> Result<(), String> {
-        let quota = self.settings.files.quota;
+    /// Bytes of what was accepted and is not here yet, as far as it counts.
+    fn promised(&self, counts: impl Fn(&FileView<'_>) -> bool) -> u64 {
         let all = self.dialects.link.iter().flat_map(Machine::files);
-        let taken = all.filter(|v| !v.giver && v.state != FileState::Offered);
-        let promised: u64 = taken.map(|v| v.offer.bytes).sum();
+        let taken = all.filter(|v| !v.giver && v.state != FileState::Offered && counts(v));
+        taken.map(|v| v.offer.bytes).fold(0, u64::saturating_add)
+    }
+
+    fn is_compared(&self, of: Fingerprint) -> bool {
+        self.dialects.link.as_ref().is_some_and(|m| m.is_verified(of))
+    }
+
+    /// Whether there is room for so much from a box beside what was accepted already, nobody
+    /// being asked: boxes that nobody compared keys with have half of the quota, and of that one
+    /// has half, so that they leave room for others and for what people want.
+    fn fits_unasked(&self, of: Fingerprint, bytes: u64) -> bool {
+        let quota = self.settings.files.quota;
+        if self.promised(|_| true).saturating_add(bytes) > quota {
+            return false;
+        }
+        if self.is_compared(of) {
+            return true;
+        }
+        let theirs = self.promised(|v| v.unasked && !self.is_compared(v.far.of));
+        let its = self.promised(|v| v.unasked && v.far.of == of);
+        let within =
+            |promised: u64, part| promised == 0 || promised.saturating_add(bytes) <= quota / part;
+        within(theirs, 2) && within(its, 4)
+    }
+
+    /// Whether there is room for what somebody wants beside what was accepted already; else why
+    /// not. What strangers sent unasked does not count.
+    pub(super) fn fits_asked(&self, bytes: u64) -> Result<(), String> {
+        let quota = self.settings.files.quota;
+        let promised = self.promised(|v| !v.unasked || self.is_compared(v.far.of));
         if promised.saturating_add(bytes) <= quota {
             return Ok(());
         }

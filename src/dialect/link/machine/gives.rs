@@ -134,6 +134,7 @@ impl Give {
             offer: &self.offer,
             path: &self.path,
             done: self.done,
+            unasked: false,
             state: self.state(),
         }
     }

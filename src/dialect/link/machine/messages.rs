@@ -13,6 +13,7 @@ use crate::model::{EntryId, Handle, Millis, StreamId};
 
 /// Messages of one box that wait to be durable before its session is read on.
 const MAX_UNDURABLE: usize = 64;
+const TOO_MANY: &str = "too many files wait to be taken there already";
 
 /// What waits to be decided by the node, or to be kept.
 pub(super) enum Waiting {
@@ -238,7 +239,17 @@ impl Machine {
         }
         session.paused = n.come.undecided() + 1 >= MAX_UNDURABLE;
         let arrival = Arrival { of, stream, seq };
+        let offers = is_offer(&message);
+        if offers && self.take_of(of, message.entry).is_some() {
+            let keep = self.decide_arrival(arrival, None); // it came before, under another number
+            return self.out.push_back(super::Out::Keep(keep));
+        }
         let refused = self.why_refuse(of, &message);
+        let full = self.takes.len() + self.offers.len() >= LINK_FILES;
+        let refused = match refused {
+            None if offers && full && !self.make_place(of) => Some(TOO_MANY.to_owned()),
+            other => other,
+        };
         if let Some(why) = refused {
             let keep = self.decide_arrival(arrival, Some(why));
             return self.out.push_back(super::Out::Keep(keep));
@@ -276,12 +287,14 @@ impl Machine {
             return None; // it is about a transfer with that box, whoever its users are now
         }
         if matches!(message.content, Content::Offer(_)) {
-            let of_box = self.takes.values().filter(|t| t.of == of).count();
+            let asked =
+                |token| matches!(self.waiting.get(token), Some(Waiting::Asked(a)) if a.of == of);
+            let asked = self.offers.keys().filter(|token| asked(token)).count();
+            let of_box = asked + self.takes.values().filter(|t| t.of == of).count();
             // each will be answered, and the answers wait for that box too
             let unsaid = self.neighbours.get(&of).map_or(0, |n| n.out.len());
-            let full = of_box >= LINK_FILES_PER_BOX || unsaid + of_box >= LINK_QUEUE;
-            if self.takes.len() >= LINK_FILES || full {
-                return Some("too many files wait to be taken there already".into());
+            if of_box >= LINK_FILES_PER_BOX || unsaid + of_box >= LINK_QUEUE {
+                return Some(TOO_MANY.into());
             }
         }
         if !self.users.iter().any(|u| u.handle.is(message.to.as_str())) {

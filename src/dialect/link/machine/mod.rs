@@ -33,7 +33,7 @@ pub use keys::{CannotForget, Code, Trusted};
 pub use messages::CannotSend;
 pub use rooms::ROOMS;
 pub use sessions::{MAX_TRIES, TRIES_MS};
-pub use takes::{STALLED_MS, Taking};
+pub use takes::{BUSY_MS, IDLE_MS, STALLED_MS, Taking};
 
 use dial::{Calls, Place};
 use gives::Give;

@@ -18,8 +18,16 @@ use crate::model::{EntryId, Handle, IoError, Millis, StreamId, Trouble};
 
 /// A transfer that moved nothing for so long gives its place to one that waits.
 pub const STALLED_MS: Millis = 30_000;
+/// So long after it was asked for, a giver may be busy with what it has to hash first, although
+/// others wait.
+pub const BUSY_MS: Millis = 10 * 60_000;
+/// What a box that nobody compared keys with offered, and what came of it, is given up when
+/// nothing of it came for so long.
+pub const IDLE_MS: Millis = 7 * 24 * 3_600_000;
 /// Files of a folder after which what came is made durable, however small they are.
 const SYNC_FILES: u32 = 64;
+/// What the end of a file counts for in bytes, so that small ones are no standing still.
+const END_COUNTS: u64 = 4_096;
 
 /// A file that is offered to us, or comes in.
 pub(super) struct Take {
@@ -33,6 +41,10 @@ pub(super) struct Take {
     entry: EntryId,
     stem: String,
     accepted: bool,
+    /// Nobody was asked: the settings take it.
+    unasked: bool,
+    /// They take it because it is an image.
+    image: bool,
     paused: bool,
     paused_there: bool,
     /// The offer is kept.
@@ -41,8 +53,12 @@ pub(super) struct Take {
     index: u32,
     at: u64,
     before: u64,
+    /// What is kept of it says that it is within this file.
+    within: Option<u32>,
     /// Not before then: it stalled.
     not_before: Millis,
+    /// When something of it came, or else when this run first looked at it.
+    came: Option<Millis>,
     run: Option<Run>,
 }
 
@@ -52,6 +68,8 @@ struct Run {
     turn: u32,
     size: Option<u64>,
     path: String,
+    /// From where this file was asked for.
+    began: u64,
     /// Up to where it came, and may come.
     came: u64,
     upto: u64,
@@ -62,7 +80,24 @@ struct Run {
     waiting: VecDeque<Vec<u8>>,
     /// What is being done with the file.
     busy: Option<Doing>,
+    busy_since: Millis,
+    /// The giver was last heard of it.
     moved: Millis,
+    /// It was asked for then.
+    asked: Millis,
+    /// When [`LINK_CHUNK`] bytes had come anew, and what came since.
+    steady: Millis,
+    since: u64,
+}
+
+impl Run {
+    /// So much came: with enough of it, it moves as it should while others wait.
+    fn progress(&mut self, now: Millis, bytes: u64) {
+        self.since += bytes;
+        if self.since >= LINK_CHUNK as u64 {
+            (self.since, self.steady) = (0, now);
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,6 +112,7 @@ enum Doing {
 impl Take {
     fn row(&self, index: u32, at: u64, before: u64) -> Row {
         let flags = u8::from(self.accepted) | u8::from(self.paused) << 1;
+        let flags = flags | u8::from(self.unasked) << 2 | u8::from(self.image) << 3;
         let to = Writer::default().short(self.from.as_str()).short(self.to.as_str()).u8(flags);
         let to = self.offer.write(to.u64(self.entry.epoch).u64(self.entry.n));
         let to = to.short(&self.stem).u32(index).u64(at).u64(before);
@@ -93,6 +129,7 @@ impl Take {
         let entry = EntryId { epoch: row.u64()?, n: row.u64()? };
         let offer = Offer::read(&mut row)?;
         let stem = row.short()?.to_owned();
+        let (index, at, before) = (row.u32()?, row.u64()?, row.u64()?);
         Ok(Take {
             of,
             id,
@@ -102,13 +139,17 @@ impl Take {
             entry,
             stem,
             accepted: flags & 1 != 0,
+            unasked: flags & 4 != 0,
+            image: flags & 8 != 0,
             paused: flags & 2 != 0,
             paused_there: false,
             durable: true,
-            index: row.u32()?,
-            at: row.u64()?,
-            before: row.u64()?,
+            index,
+            at,
+            before,
+            within: (at > 0).then_some(index),
             not_before: 0,
+            came: None,
             run: None,
         })
     }
@@ -117,6 +158,12 @@ impl Take {
     fn part(&self) -> String {
         let of = self.of.to_string();
         format!("{}-{}", &of[..16], self.id)
+    }
+
+    /// It could run.
+    fn waits(&self) -> bool {
+        let rests = self.paused || self.paused_there;
+        self.run.is_none() && self.accepted && self.durable && !rests
     }
 
     fn state(&self) -> FileState {
@@ -139,6 +186,7 @@ impl Take {
             offer: &self.offer,
             path: &self.stem,
             done: self.before + self.at,
+            unasked: self.unasked,
             state: self.state(),
         }
     }
@@ -153,15 +201,23 @@ pub struct Taking {
     pub stem: String,
     /// It need not be asked about.
     pub accepted: bool,
+    /// And that because it is said to be an image: if it is none it is not kept.
+    pub image: bool,
 }
 
 impl Machine {
     /// The node takes an offer in, to be decided about: its number, and what is to be kept.
+    /// None: it is known already.
     pub fn take_offer(&mut self, token: u64, taking: Taking) -> Option<(u64, Keep)> {
         let Some(Waiting::Asked(arrival)) = self.waiting.get(&token) else { return None };
         let (of, message) = (arrival.of, self.offers.remove(&token)?);
         let (id, offer) = message.1;
         let (from, to) = message.0;
+        if self.take_of(of, id).is_some() {
+            let keep = self.take(token); // it came twice at once
+            self.out.push_back(Out::Keep(keep));
+            return None;
+        }
         let no = self.file_no();
         let take = Take {
             of,
@@ -172,13 +228,17 @@ impl Machine {
             entry: taking.entry,
             stem: taking.stem,
             accepted: taking.accepted,
+            unasked: taking.accepted,
+            image: taking.accepted && taking.image,
             paused: false,
             paused_there: false,
             durable: false,
             index: 0,
             at: 0,
             before: 0,
+            within: None,
             not_before: 0,
+            came: None,
             run: None,
         };
         let row = take.row(0, 0, 0);
@@ -189,6 +249,41 @@ impl Machine {
             self.waiting.insert(keep.token, Waiting::Offered(arrival, no));
         }
         Some((no, keep))
+    }
+
+    /// Makes a place for an offer of this box where [`crate::model::limits::LINK_FILES`] are
+    /// taken: the oldest of a box that nobody compared keys with goes, if nothing of it came, and
+    /// its box is away or the one that offers is a compared one.
+    pub(super) fn make_place(&mut self, of: Fingerprint) -> bool {
+        let verified = self.is_verified(of);
+        let goes = |t: &Take| {
+            let untouched = t.run.is_none() && t.durable && (t.index, t.at) == (0, 0);
+            let away = self.session_for_files(t.of).is_none();
+            untouched && !self.is_verified(t.of) && (away || verified)
+        };
+        let oldest = self.takes.iter().filter(|(_, t)| goes(t)).map(|(no, _)| *no).min();
+        if let Some(no) = oldest {
+            self.fail_take(no, "others wait there, and nothing of it came");
+        }
+        oldest.is_some()
+    }
+
+    /// What was long given up by its sender's box holds no place for good.
+    fn give_up_takes(&mut self, now: Millis) {
+        let mut due = Vec::new();
+        for (no, take) in &mut self.takes {
+            let idle = *take.came.get_or_insert(now) + IDLE_MS;
+            let verified = self.neighbours.get(&take.of).is_some_and(|n| n.verified);
+            if take.run.is_none() && take.durable && !verified {
+                due.push((*no, idle));
+            }
+        }
+        for (no, at) in due {
+            match at > now {
+                true => self.wake_by(at),
+                false => self.fail_take(no, "nothing of it came for a week"),
+            }
+        }
     }
 
     pub(super) fn take_of(&self, of: Fingerprint, id: EntryId) -> Option<u64> {
@@ -237,10 +332,14 @@ impl Machine {
         why: String,
     ) {
         let Some(no) = self.take_of(of, id) else { return };
-        let Some(take) = self.takes.get_mut(&no) else { return };
+        // nobody asked for it yet
+        let Some(take) = self.takes.get_mut(&no).filter(|t| t.accepted) else { return };
         let was = std::mem::replace(&mut take.paused_there, paused);
         if let Some(run) = take.run.as_mut() {
             run.moved = now; // it is at it
+            if now < run.asked + BUSY_MS {
+                run.steady = now;
+            }
         }
         if paused {
             self.stop_take(no);
@@ -271,9 +370,8 @@ impl Machine {
 
     /// Asks for what is accepted, as far as so many may run at once.
     pub(super) fn run_takes(&mut self, now: Millis) {
-        let waits = |t: &Take| t.run.is_none() && t.accepted && t.durable && !t.paused;
         let here = |of| self.session_for_files(of).is_some();
-        let all = self.takes.iter().filter(|(_, t)| waits(t) && !t.paused_there && here(t.of));
+        let all = self.takes.iter().filter(|(_, t)| t.waits() && here(t.of));
         let mut all: Vec<(Millis, u64, Fingerprint)> =
             all.map(|(no, t)| (t.not_before, *no, t.of)).collect();
         all.sort_unstable();
@@ -294,9 +392,13 @@ impl Machine {
 
     /// What does not move is asked for again later, and lets others pass.
     pub(super) fn tick_takes(&mut self, now: Millis) {
+        self.give_up_takes(now);
+        let here = |of| self.session_for_files(of).is_some();
+        let others = self.takes.values().any(|t| t.waits() && here(t.of));
         let stands = |t: &Take| {
             let run = t.run.as_ref().filter(|run| run.busy.is_none())?;
-            Some(run.moved + STALLED_MS)
+            let last = if others { run.steady } else { run.moved };
+            Some(last + STALLED_MS)
         };
         let due: Vec<(u64, Millis)> =
             self.takes.iter().filter_map(|(no, t)| Some((*no, stands(t)?))).collect();
@@ -330,6 +432,7 @@ impl Machine {
             turn,
             size: None,
             path: String::new(),
+            began: take.at,
             came: take.at,
             upto: take.at,
             unsynced: 0,
@@ -337,12 +440,17 @@ impl Machine {
             sum: None,
             waiting: VecDeque::new(),
             busy: Some(Doing::Opening),
+            busy_since: now,
             moved: now,
+            asked: now,
+            steady: now,
+            since: 0,
         });
         let part = FileDo::Part {
             name: take.part(),
             stem: take.stem.clone(),
             offer: take.offer.clone(),
+            image: take.image,
             index: take.index,
             offset: take.at,
             before: take.before,
@@ -363,7 +471,8 @@ impl Machine {
         let Some(run) = &mut take.run else { return };
         run.busy = None;
         take.at = at;
-        (run.came, run.upto, run.moved) = (at, at.saturating_add(LINK_WINDOW), now);
+        (run.began, run.came, run.upto) = (at, at, at.saturating_add(LINK_WINDOW));
+        (run.moved, run.asked, run.steady) = (now, now, now);
         self.want(now, no);
     }
 
@@ -400,7 +509,9 @@ impl Machine {
         run.moved = now;
         match frame {
             FileFrame::File { size, path, .. } => {
-                if run.size.is_some() || run.busy.is_some() {
+                // the last file may still be on its way to the disk
+                let syncing = matches!(run.busy, Some(Doing::Syncing(..)));
+                if run.size.is_some() || run.busy.is_some() && !syncing {
                     return Err("it says twice what file comes");
                 }
                 let good = if folder { names_of(&path).is_some() } else { path.is_empty() };
@@ -426,22 +537,29 @@ impl Machine {
                     return Err("it sends bytes that nobody asked for");
                 }
                 run.came = end;
-                run.waiting.push_back(bytes);
+                run.progress(now, bytes.len() as u64);
+                take.came = Some(now);
+                match run.waiting.back_mut() {
+                    // so that small pieces cost no more than large ones
+                    Some(last) if last.len() + bytes.len() <= LINK_CHUNK => last.extend(bytes),
+                    _ => run.waiting.push_back(bytes),
+                }
             }
             FileFrame::End { sum, .. } => {
                 if run.size != Some(run.came) || run.sum.is_some() {
                     return Err("it ends a file that is not whole");
                 }
                 run.sum = Some(sum);
+                run.progress(now, END_COUNTS);
             }
             _ => {}
         }
-        self.feed(no);
+        self.feed(now, no);
         Ok(())
     }
 
     /// The next thing to do with a take's file.
-    fn feed(&mut self, no: u64) {
+    fn feed(&mut self, now: Millis, no: u64) {
         let Some(take) = self.takes.get_mut(&no) else { return };
         let (index, at, before, files) = (take.index, take.at, take.before, take.offer.files);
         let Some(run) = take.run.as_mut().filter(|run| run.busy.is_none()) else { return };
@@ -460,7 +578,7 @@ impl Machine {
         } else {
             return;
         };
-        run.busy = Some(doing);
+        (run.busy, run.busy_since) = (Some(doing), now);
         self.out.push_back(Out::File(no, act));
     }
 
@@ -471,6 +589,10 @@ impl Machine {
         let Some(doing) = run.busy.take() else { return };
         if let Err(error) = result {
             return match doing {
+                // its beginning came in an earlier run: what is on the disk need not be that
+                Doing::Placing | Doing::Ending if error.kind == Trouble::Other && run.began > 0 => {
+                    self.begin_file_anew(now, no);
+                }
                 Doing::Placing | Doing::Ending if error.kind == Trouble::Other => {
                     self.fail_take(no, &error.text);
                 }
@@ -478,6 +600,8 @@ impl Machine {
             };
         }
         run.moved = now;
+        // what our disk took is not the giver's
+        run.steady = now.min(run.steady + now.saturating_sub(run.busy_since));
         match doing {
             Doing::Opening | Doing::Ending => return,
             Doing::Adding(len) => {
@@ -493,21 +617,34 @@ impl Machine {
             }
             Doing::Syncing(index, at, before) => {
                 (run.unsynced, run.unsynced_files) = (0, 0);
+                take.within = (at > 0).then_some(index);
                 let row = take.row(index, at, before);
                 let token = self.wait(Waiting::Nothing);
                 self.out.push_back(Out::Keep(Keep { token, rows: vec![row] }));
             }
             Doing::Placing => {
+                // nothing of the next one is written where what is kept says that this one lies
+                run.unsynced_files += if take.within == Some(take.index) { SYNC_FILES } else { 1 };
                 take.before += take.at;
                 (take.index, take.at) = (take.index + 1, 0);
-                (run.size, run.sum, run.came, run.upto) = (None, None, 0, LINK_WINDOW);
-                run.unsynced_files += 1;
+                (run.size, run.sum, run.began) = (None, None, 0);
+                (run.came, run.upto) = (0, LINK_WINDOW);
                 self.turn = self.turn.wrapping_add(1);
                 run.turn = self.turn;
                 self.want(now, no);
             }
         }
-        self.feed(no);
+        self.feed(now, no);
+    }
+
+    /// The file it is at is asked for from its first byte.
+    fn begin_file_anew(&mut self, now: Millis, no: u64) {
+        self.stop_take(no);
+        let Some(take) = self.takes.get_mut(&no) else { return };
+        (take.at, take.within) = (0, None);
+        let row = take.row(take.index, 0, take.before);
+        self.keep(vec![row]);
+        self.run_takes(now);
     }
 
     /// The disk does not take it: it rests until somebody says that it may go on.
