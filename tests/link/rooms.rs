@@ -982,6 +982,40 @@ fn a_claim_to_have_what_we_never_said_renews_our_numbers_once_a_run() {
 }
 
 #[test]
+fn a_lie_about_our_numbers_takes_no_confirmation_away_and_counts_of_whom_we_wrote_to_alone() {
+    let (mut lan, _, of) = victim();
+    let (own, now) = (lan.print(0), lan.now);
+    let rooms = lan.nodes[0].rooms.as_mut().unwrap();
+    let say = |rooms: &mut Rooms, n| {
+        let entry = EntryId { epoch: 9, n };
+        let post = Post { entry, from: handle("user0"), at: Wall(0), text: "x".into() };
+        rooms.post(now, &room(), post).unwrap();
+        let mut epoch = 0;
+        while let Some(out) = rooms.poll() {
+            if let Out::Write(write) = out {
+                let row = write.rows.iter().find(|r| r.key.starts_with("room-log/")).unwrap();
+                epoch = u64::from_str_radix(row.key.rsplit('/').next().unwrap(), 16).unwrap();
+                rooms.kept(now, write.token, true);
+            }
+        }
+        epoch
+    };
+    let epoch = say(rooms, 1);
+    let lie = Part::Have(room(), vec![Mark { of: own, epoch, seq: 9 }]);
+    let (secret, bob) = liar(2);
+    rooms.linked(bob, secret.public());
+    let here = Part::Here { room: room(), version: 1, member: true, users: vec![handle("bob")] };
+    rooms.part(now, bob, here).unwrap();
+    rooms.part(now, bob, lie.clone()).unwrap();
+    assert_eq!(say(rooms, 2), epoch, "nothing of ours was for him");
+    rooms.part(now, of, lie).unwrap();
+    assert_ne!(say(rooms, 3), epoch);
+    rooms.part(now, of, Part::Have(room(), vec![Mark { of: own, epoch, seq: 2 }])).unwrap();
+    let done = std::iter::from_fn(|| rooms.poll()).filter(|o| matches!(o, Out::Delivered(..)));
+    assert_eq!(done.count(), 2, "what came before is confirmed all the same");
+}
+
+#[test]
 fn what_is_deleted_is_passed_on_no_more() {
     let mut lan = Lan::gather(12, 2);
     lan.crash(1);

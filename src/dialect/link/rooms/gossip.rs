@@ -108,6 +108,7 @@ impl Rooms {
                 shared: old.as_ref().and_then(|m| m.shared),
                 last: old.as_ref().map_or(0, |m| m.last),
                 acked: old.as_ref().map_or(0, |m| m.acked),
+                acked_before: old.as_ref().map_or(0, |m| m.acked_before),
                 told_by: None,
             };
             rows.push(room.member_row(of, &fresh));
@@ -168,6 +169,7 @@ impl Rooms {
                 shared: old.and_then(|m| m.shared),
                 last: old.map_or(0, |m| m.last),
                 acked: old.map_or(0, |m| m.acked),
+                acked_before: old.map_or(0, |m| m.acked_before),
                 told_by: old.map_or(Some(by), |m| m.told_by),
             };
             rows.push(room.member_row(of, &member));
@@ -199,12 +201,22 @@ impl Rooms {
                     self.out.push_back(Out::Keep(rows));
                 }
             } else if mark.epoch == room.epoch && mark.seq <= last {
-                self.acked(key, of, mark.seq);
-            } else if mark.epoch == room.epoch && room.writing.is_none() && !room.renewed {
+                self.acked(key, of, *mark);
+            } else if room.renewed == Some(mark.epoch) {
+                if mark.seq <= room.upto(me, mark.epoch) {
+                    self.acked(key, of, *mark);
+                }
+            } else if mark.epoch == room.epoch
+                && room.writing.is_none()
+                && room.renewed.is_none()
+                && (last == 0 || room.wrote_to(of))
+            {
                 // our store is an older one (a backup): these numbers were given before
-                room.renewed = true;
+                room.renewed = Some(room.epoch);
                 room.epoch = self.rng.u64().max(1);
-                room.members.values_mut().for_each(|m| (m.last, m.acked) = (0, 0));
+                for m in room.members.values_mut() {
+                    (m.last, m.acked, m.acked_before) = (0, 0, m.acked);
+                }
                 let row = room.row();
                 self.out.push_back(Out::Keep(vec![row]));
             }

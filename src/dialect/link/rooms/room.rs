@@ -28,8 +28,8 @@ pub(super) struct Room {
     pub(super) version: u64,
     /// The stream that our messages go into.
     pub(super) epoch: u64,
-    /// It was begun anew in this run.
-    pub(super) renewed: bool,
+    /// The one before, if it was begun anew in this run.
+    pub(super) renewed: Option<u64>,
     pub(super) members: BTreeMap<Fingerprint, Member>,
     /// All streams, ours too.
     pub(super) logs: BTreeMap<(Fingerprint, u64), Log>,
@@ -71,6 +71,8 @@ pub(super) struct Member {
     pub(super) last: u64,
     /// The last of our messages that is durable there.
     pub(super) acked: u64,
+    /// The same of the stream before, if it was begun anew in this run.
+    pub(super) acked_before: u64,
     /// Whose word it is that it is in, where it is not its own.
     pub(super) told_by: Option<Fingerprint>,
 }
@@ -164,7 +166,7 @@ impl Room {
             told_users: Vec::new(),
             version: 0,
             epoch: 0,
-            renewed: false,
+            renewed: None,
             members: BTreeMap::new(),
             logs: BTreeMap::new(),
             kept: VecDeque::new(),
@@ -278,6 +280,11 @@ impl Room {
                 member.last = member.last.max(said.seq);
             }
         }
+    }
+
+    /// Whether something of ours was for this box.
+    pub(super) fn wrote_to(&self, of: Fingerprint) -> bool {
+        self.members.get(&of).is_some_and(|m| m.last > 0 || m.acked > 0)
     }
 
     /// What is too much or too old goes; the rows that go with it.
@@ -438,6 +445,7 @@ impl Rooms {
                     shared: None,
                     last: 0,
                     acked,
+                    acked_before: 0,
                     told_by: None,
                 };
                 room_of.members.insert(key.fingerprint(), member);

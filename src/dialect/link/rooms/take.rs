@@ -344,17 +344,19 @@ impl Rooms {
         }
     }
 
-    /// A box has our messages up to this; of those it is told that they arrived.
-    pub(super) fn acked(&mut self, key: &str, of: Fingerprint, upto: u64) {
+    /// A box has our messages of a stream up to this; of those it is told that they arrived.
+    pub(super) fn acked(&mut self, key: &str, of: Fingerprint, mark: Mark) {
         let me = self.me;
         let Some(room) = self.rooms.get_mut(key) else { return };
-        let epoch = room.epoch;
+        let (epoch, upto) = (mark.epoch, mark.seq);
+        let now = epoch == room.epoch;
         let Some(member) = room.members.get_mut(&of) else { return };
-        let before = member.acked;
+        let acked = if now { &mut member.acked } else { &mut member.acked_before };
+        let before = *acked;
         if upto <= before {
             return;
         }
-        member.acked = upto;
+        *acked = upto;
         let users: Vec<Handle> = member.users.clone();
         let member = member.clone();
         let ours = |said: &&Said| said.author.fingerprint() == me && said.epoch == epoch;
