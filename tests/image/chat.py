@@ -71,7 +71,7 @@ def chat(alpha, beta, nora):
     nora.join()
     said = alpha.line.ask("STATUS", r"slcp +on")
     expect("alpha" in said, "JOIN: alpha is in the chat, and the person on the LAN heard it")
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180  # boxes that share a processor with others are slow to meet
     while True:
         nora.join()
         try:
