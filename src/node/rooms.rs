@@ -22,6 +22,11 @@ use crate::model::{
     Trust, UserId, What,
 };
 
+/// Rooms that one guest is in.
+const ROOMS_OF_GUEST: usize = 4;
+/// With so many rooms in use a guest makes no further one: the rest is for the box's own users.
+const ROOMS_FOR_GUESTS: usize = MAX_ROOMS / 2;
+
 /// Who waits for his message to be said.
 pub(super) type Posts = BTreeMap<EntryId, Ticket>;
 
@@ -44,6 +49,9 @@ impl Node {
     ) -> Result<Answer, Refusal> {
         let room = named(name)?;
         let handle = self.room_user(user)?;
+        if enter {
+            self.place_in_rooms(now, user, &handle, &room)?;
+        }
         let machine = self.dialects.link.as_mut().ok_or_else(no_link)?;
         match enter {
             true => machine.room_join(now.mono, &handle, &room),
@@ -52,6 +60,27 @@ impl Node {
         .map_err(|cannot| refusal(cannot, &room))?;
         self.settle_link(now);
         Ok(Answer::Done)
+    }
+
+    /// Guests take their share of the rooms only, and gone ones hold none that others need.
+    fn place_in_rooms(
+        &mut self,
+        now: Now,
+        user: UserId,
+        handle: &Handle,
+        room: &RoomName,
+    ) -> Result<(), Refusal> {
+        let guest = self.users.get(user).is_some_and(|u| u.guest);
+        let machine = self.dialects.link.as_mut().ok_or_else(no_link)?;
+        let here = |user: &Handle| self.users.called(user.as_str()).is_some();
+        let views = machine.rooms();
+        let Some(gone) = room_place(&views, here, (handle, guest), room)? else {
+            return Ok(());
+        };
+        for user in &gone.users {
+            let _ = machine.room_leave(now.mono, user, &gone.name); // he is in: the view says so
+        }
+        Ok(())
     }
 
     /// ROOM LIST, and ROOM WHO of one.
@@ -295,6 +324,39 @@ pub(super) fn is_room(name: &str) -> bool {
     name.starts_with('#') && !name.eq_ignore_ascii_case(LOBBY)
 }
 
+/// Whether there is a place for this user (a guest, or not) in a room; and which one, that
+/// nobody who is `here` is in, makes it.
+fn room_place<'a>(
+    views: &'a [View],
+    here: impl Fn(&Handle) -> bool,
+    (handle, guest): (&Handle, bool),
+    room: &RoomName,
+) -> Result<Option<&'a View>, Refusal> {
+    let used: Vec<&View> = views.iter().filter(|v| !v.users.is_empty()).collect();
+    let is_in = |v: &&&View| v.users.iter().any(|u| u.is(handle.as_str()));
+    let wanted = used.iter().find(|v| v.name.key() == room.key());
+    if wanted.is_some_and(|v| is_in(&v)) {
+        return Ok(None);
+    }
+    if guest && used.iter().filter(is_in).count() >= ROOMS_OF_GUEST {
+        let what = "rooms of one guest: ROOM LEAVE one first".into();
+        return Err(Refusal::TooMany { what, limit: ROOMS_OF_GUEST as u64 });
+    }
+    let most = if guest { ROOMS_FOR_GUESTS } else { MAX_ROOMS };
+    if wanted.is_some() || used.len() < most {
+        return Ok(None);
+    }
+    let gone = used.into_iter().find(|v| !v.users.iter().any(&here));
+    match gone {
+        Some(gone) => Ok(Some(gone)),
+        None if guest => {
+            let what = "rooms of this node that a guest may make".into();
+            Err(Refusal::TooMany { what, limit: ROOMS_FOR_GUESTS as u64 })
+        }
+        None => Err(refusal(Cannot::TooManyRooms, room)),
+    }
+}
+
 fn named(name: &str) -> Result<RoomName, Refusal> {
     RoomName::try_from(name).map_err(|expected| Refusal::bad("the room", name, expected))
 }
@@ -316,5 +378,54 @@ fn refusal(cannot: Cannot, room: &RoomName) -> Refusal {
             limit: ROOM_POSTS as u64,
         },
         Cannot::TooLong => Refusal::TooLong { bytes: 0, limit: ROOM_TEXT as u64 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handle(text: &str) -> Handle {
+        Handle::try_from(text).unwrap()
+    }
+
+    fn room(n: usize) -> RoomName {
+        RoomName::try_from(format!("r{n}").as_str()).unwrap()
+    }
+
+    fn held(count: usize, by: &str) -> Vec<View> {
+        let view = |n| View { name: room(n), users: vec![handle(by)], others: Vec::new() };
+        (0..count).map(view).collect()
+    }
+
+    fn place(views: &[View], who: (&str, bool), n: usize) -> Result<Option<RoomName>, Refusal> {
+        let gone = |user: &Handle| !user.is("gone");
+        room_place(views, gone, (&handle(who.0), who.1), &room(n))
+            .map(|v| v.map(|v| v.name.clone()))
+    }
+
+    #[test]
+    fn one_guest_is_in_few_rooms_and_guests_leave_half_of_them_to_others() {
+        let (anna, ben) = (("anna", true), ("ben", false));
+        assert_eq!(place(&held(ROOMS_OF_GUEST - 1, "anna"), anna, 99), Ok(None));
+        assert!(place(&held(ROOMS_OF_GUEST, "anna"), anna, 99).is_err());
+        assert_eq!(place(&held(ROOMS_OF_GUEST, "anna"), anna, 0), Ok(None), "she is in it");
+        assert_eq!(place(&held(ROOMS_OF_GUEST, "ben"), ben, 99), Ok(None));
+        let eight = held(ROOMS_FOR_GUESTS, "bob");
+        assert!(place(&eight, anna, 99).is_err());
+        assert_eq!(place(&eight, anna, 0), Ok(None), "one that is there she may enter");
+        assert_eq!(place(&eight, ben, 99), Ok(None));
+        assert!(place(&held(MAX_ROOMS, "bob"), ben, 99).is_err());
+    }
+
+    #[test]
+    fn a_room_that_only_gone_guests_hold_makes_place() {
+        for (who, most) in [(("anna", true), ROOMS_FOR_GUESTS), (("ben", false), MAX_ROOMS)] {
+            let mut views = held(most, "bob");
+            views[5].users = vec![handle("gone")];
+            assert_eq!(place(&views, who, 99), Ok(Some(room(5))));
+            views[5].users.push(handle("bob"));
+            assert!(place(&views, who, 99).is_err());
+        }
     }
 }

@@ -119,6 +119,12 @@ async fn for_guest(
             return reply::refusal(&Refusal::Denied { what });
         }
     }
+    if matches!(command, Command::RoomJoin { .. }) {
+        // all linked boxes are told
+        if let Err(reply) = may_say(site, id, None) {
+            return reply;
+        }
+    }
     if !matches!(command, Command::Send { .. } | Command::SendFile { .. }) {
         return quiet(site, id, command).await;
     }

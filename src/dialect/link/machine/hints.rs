@@ -102,7 +102,8 @@ impl Machine {
         self.write_all();
     }
 
-    /// A box tells where others are: each is worth a call, as after a beacon.
+    /// A box tells where others are: each is worth a call, as after a beacon, if it is in a
+    /// network like ours: whoever lies makes us call nobody on the internet.
     pub(super) fn peers_told(
         &mut self,
         now: Millis,
@@ -121,10 +122,23 @@ impl Machine {
             if n.told.1 > MAX_TOLD {
                 return;
             }
-            if of != self.me && of != by && is_far(at) && !self.is_linked(of) {
+            let near = is_far(at) && is_near(at.ip(), &self.addresses);
+            if of != self.me && of != by && near && !self.is_linked(of) {
                 self.heard_of(now, of, at);
             }
         }
+    }
+}
+
+/// Whether an address is of a private network (RFC 1918, RFC 4193), or of our own one: in the
+/// same /24 as one of ours.
+fn is_near(ip: IpAddr, ours: &[Ipv4Addr]) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let net = |ip: &Ipv4Addr| u32::from(*ip) >> 8;
+            ip.is_private() || ours.iter().any(|our| net(our) == net(&ip))
+        }
+        IpAddr::V6(ip) => ip.octets()[0] & 0xfe == 0xfc,
     }
 }
 
@@ -136,4 +150,27 @@ fn is_far(at: SocketAddr) -> bool {
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
     };
     !near && !ip.is_loopback() && !ip.is_multicast() && !ip.is_unspecified() && at.port() != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_of_private_networks_and_our_own_are_called_by_anothers_word() {
+        let ours = [Ipv4Addr::new(192, 0, 2, 7)];
+        for (ip, near) in [
+            ("10.1.2.3", true),
+            ("172.31.0.1", true),
+            ("192.168.0.1", true),
+            ("192.0.2.200", true),
+            ("192.0.3.7", false),
+            ("172.32.0.1", false),
+            ("1.1.1.1", false),
+            ("fd00::1", true),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(is_near(ip.parse().unwrap(), &ours), near, "{ip}");
+        }
+    }
 }

@@ -4,14 +4,14 @@
 //! Nothing of this is believed beyond that a question is worth its bytes: who is a member its own
 //! box says, and a message proves itself by its seal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::room::{Member, Room, Source};
+use super::room::{Log, Member, Room, Source};
 use super::wire::{MEMBERS_IN_FRAME, Mark, Part, Told};
 use super::{Out, Rooms};
 use crate::dialect::link::noise::Fingerprint;
 use crate::dialect::link::queue::Row;
-use crate::model::limits::MAX_ROOMS;
+use crate::model::limits::{MAX_ROOMS, ROOM_LOGS, ROOM_MEMBERS};
 use crate::model::{Handle, Millis, RoomName};
 
 /// So long after a change, and as long again, a few others are told what is new …
@@ -20,7 +20,7 @@ pub const GOSSIP_MS: Millis = 10_000;
 const GOSSIP_TO: usize = 3;
 /// A question must be answered within this time …
 const ANSWER_MS: Millis = 5_000;
-/// … else that box is not asked for that stream for so long.
+/// … else that box is not asked for any stream for so long.
 const SILENT_MS: Millis = 30_000;
 /// Questions out at once, of one room …
 const ASKED: usize = 16;
@@ -28,6 +28,10 @@ const ASKED: usize = 16;
 const ASKED_OF_ONE: usize = 4;
 /// Users of a box that others tell of: what is said at the start of a session stays small.
 const USERS_TOLD: usize = 8;
+/// Members of a room that are in by one box's word.
+const TOLD_BY_ONE: usize = ROOM_MEMBERS / 2;
+/// Streams of which nothing came yet, and that one box alone says it has.
+const CLAIMED_BY_ONE: usize = ROOM_LOGS / 2;
 /// Messages in one answer …
 const GIVE: usize = 16;
 /// … and their bytes.
@@ -104,6 +108,8 @@ impl Rooms {
                 shared: old.as_ref().and_then(|m| m.shared),
                 last: old.as_ref().map_or(0, |m| m.last),
                 acked: old.as_ref().map_or(0, |m| m.acked),
+                acked_before: old.as_ref().map_or(0, |m| m.acked_before),
+                told_by: None,
             };
             rows.push(room.member_row(of, &fresh));
             room.members.insert(of, fresh);
@@ -127,19 +133,25 @@ impl Rooms {
         }
     }
 
-    /// A box tells of others that are in.
-    pub(super) fn members_told(&mut self, key: &str, list: Vec<Told>) {
+    /// A box tells of others that are in. That one left is believed of itself alone: who is
+    /// no member is sent nothing, and could not say that it is a lie.
+    pub(super) fn members_told(&mut self, key: &str, by: Fingerprint, list: Vec<Told>) {
         let me = self.me;
         let Some(room) = self.rooms.get_mut(key) else { return };
         let mut rows: Vec<Row> = Vec::new();
+        let mut his = room.members.values().filter(|m| m.told_by == Some(by)).count();
         for told in list {
             let of = told.key.fingerprint();
             let old = room.members.get(&of);
             let news = old.is_none_or(|m| !m.first_hand && m.version < told.version);
-            if of == me || !news || (old.is_none() && !told.member) {
+            if of == me || !news || !told.member {
                 continue;
             }
             if old.is_none() {
+                if his >= TOLD_BY_ONE {
+                    continue;
+                }
+                his += 1;
                 match room.place_for(false) {
                     Some(more) => rows.extend(more),
                     None => continue,
@@ -157,6 +169,8 @@ impl Rooms {
                 shared: old.and_then(|m| m.shared),
                 last: old.map_or(0, |m| m.last),
                 acked: old.map_or(0, |m| m.acked),
+                acked_before: old.map_or(0, |m| m.acked_before),
+                told_by: old.map_or(Some(by), |m| m.told_by),
             };
             rows.push(room.member_row(of, &member));
             room.members.insert(of, member);
@@ -169,26 +183,40 @@ impl Rooms {
     /// A box tells what it has.
     pub(super) fn have(&mut self, now: Millis, key: &str, of: Fingerprint, marks: &[Mark]) {
         let me = self.me;
+        let Some(room) = self.rooms.get(key) else { return };
+        let alone = |log: &&Log| log.upto == 0 && matches!(&log.sources[..], [s] if s.of == of);
+        let mut claimed = room.logs.values().filter(alone).count();
         for mark in marks {
             let Some(room) = self.rooms.get_mut(key) else { return };
             let last = room.upto(me, room.epoch);
             if mark.of != me {
                 let known = room.logs.contains_key(&(mark.of, mark.epoch));
-                if !known && mark.seq == 0 {
+                if !known && (mark.seq == 0 || claimed >= CLAIMED_BY_ONE) {
                     continue;
                 }
+                claimed += usize::from(!known);
                 let Some((log, rows)) = room.log(mark.of, mark.epoch, false) else { continue };
                 log.source(of, mark.seq, of == mark.of);
                 if !rows.is_empty() {
                     self.out.push_back(Out::Keep(rows));
                 }
             } else if mark.epoch == room.epoch && mark.seq <= last {
-                self.acked(key, of, mark.seq);
-            } else if mark.epoch == room.epoch && room.writing.is_none() && !room.renewed {
+                self.acked(key, of, *mark);
+            } else if room.renewed == Some(mark.epoch) {
+                if mark.seq <= room.upto(me, mark.epoch) {
+                    self.acked(key, of, *mark);
+                }
+            } else if mark.epoch == room.epoch
+                && room.writing.is_none()
+                && room.renewed.is_none()
+                && (last == 0 || room.wrote_to(of))
+            {
                 // our store is an older one (a backup): these numbers were given before
-                room.renewed = true;
+                room.renewed = Some(room.epoch);
                 room.epoch = self.rng.u64().max(1);
-                room.members.values_mut().for_each(|m| (m.last, m.acked) = (0, 0));
+                for m in room.members.values_mut() {
+                    (m.last, m.acked, m.acked_before) = (0, 0, m.acked);
+                }
                 let row = room.row();
                 self.out.push_back(Out::Keep(vec![row]));
             }
@@ -203,13 +231,12 @@ impl Rooms {
         let mut of_each: BTreeMap<Fingerprint, usize> = BTreeMap::new();
         let mut wake: Option<Millis> = None;
         let mut later = |at: Millis| wake = Some(wake.map_or(at, |w| w.min(at)));
+        let mut silent: BTreeSet<Fingerprint> = BTreeSet::new();
         for log in room.logs.values_mut() {
             match log.asked {
                 Some((of, until)) if until <= now => {
                     log.asked = None;
-                    for source in log.sources.iter_mut().filter(|s| s.of == of) {
-                        source.not_before = now + SILENT_MS;
-                    }
+                    silent.insert(of);
                 }
                 Some((of, until)) => {
                     *of_each.entry(of).or_default() += 1;
@@ -218,14 +245,24 @@ impl Rooms {
                 None => {}
             }
         }
+        if !silent.is_empty() {
+            let sources = room.logs.values_mut().flat_map(|log| &mut log.sources);
+            let silent = sources.filter(|s| silent.contains(&s.of));
+            silent.for_each(|s| s.not_before = now + SILENT_MS);
+        }
         let mut asked: usize = of_each.values().sum();
         let mut wants = Vec::new();
         let (waiting, name) = (&room.waiting, room.name.clone());
-        for ((of, epoch), log) in &mut room.logs {
+        let missed = room.logs.iter().filter(|((of, _), log)| {
             let more = |s: &Source| s.upto > log.upto && s.upto > s.ended;
-            if *of == me || log.asked.is_some() || !log.sources.iter().any(more) {
-                continue;
-            }
+            *of != me && log.asked.is_none() && log.sources.iter().any(more)
+        });
+        let mut missed: Vec<(Millis, Fingerprint, u64)> =
+            missed.map(|((of, epoch), log)| (log.asked_at, *of, *epoch)).collect();
+        missed.sort_unstable();
+        for (_, of, epoch) in &missed {
+            let Some(log) = room.logs.get_mut(&(*of, *epoch)) else { continue };
+            let more = |s: &Source| s.upto > log.upto && s.upto > s.ended;
             // what came of it waits for other streams, or for the disk
             let first = Mark { of: *of, epoch: *epoch, seq: 0 };
             let last = Mark { seq: u64::MAX, ..first };
@@ -249,6 +286,7 @@ impl Rooms {
             log.asked = Some((best, now + ANSWER_MS));
             later(now + ANSWER_MS);
             asked += 1;
+            log.asked_at = now;
             *of_each.entry(best).or_default() += 1;
             wants.push((best, Mark { of: *of, epoch: *epoch, seq: log.upto }));
         }

@@ -30,8 +30,12 @@ use wire::Part;
 const MAX_TOLD: usize = 2_048;
 /// … in this time; what is more is passed over.
 const TOLD_MS: Millis = 10_000;
-/// Keys of authors who are no members, whose shared secret is at hand.
+/// Keys of authors who are no members, whose shared secret is at hand …
 const MAX_STRANGERS: usize = 64;
+/// … and new ones of which one box brings messages within [`TOLD_MS`]: each costs a
+/// Diffie-Hellman before it can be seen whether the message is true. What is more is asked for
+/// again.
+const STRANGERS_OF_ONE: usize = 64;
 
 /// What comes out.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,6 +113,8 @@ struct Linked {
     rooms: BTreeMap<String, (RoomName, Vec<Handle>)>,
     /// What it told of who is in: since then, so much.
     told: (Millis, usize),
+    /// Since then, messages of so many authors that were no members came from it.
+    strangers: (Millis, usize),
 }
 
 /// See the module.
@@ -346,8 +352,12 @@ impl Rooms {
     /// A session with a box that knows of rooms is in use, or another one than before: what was
     /// said on that may be lost, and is said again.
     pub fn linked(&mut self, of: Fingerprint, key: Key) {
-        let linked =
-            self.boxes.entry(of).or_insert(Linked { key, rooms: BTreeMap::new(), told: (0, 0) });
+        let linked = self.boxes.entry(of).or_insert(Linked {
+            key,
+            rooms: BTreeMap::new(),
+            told: (0, 0),
+            strangers: (0, 0),
+        });
         let mut parts = Vec::new();
         for (key, room) in self.rooms.iter_mut().filter(|(_, room)| room.is_in()) {
             room.told.remove(&of);
@@ -403,7 +413,7 @@ impl Rooms {
         match part {
             Part::Members(_, list) => {
                 if self.may_tell(now, of, list.len()) {
-                    self.members_told(&key, list);
+                    self.members_told(&key, of, list);
                 }
             }
             Part::Have(_, marks) => self.have(now, &key, of, &marks),
@@ -415,8 +425,9 @@ impl Rooms {
     }
 
     /// Sizes of what is held: rooms, and in all of them members, streams, messages kept and
-    /// their bytes, messages that wait; boxes' rooms. For tests of their bounds.
-    pub fn table_sizes(&self) -> [usize; 7] {
+    /// their bytes, messages that wait; boxes' rooms; messages no other names. For tests of
+    /// their bounds.
+    pub fn table_sizes(&self) -> [usize; 8] {
         let sum = |of: fn(&Room) -> usize| self.rooms.values().map(of).sum();
         [
             self.rooms.len(),
@@ -426,6 +437,7 @@ impl Rooms {
             sum(|r| r.kept_bytes),
             sum(|r| r.waiting.len()),
             self.boxes.values().map(|b| b.rooms.len()).sum(),
+            sum(|r| r.heads.len()),
         ]
     }
 
@@ -437,6 +449,26 @@ impl Rooms {
         }
         linked.told.1 += count;
         linked.told.1 <= MAX_TOLD
+    }
+
+    /// Whether a box may bring something of this author now: see [`STRANGERS_OF_ONE`].
+    fn may_bring(
+        &mut self,
+        now: Millis,
+        room: &str,
+        via: Fingerprint,
+        author: Fingerprint,
+    ) -> bool {
+        let member = self.rooms.get(room).is_some_and(|r| r.members.contains_key(&author));
+        if member || self.strangers.contains_key(&author) {
+            return true;
+        }
+        let Some(linked) = self.boxes.get_mut(&via) else { return false };
+        if now >= linked.strangers.0 + TOLD_MS {
+            linked.strangers = (now, 0);
+        }
+        linked.strangers.1 += 1;
+        linked.strangers.1 <= STRANGERS_OF_ONE
     }
 
     /// What is kept of a room (none: of all) for others goes: somebody deletes what was said.

@@ -13,6 +13,10 @@ use crate::model::{EntryId, Handle, Millis, RoomName};
 
 /// Boxes that are known to have more of a stream.
 pub(super) const MAX_SOURCES: usize = 8;
+/// Streams of one author: a box begins another one where its store was an older one.
+const MAX_EPOCHS: usize = 4;
+/// Messages that no other one names; the oldest go.
+const MAX_KNOWN_HEADS: usize = ROOM_MEMBERS;
 
 /// See the module.
 pub(super) struct Room {
@@ -24,8 +28,8 @@ pub(super) struct Room {
     pub(super) version: u64,
     /// The stream that our messages go into.
     pub(super) epoch: u64,
-    /// It was begun anew in this run.
-    pub(super) renewed: bool,
+    /// The one before, if it was begun anew in this run.
+    pub(super) renewed: Option<u64>,
     pub(super) members: BTreeMap<Fingerprint, Member>,
     /// All streams, ours too.
     pub(super) logs: BTreeMap<(Fingerprint, u64), Log>,
@@ -34,7 +38,7 @@ pub(super) struct Room {
     pub(super) kept_bytes: usize,
     /// The number of the next row of those.
     pub(super) next_row: u64,
-    /// Messages that no other one names.
+    /// Messages that no other one names: [`MAX_KNOWN_HEADS`].
     pub(super) heads: Vec<Mark>,
     pub(super) posts: VecDeque<Post>,
     pub(super) waiting: BTreeMap<Mark, Waiting>,
@@ -67,6 +71,10 @@ pub(super) struct Member {
     pub(super) last: u64,
     /// The last of our messages that is durable there.
     pub(super) acked: u64,
+    /// The same of the stream before, if it was begun anew in this run.
+    pub(super) acked_before: u64,
+    /// Whose word it is that it is in, where it is not its own.
+    pub(super) told_by: Option<Fingerprint>,
 }
 
 impl Member {
@@ -86,6 +94,8 @@ pub(super) struct Log {
     pub(super) sources: Vec<Source>,
     /// Who is asked for more, and until when.
     pub(super) asked: Option<(Fingerprint, Millis)>,
+    /// When it was asked for last: each has its turn.
+    pub(super) asked_at: Millis,
     /// Not asked for before this: there was no place for what came.
     pub(super) again: Millis,
 }
@@ -156,7 +166,7 @@ impl Room {
             told_users: Vec::new(),
             version: 0,
             epoch: 0,
-            renewed: false,
+            renewed: None,
             members: BTreeMap::new(),
             logs: BTreeMap::new(),
             kept: VecDeque::new(),
@@ -200,7 +210,8 @@ impl Room {
     }
 
     /// The stream's entry, made if there is a place for one more: for one that is only claimed
-    /// (not `proven`) none goes of which something was taken.
+    /// (not `proven`) none goes of which something was taken. A fifth of one author takes the
+    /// place of his own; and streams of who is here by his own word go for such alone.
     pub(super) fn log(
         &mut self,
         of: Fingerprint,
@@ -208,22 +219,37 @@ impl Room {
         proven: bool,
     ) -> Option<(&mut Log, Vec<Row>)> {
         let mut rows = Vec::new();
-        if !self.logs.contains_key(&(of, epoch)) && self.logs.len() >= ROOM_LOGS {
-            let claimed = self.logs.iter().filter(|(_, log)| log.upto == 0);
-            let mut least = claimed.min_by_key(|(_, log)| log.rev).map(|(key, _)| *key);
-            if least.is_none() && proven {
-                let log = |k: &Kept| (k.said.author.fingerprint(), k.said.epoch);
-                let kept: BTreeSet<(Fingerprint, u64)> = self.kept.iter().map(log).collect();
-                let spare = |key: &(Fingerprint, u64)| key.1 != self.epoch && !kept.contains(key);
-                let all = self.logs.iter().filter(|(key, _)| spare(key));
-                least = all.min_by_key(|(_, log)| log.rev).map(|(key, _)| *key);
-            }
-            let least = least?;
+        let own = self.logs.range((of, 0)..=(of, u64::MAX)).count() >= MAX_EPOCHS;
+        if !self.logs.contains_key(&(of, epoch)) && (own || self.logs.len() >= ROOM_LOGS) {
+            let least = self.spare_log(of, own, proven)?;
+            self.heads.retain(|h| (h.of, h.epoch) != least);
             if self.logs.remove(&least).is_some_and(|log| log.upto > 0) {
                 rows.push(Row::delete(log_key(&self.name, least)));
             }
         }
         Some((self.logs.entry((of, epoch)).or_default(), rows))
+    }
+
+    /// Which stream goes for a new one of this author; `own`: one of his.
+    fn spare_log(&self, of: Fingerprint, own: bool, proven: bool) -> Option<(Fingerprint, u64)> {
+        let here = |of: &Fingerprint| self.members.get(of).is_some_and(|m| m.first_hand);
+        let all = || self.logs.iter().filter(|(key, _)| !own || key.0 == of);
+        let claimed = all().filter(|(_, log)| log.upto == 0);
+        // what its author itself says goes last
+        let worth = |key: &(Fingerprint, u64), log: &Log| {
+            (log.sources.iter().any(|s| s.of == key.0), log.rev)
+        };
+        let least = claimed.min_by_key(|(key, log)| worth(key, log)).map(|(key, _)| *key);
+        if least.is_some() || !proven {
+            return least;
+        }
+        let log = |k: &Kept| (k.said.author.fingerprint(), k.said.epoch);
+        let kept: BTreeSet<(Fingerprint, u64)> = self.kept.iter().map(log).collect();
+        let spare = |key: &(Fingerprint, u64)| {
+            key.1 != self.epoch && (own || (!kept.contains(key) && (here(&of) || !here(&key.0))))
+        };
+        let all = all().filter(|(key, _)| spare(key));
+        all.min_by_key(|(key, log)| (here(&key.0), log.rev)).map(|(key, _)| *key)
     }
 
     /// A message became one of those that are known.
@@ -232,6 +258,8 @@ impl Room {
         let before = |h: &Mark| h.of == mark.of && h.epoch == mark.epoch && h.seq <= mark.seq;
         self.heads.retain(|h| !said.heads.contains(h) && !before(h));
         self.heads.push(mark);
+        let surplus = self.heads.len().saturating_sub(MAX_KNOWN_HEADS);
+        self.heads.drain(..surplus);
     }
 
     /// Puts a message among those that are kept.
@@ -254,6 +282,11 @@ impl Room {
         }
     }
 
+    /// Whether something of ours was for this box.
+    pub(super) fn wrote_to(&self, of: Fingerprint) -> bool {
+        self.members.get(&of).is_some_and(|m| m.last > 0 || m.acked > 0)
+    }
+
     /// What is too much or too old goes; the rows that go with it.
     pub(super) fn prune(&mut self, now: Millis, keep: Millis) -> Vec<Row> {
         let mut rows = Vec::new();
@@ -262,11 +295,26 @@ impl Room {
             if !much && first.since.saturating_add(keep) > now {
                 break;
             }
-            rows.push(Row::delete(message_key(&self.name, first.row)));
-            self.kept_bytes -= first.bytes;
-            self.kept.pop_front();
+            let which = if much { self.surplus() } else { 0 };
+            let Some(gone) = self.kept.remove(which) else { break };
+            rows.push(Row::delete(message_key(&self.name, gone.row)));
+            self.kept_bytes -= gone.bytes;
         }
         rows
+    }
+
+    /// Which kept message goes when there are too many: the oldest of the author that has most
+    /// of the place, if that is more than a quarter; else the oldest.
+    fn surplus(&self) -> usize {
+        const SHARE: usize = ROOM_KEPT_BYTES / ROOM_KEPT;
+        let mut shares: BTreeMap<[u8; 32], usize> = BTreeMap::new();
+        for kept in &self.kept {
+            *shares.entry(kept.said.author.0).or_default() += kept.bytes.max(SHARE);
+        }
+        let most = shares.iter().max_by_key(|(_, share)| **share);
+        let most = most.filter(|(_, share)| **share > ROOM_KEPT_BYTES / 4);
+        let his = |k: &Kept| most.is_some_and(|(of, _)| *of == k.said.author.0);
+        self.kept.iter().position(his).unwrap_or(0)
     }
 
     /// What is kept for others goes; the rows that go with it.
@@ -397,6 +445,8 @@ impl Rooms {
                     shared: None,
                     last: 0,
                     acked,
+                    acked_before: 0,
+                    told_by: None,
                 };
                 room_of.members.insert(key.fingerprint(), member);
             }

@@ -23,6 +23,8 @@ const RETRY_MS: Millis = 10_000;
 const IN_BATCH: usize = 64;
 /// After there was no place for what came, its stream is asked for again after this.
 const AGAIN_MS: Millis = 2_000;
+/// What a message that waits counts beside its bytes, when the shares of authors are compared.
+const SHARE: usize = ROOM_WAITING_BYTES / ROOM_WAITING;
 
 /// What is being written.
 pub(super) struct Batch {
@@ -80,6 +82,13 @@ impl Rooms {
         let Some(room) = self.rooms.get(&key).filter(|r| there && r.is_in()) else { return Ok(()) };
         let known = mark.seq <= room.upto(mark.of, mark.epoch) || room.waiting.contains_key(&mark);
         if known || mark.of == self.me || said.seal_of(self.me).is_none() {
+            return Ok(());
+        }
+        if !self.may_bring(now, &key, via, mark.of) {
+            if let Some(room) = self.rooms.get_mut(&key) {
+                room.fetch_again(now, mark);
+                self.wake_by(now + AGAIN_MS);
+            }
             return Ok(());
         }
         let shared = self.shared(&key, &said.author);
@@ -335,17 +344,19 @@ impl Rooms {
         }
     }
 
-    /// A box has our messages up to this; of those it is told that they arrived.
-    pub(super) fn acked(&mut self, key: &str, of: Fingerprint, upto: u64) {
+    /// A box has our messages of a stream up to this; of those it is told that they arrived.
+    pub(super) fn acked(&mut self, key: &str, of: Fingerprint, mark: Mark) {
         let me = self.me;
         let Some(room) = self.rooms.get_mut(key) else { return };
-        let epoch = room.epoch;
+        let (epoch, upto) = (mark.epoch, mark.seq);
+        let now = epoch == room.epoch;
         let Some(member) = room.members.get_mut(&of) else { return };
-        let before = member.acked;
+        let acked = if now { &mut member.acked } else { &mut member.acked_before };
+        let before = *acked;
         if upto <= before {
             return;
         }
-        member.acked = upto;
+        *acked = upto;
         let users: Vec<Handle> = member.users.clone();
         let member = member.clone();
         let ours = |said: &&Said| said.author.fingerprint() == me && said.epoch == epoch;
@@ -396,8 +407,8 @@ impl Room {
         chosen
     }
 
-    /// Puts a message among those that wait, if there is a place for it; one that can be told
-    /// takes that of one that cannot.
+    /// Puts a message among those that wait, if there is a place for it: it takes that of an
+    /// author of whom more waits, and one that can be told that of one that cannot.
     fn admit(
         &mut self,
         now: Millis,
@@ -417,8 +428,13 @@ impl Room {
             let waits = |(m, w): &(&Mark, &Waiting)| {
                 !writing(m) && !taken.has_causes(&w.said, w.prev, w.mask)
             };
-            let last = self.waiting.iter().rev().find(waits).map(|(m, _)| *m);
-            let Some(last) = last.filter(|_| ready) else {
+            let last = || self.waiting.iter().rev().find(waits).map(|(m, _)| *m);
+            let more = self.more_than(mark.of, waiting.bytes);
+            let of_more = more.and_then(|of| {
+                let his = self.waiting.keys().rev().filter(|m| m.of == of);
+                his.into_iter().find(|m| !writing(m)).copied()
+            });
+            let Some(last) = of_more.or_else(|| last().filter(|_| ready)) else {
                 self.fetch_again(now, mark);
                 return false;
             };
@@ -432,8 +448,19 @@ impl Room {
         true
     }
 
+    /// The author of whom most waits, if that is more than what would wait of this one.
+    fn more_than(&self, of: Fingerprint, bytes: usize) -> Option<Fingerprint> {
+        let mut shares: BTreeMap<Fingerprint, usize> = BTreeMap::from([(of, bytes + SHARE)]);
+        for (mark, waiting) in &self.waiting {
+            *shares.entry(mark.of).or_default() += waiting.bytes + SHARE;
+        }
+        let own = shares.get(&of).copied().unwrap_or(0);
+        let most = shares.into_iter().max_by_key(|(_, share)| *share);
+        most.filter(|(_, share)| *share > own).map(|(of, _)| of)
+    }
+
     /// There was no place for it: its stream is asked for again in a while.
-    fn fetch_again(&mut self, now: Millis, mark: Mark) {
+    pub(super) fn fetch_again(&mut self, now: Millis, mark: Mark) {
         if let Some(log) = self.logs.get_mut(&(mark.of, mark.epoch)) {
             log.sources.iter_mut().for_each(|s| s.ended = s.ended.min(mark.seq - 1));
             log.asked = None;
