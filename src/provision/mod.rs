@@ -30,7 +30,7 @@ pub const MAX_LINES: usize = 64;
 /// blanks.
 pub const KEPT: &str = "(kept on the box)";
 
-/// What was accepted: key to value, as rows and [`keys`] take it.
+/// What was accepted: key to value, as rows and `keys` take it.
 pub type Values = BTreeMap<String, String>;
 
 /// What is kept of it between two starts.

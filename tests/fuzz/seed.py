@@ -69,11 +69,12 @@ for path in (DATA / "config").iterdir():
     put("config", path.read_bytes())
     put("kept_files", path.read_bytes())
 put("config", (ROOT / "systemd" / "klatsch.toml").read_bytes())
-for line in (DATA / "link" / "session-v1.txt").read_text().splitlines():
-    who, _, digits = line.partition(" ")
-    if who in ("0", "1"):
-        put("link_session", bytes([int(who) | 0xF0]) + bytes.fromhex(digits))
-        put("link_frame", bytes.fromhex(digits)[2:])
+for session in (DATA / "link").glob("session-v1*.txt"):
+    for line in session.read_text().splitlines():
+        who, _, digits = line.partition(" ")
+        if who in ("0", "1"):
+            put("link_session", bytes([int(who) | 0xF0]) + bytes.fromhex(digits))
+            put("link_frame", bytes.fromhex(digits)[2:])
 
 beacon = b"KLATSCH\x01" + bytes(16) + b"\x01" + bytes(4) + b"\x13\x91\x02\x04anna\x03bob"
 put("link_beacon", beacon)
