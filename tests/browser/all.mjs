@@ -92,6 +92,8 @@ const parts = {
       const address = await until('Nora has an address', () => heard.map(h => h.text && /http:\S+\/d\/[0-9a-f]{32}\/plan\.txt/.exec(h.text[1])).find(Boolean), 15000);
       const file = await fetch(address[0]);
       same([await file.text(), file.headers.get('content-type'), file.headers.get('content-disposition').startsWith('attachment')], ['by ten', 'application/octet-stream', true], 'what the address gives');
+      const some = await fetch(address[0], { headers: { Range: 'bytes=3-5' } });
+      same([some.status, await some.text(), some.headers.get('content-range')], [206, 'ten', 'bytes 3-5/6'], 'a part of it');
       // everyone
       await open(anna, '#lobby');
       await say(anna, 'hello everyone');
@@ -179,6 +181,7 @@ const parts = {
     const daemon = await new Daemon('handle = "box"\n').start();
     try {
       const anna = await enter(await visitor(daemon), 'Anna'), bob = await enter(await visitor(daemon), 'Bob');
+      same((await fetch(daemon.base + '/metrics')).status, 404, 'figures are for whoever switches them on');
       await until('they see each other', () => anna.$('#list .item[data-key=bob]'));
       await open(anna, 'bob'); await say(anna, 'one');
       await until('Bob hears', () => bob.$('#list .item[data-key=anna]'));
@@ -242,6 +245,51 @@ const parts = {
     } finally { await daemon.end(); }
   },
 
+  async 'rooms, pictures and read marks between the pages of two linked boxes'() {
+    const settings = name => `handle = "${name}"\n[link]\nread = true\n`;
+    const house = await new Daemon(settings('house'), 8484).start(), attic = await new Daemon(settings('attic'), 8485).start();
+    try {
+      const anna = await enter(await visitor(house), 'Anna'), bob = await enter(await visitor(house), 'Bob'), carol = await enter(await visitor(attic), 'Carol');
+      await until('the boxes are linked', () => anna.$('#list .item[data-key=carol]'), 30000);
+      await until('both ways', () => carol.$('#list .item[data-key=anna]'), 30000);
+      // a room of the pages of both boxes
+      await anna.click('#rooms'); await anna.fill('#room-name', 'coffee'); await anna.press('#room-name', 'Enter');
+      await until('Anna is in the room', () => anna.$('#list .item[data-key="#coffee"]'));
+      for (const page of [bob, carol]) {
+        await until('the room is offered', async () => {
+          await page.click('#rooms');
+          if (await page.$('#room-list button[aria-label="Join #coffee"]')) return true;
+          await page.keyboard.press('Escape');
+        }, 20000);
+        if (page === carol) await accessible(carol, 'the sheet of rooms');
+        await page.click('#room-list button[aria-label="Join #coffee"]');
+        await until('and entered', () => page.$('#list .item[data-key="#coffee"]'));
+      }
+      await open(anna, '#coffee');
+      await until('Anna sees who is in it', async () => (await anna.textContent('#about')).includes('3 people') && (await anna.textContent('#about')).includes('Carol'), 20000);
+      await say(anna, 'coffee is ready');
+      await open(bob, '#coffee'); await open(carol, '#coffee');
+      for (const page of [bob, carol]) await until('it is read in the room', async () => (await texts(page)).includes('coffee is ready'), 15000);
+      await say(carol, 'coming down');
+      for (const page of [anna, bob]) await until('and the answer from the other box', async () => (await texts(page)).includes('coming down'), 15000);
+      await shot(anna, 'room');
+      await fits(anna, 'the room');
+      await carol.click('#leave-room');
+      await until('Carol is out of it', async () => !(await carol.isVisible('#leave-room')));
+      await until('Anna sees that', async () => (await anna.textContent('#about')).includes('2 people'), 20000);
+      // a text is marked as read once it was answered
+      await open(anna, 'carol'); await say(anna, 'will you come?');
+      await until('Carol has it', () => carol.$('#list .item[data-key=anna] .badge'), 15000);
+      await open(carol, 'anna'); await say(carol, 'in a minute');
+      await until('it is marked as read', () => anna.$('#log .mine .ticks.read'), 15000);
+      await anna.setInputFiles('#file', picture('cup.png', png(60, 40, [120, 70, 20])));
+      await until('Carol sees the picture', async () => await images(carol) === 1, 20000);
+      await until('and Anna that it arrived', async () => (await anna.$$('#log .mine .ticks.done')).length === 2, 15000);
+      await shot(anna, 'linked');
+      fine(anna, bob, carol);
+    } finally { await house.end(); await attic.end(); }
+  },
+
   async 'limits, PINs and the operator'() {
     const daemon = await new Daemon('handle = "box"\n[web]\npin = "1234"\noperator-pin = "9876"\nmetrics = true\n').start();
     try {
@@ -266,6 +314,7 @@ const parts = {
       const boss = await visitor(daemon, { hash: 'operator' });
       await boss.fill('#pin', '9876'); await boss.click('#enter button');
       await boss.waitForSelector('#guests tr >> text=Anna');
+      await until('the chats that are on, and what the doctor says, are shown', async () => /slcp/i.test(await boss.textContent('#node')) && /link/i.test(await boss.textContent('#node')) && (await boss.textContent('#findings')).trim().length > 0);
       await accessible(boss, 'the operator\'s page');
       await shot(boss, 'operator');
       await boss.click('button[aria-label="Mute Anna"]');
@@ -459,8 +508,10 @@ const parts = {
       await open(bob, 'anna');
       await until('and reads what came meanwhile', async () => (await texts(bob)).includes('while you were away'));
       // a phone that asks whether there is internet is led to the page
-      const probe = await fetch(daemon.base + '/generate_204', { redirect: 'manual' });
-      same([probe.status, probe.headers.get('location')], [303, 'http://127.0.0.1:8484/'], 'the answer to a captive-portal probe');
+      for (const path of ['generate_204', 'gen_204', 'hotspot-detect.html', 'library/test/success.html', 'connecttest.txt', 'ncsi.txt', 'redirect', 'success.txt', 'canonical.html']) {
+        const probe = await fetch(`${daemon.base}/${path}`, { redirect: 'manual' });
+        same([probe.status, probe.headers.get('location')], [303, 'http://127.0.0.1:8484/'], 'the answer to the captive-portal probe ' + path);
+      }
       fine(anna);
     } finally { await daemon.end(); }
   },

@@ -195,7 +195,7 @@ function who() {
 }
 
 /** The rooms between linked boxes, where the node knows any. */
-async function rooms() {
+export async function rooms() {
   try {
     const { rooms } = await net.read('Rooms');
     state.rooms = new Map(rooms.map(r => [keyOf(r.room), r]));
@@ -203,6 +203,9 @@ async function rooms() {
     $('rooms').hidden = false;
   } catch { state.rooms = new Map(); }
 }
+
+// no event tells who enters and leaves a room
+setInterval(() => { if (state.online && !document.hidden && state.open && isRoom(state.open)) rooms().then(drawHead); }, 10000);
 
 export async function room(method, name) {
   const wanted = '#' + name.trim().replace(/^#+/, '').replace(/\s+/g, '-');
@@ -361,6 +364,7 @@ export async function show(key, title, focus) {
   if (location.hash !== '#' + encodeURIComponent(key)) history_push(key);
   looked();
   drawHead(); drawLog(); drawList();
+  if (isRoom(key)) rooms().then(drawHead);
   if (focus && matchMedia('(pointer: fine)').matches) $('text').focus(); else if (focus) $('scroll').focus({ preventScroll: true });
   if (!c.loaded || c.stale) await history(c);
 }

@@ -4,7 +4,7 @@ import { t, speak, lang } from './words.js';
 import * as net from './net.js';
 import { $, el, toast } from './view.js';
 import { sound } from './notice.js';
-import { state, kept, drawMe, drawList, drawLog, leave, room } from './app.js';
+import { state, kept, drawMe, drawList, drawLog, leave, room, rooms } from './app.js';
 
 function settings() {
   $('set-name').value = state.me.handle;
@@ -67,7 +67,8 @@ export function setUp() {
   const enter = async name => {
     try { await room('RoomJoin', name); $('room').close(); } catch (error) { $('room-note').textContent = error.message || t('trouble'); }
   };
-  $('rooms').addEventListener('click', () => {
+  $('rooms').addEventListener('click', async () => {
+    await rooms();
     $('room-name').value = $('room-note').textContent = '';
     const others = [...state.rooms.values()].filter(r => !r.joined);
     $('room-list').replaceChildren(...others.map(r => el('div', { className: 'row' }, el('span', { className: 'who' }, el('strong', {}, r.room), el('small', {}, t('roomAbout', r.members.length))), el('button', { type: 'button', 'aria-label': t('join') + ' ' + r.room, onclick: () => enter(r.room) }, t('join')))));
