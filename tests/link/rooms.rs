@@ -498,6 +498,21 @@ fn what_is_missing_behind_a_message_that_waits_is_asked_for_before_both_are_due(
     assert_eq!(told(rooms, now + WAIT_MS + 1), ["first", "second", "third"]);
 }
 
+#[test]
+fn what_comes_after_a_later_one_of_its_stream_was_told_marked_is_told_no_more() {
+    let (mut lan, _, of) = victim();
+    let (bob, me) = (liar(2).0, lan.nodes[0].secret.clone());
+    let due = lan.now + WAIT_MS + 1;
+    let rooms = lan.nodes[0].rooms.as_mut().unwrap();
+    rooms.part(lan.now, of, Part::Said(made(&bob, &me, 2, "second"))).unwrap();
+    assert_eq!(told(rooms, lan.now), [""; 0]);
+    rooms.tick(due);
+    assert_eq!(told(rooms, due), ["second"]);
+    rooms.part(due, of, Part::Said(made(&bob, &me, 1, "first"))).unwrap();
+    rooms.tick(due + WAIT_MOST_MS);
+    assert_eq!(told(rooms, due + WAIT_MOST_MS), [""; 0]);
+}
+
 /// Nobody but the first may have a session with everyone: each gets what others say through it.
 #[test]
 fn what_is_said_reaches_members_whose_boxes_never_meet_the_authors() {
