@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use klatsch::dialect::link::noise::{Fingerprint, Rng, Secret};
 use klatsch::dialect::link::queue::Row;
 use klatsch::dialect::link::rooms::wire::{Mark, Part, Said, Told};
-use klatsch::dialect::link::rooms::{Cannot, GOSSIP_MS, Out, Post, Rooms, WAIT_MS};
+use klatsch::dialect::link::rooms::{Cannot, GOSSIP_MS, Out, Post, Rooms, WAIT_MOST_MS, WAIT_MS};
 use klatsch::model::limits::{
     MAX_ROOMS, ROOM_KEPT, ROOM_KEPT_BYTES, ROOM_LOGS, ROOM_MEMBERS, ROOM_POSTS, ROOM_TEXT,
     ROOM_WAITING,
@@ -442,6 +442,75 @@ fn rooms_converge_whatever_happens() {
     let late: usize =
         (0..seeds).map(|seed| storm(seed, 2 + usize::try_from(seed % 7).unwrap(), 80)).sum();
     println!("{seeds} seeds, {late} told out of order after a wait, and marked");
+}
+
+#[test]
+fn seed_151() {
+    storm(151, 6, 80);
+}
+
+/// Seed 151: a disk that is full for more than a minute, and messages lost with a session.
+#[test]
+fn rooms_converge_after_a_long_full_disk_and_a_broken_session() {
+    storm(151, 6, 80);
+}
+
+#[test]
+fn a_disk_that_is_full_for_long_costs_no_message() {
+    let mut lan = Lan::gather(13, 2);
+    lan.nodes[0].full = true;
+    lan.say(1, "came");
+    lan.run(1_000);
+    lan.say(1, "lost with its session");
+    lan.run(20);
+    lan.snap(0, 1);
+    lan.run(5_000);
+    lan.say(1, "came, too");
+    lan.run(2 * WAIT_MOST_MS);
+    lan.nodes[0].full = false;
+    lan.run(60_000);
+    assert_eq!(lan.texts(0), ["came", "lost with its session", "came, too"]);
+    assert_eq!(lan.agree(13), 0, "the minute of waiting begins when the disk takes it");
+}
+
+#[test]
+fn what_is_missing_behind_a_message_that_waits_is_asked_for_before_both_are_due() {
+    let (mut lan, _, of) = victim();
+    let (bob, me) = (liar(2).0, lan.nodes[0].secret.clone());
+    let now = lan.now;
+    let rooms = lan.nodes[0].rooms.as_mut().unwrap();
+    // the first names one that never comes
+    let mut first = Said { seals: Vec::new(), ..made(&bob, &me, 1, "first") };
+    first.heads.push(Mark { of: liar(3).1, epoch: 1, seq: 1 });
+    first.seal_for(&bob.shared(&me.public()).unwrap(), &me.public(), 0, 1, false);
+    rooms.part(now, of, Part::Said(first.clone())).unwrap();
+    while rooms.poll().is_some() {}
+    rooms.part(now, of, Part::Said(made(&bob, &me, 3, "third"))).unwrap();
+    let asked = std::iter::from_fn(|| rooms.poll()).any(|out| {
+        matches!(out, Out::Send(to, parts) if to == of
+            && parts[..] == [Part::Want(room(), first.mark())])
+    });
+    assert!(asked, "for what comes after the first");
+    rooms.part(now, of, Part::Said(made(&bob, &me, 2, "second"))).unwrap();
+    rooms.part(now, of, Part::End(room(), Mark { seq: 3, ..first.mark() })).unwrap();
+    assert_eq!(told(rooms, now), [""; 0]);
+    rooms.tick(now + WAIT_MS + 1);
+    assert_eq!(told(rooms, now + WAIT_MS + 1), ["first", "second", "third"]);
+}
+
+#[test]
+fn what_comes_after_a_later_one_of_its_stream_was_told_marked_is_told_no_more() {
+    let (mut lan, _, of) = victim();
+    let (bob, me) = (liar(2).0, lan.nodes[0].secret.clone());
+    let due = lan.now + WAIT_MS + 1;
+    let rooms = lan.nodes[0].rooms.as_mut().unwrap();
+    rooms.part(lan.now, of, Part::Said(made(&bob, &me, 2, "second"))).unwrap();
+    assert_eq!(told(rooms, lan.now), [""; 0]);
+    rooms.tick(due);
+    assert_eq!(told(rooms, due), ["second"]);
+    rooms.part(due, of, Part::Said(made(&bob, &me, 1, "first"))).unwrap();
+    rooms.tick(due + WAIT_MOST_MS);
+    assert_eq!(told(rooms, due + WAIT_MOST_MS), [""; 0]);
 }
 
 /// Nobody but the first may have a session with everyone: each gets what others say through it.

@@ -253,6 +253,7 @@ impl Rooms {
         let mut asked: usize = of_each.values().sum();
         let mut wants = Vec::new();
         let (waiting, name) = (&room.waiting, room.name.clone());
+        let refused = now < room.retry_at;
         let missed = room.logs.iter().filter(|((of, _), log)| {
             let more = |s: &Source| s.upto > log.upto && s.upto > s.ended;
             *of != me && log.asked.is_none() && log.sources.iter().any(more)
@@ -262,13 +263,21 @@ impl Rooms {
         missed.sort_unstable();
         for (_, of, epoch) in &missed {
             let Some(log) = room.logs.get_mut(&(*of, *epoch)) else { continue };
-            let more = |s: &Source| s.upto > log.upto && s.upto > s.ended;
-            // what came of it waits for other streams, or for the disk
+            // what came of it waits for other streams, or for the disk: no more is wanted but
+            // what is missing amidst of that, before all of it is due at once
             let first = Mark { of: *of, epoch: *epoch, seq: 0 };
             let last = Mark { seq: u64::MAX, ..first };
-            if waiting.range(first..=last).next().is_some_and(|(_, w)| w.prev <= log.upto) {
+            let mut upto = log.upto;
+            let mut came = waiting.range(first..=last);
+            let gap = came.any(|(mark, w)| {
+                let missing = w.prev > upto;
+                upto = if missing { upto } else { upto.max(mark.seq) };
+                missing
+            });
+            if upto > log.upto && (!gap || refused) {
                 continue;
             }
+            let more = |s: &Source| s.upto > upto && s.upto > s.ended;
             if log.again > now {
                 later(log.again);
                 continue;
@@ -288,7 +297,7 @@ impl Rooms {
             asked += 1;
             log.asked_at = now;
             *of_each.entry(best).or_default() += 1;
-            wants.push((best, Mark { of: *of, epoch: *epoch, seq: log.upto }));
+            wants.push((best, Mark { seq: upto, ..first }));
         }
         if let Some(at) = wake {
             self.wake_by(at.max(now + 1));

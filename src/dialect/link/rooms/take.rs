@@ -279,6 +279,8 @@ impl Rooms {
         let Some(batch) = room.writing.take() else { return };
         if !kept {
             room.retry_at = now + RETRY_MS;
+            // nothing was told, nor asked for: what waits for others does so from now on
+            room.waiting.values_mut().for_each(|w| w.since = now);
             return self.wake_by(now + RETRY_MS);
         }
         room.progress = now;
