@@ -3,9 +3,8 @@
 #![no_main]
 
 use hyper::header::{HeaderMap, HeaderValue};
-use klatsch::web::hello::form;
 use klatsch::web::http::{
-    MAX_FIELDS, MAX_NAME, Range, attachment, authority, cookie, decoded, encoded, escaped, fields,
+    MAX_FIELDS, MAX_NAME, Ports, Range, attachment, authority, cookie, decoded, encoded, escaped, fields,
     is_our_host, is_own_origin, range, shown_name,
 };
 use libfuzzer_sys::fuzz_target;
@@ -21,11 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Range::Part(first, last) = range(Some(&text), size) {
         assert!(first <= last && last < size);
     }
-    let pairs = fields(&text);
-    assert!(pairs.len() <= MAX_FIELDS);
-    for (name, _) in pairs.iter().filter(|(name, _)| !name.contains('\u{fffd}')) {
-        assert!(form::value(&text, name).is_some());
-    }
+    assert!(fields(&text).len() <= MAX_FIELDS);
     assert_eq!(decoded(&encoded(&text), false), text);
     assert!(!escaped(&text).contains(['<', '>', '"', '\'']));
     let name = shown_name(&text);
@@ -38,6 +33,6 @@ fuzz_target!(|bytes: &[u8]| {
             map.append(["cookie", "origin", "host", "sec-fetch-site"][at % 4], value);
         }
     }
-    is_own_origin(&map);
+    assert!(!is_own_origin(&map, Ports::Same) || is_own_origin(&map, Ports::Any));
     assert!(cookie(&map, "klatsch").is_none_or(|value| !value.contains(';')));
 });
