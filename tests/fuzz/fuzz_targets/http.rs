@@ -4,8 +4,8 @@
 
 use hyper::header::{HeaderMap, HeaderValue};
 use klatsch::web::http::{
-    MAX_FIELDS, MAX_NAME, Ports, Range, attachment, authority, cookie, decoded, encoded, escaped, fields,
-    is_our_host, is_own_origin, range, shown_name,
+    MAX_FIELDS, MAX_NAME, Ports, Range, attachment, authority, cookie, decoded, encoded, escaped,
+    fields, is_our_host, is_own_origin, range, shown_name,
 };
 use libfuzzer_sys::fuzz_target;
 
