@@ -158,7 +158,6 @@ impl Node {
     }
 
     fn join(&mut self, now: Now, id: UserId) -> Answered {
-        self.claim_until = None;
         let Some(user) = self.users.get_mut(id) else { return Ok(Answer::Done) };
         user.joined = true;
         let handle = user.handle.clone();
@@ -333,9 +332,11 @@ impl Node {
             let free = self.free_handle_for(&handle, Some(id));
             return Err(Refusal::HandleTaken { handle: handle.to_string(), free });
         }
-        self.claim_until = None;
+        let claims = self.claim_until.is_some();
         if let Some(user) = self.users.get_mut(id) {
             let old = std::mem::replace(&mut user.handle, handle.clone());
+            // one that was about to come in under the node's own choice comes in under this
+            user.joined |= claims && user.chosen;
             user.chosen = false;
             let guest = user.guest && old != handle;
             self.renamed_user(now, old.clone(), &handle);

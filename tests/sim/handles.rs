@@ -1,5 +1,6 @@
 //! Handles that several want.
 
+use klatsch::command::Command;
 use klatsch::model::What;
 
 use crate::seeds;
@@ -93,6 +94,20 @@ fn a_chosen_handle_makes_way_for_a_configured_one() {
         world.until(10_000, "it made way", |w| w.handle(chosen[0]) != "box");
         assert_eq!(world.handle(configured), "box");
         world.meet(&[chosen[0], configured], 2_000);
+    });
+}
+
+/// A box that comes up fast has its operator name it before it would have joined by itself: it
+/// then never joined.
+#[test]
+fn a_handle_given_before_the_first_join_is_joined_with() {
+    seeds(|world| {
+        let other = world.single("bob");
+        let fast = automatic(world, 1);
+        world.run(200);
+        world.ask(fast[0], None, Command::SetHandle { handle: "anna".into() }).unwrap();
+        world.meet(&[other, fast[0]], 5_000);
+        assert_eq!(world.handle(fast[0]), "anna");
     });
 }
 

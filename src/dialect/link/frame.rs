@@ -408,6 +408,28 @@ mod tests {
         assert_eq!(Frame::decode(&later.encode()), Ok(later));
     }
 
+    /// Found by fuzzing: the room of a message stood as it was spelt, and was written in small.
+    #[test]
+    fn a_room_in_capitals_reads_back_as_what_its_seals_are_over() {
+        let said = crate::dialect::link::rooms::wire::Said {
+            room: "Coffee".try_into().unwrap(),
+            author: crate::dialect::link::noise::Key([1; 32]),
+            epoch: 1,
+            seq: 1,
+            entry: EntryId { epoch: 1, n: 1 },
+            from: handle("anna"),
+            at: Wall(0),
+            text: "hi".into(),
+            heads: Vec::new(),
+            seals: Vec::new(),
+        };
+        let mut bytes = Frame::Room(Part::Said(said)).encode();
+        let at = bytes.iter().position(|b| *b == b'c').unwrap();
+        bytes[at] = b'C';
+        let Ok(Frame::Room(Part::Said(read))) = Frame::decode(&bytes) else { panic!("not read") };
+        assert_eq!(read.room.as_str(), "coffee");
+    }
+
     #[test]
     fn a_text_one_byte_past_the_limit_is_refused() {
         let of = |len| {

@@ -172,7 +172,9 @@ impl Said {
     /// # Errors
     /// They are cut off, or a field cannot be.
     pub fn decode(from: &mut Reader<'_>) -> Result<Said, BadWire> {
-        let room = room(from)?;
+        // the seals are over the form in which names are compared
+        let room = RoomName::try_from(room(from)?.key().as_str());
+        let room = room.map_err(|_| BadWire::Value("room"))?;
         let author = Key(from.hash()?);
         let (epoch, seq) = (from.u64()?, from.u64()?);
         // the last number is none, so that counting on never overflows
