@@ -101,15 +101,15 @@ class Soak:
 
     def fill(self):
         big = self.boxes["dora"].home / "big"
-        with open(big, "wb") as file:
-            try:
+        try:
+            with open(big, "wb") as file:
                 while True:
                     file.write(bytes(65536))
                     file.flush()
-            except OSError:
-                pass
+        except OSError:
+            pass  # full: it may have been before
         time.sleep(self.rng.uniform(2, 6))
-        big.unlink()
+        big.unlink(missing_ok=True)
 
     def clock(self):
         days = self.rng.choice([-20_000, -4_000, -1, 1, 4_000, 20_000])
