@@ -126,7 +126,9 @@ fn a_new_key_that_claims_an_address_hides_nobody_who_is_met_there() {
     let slcp = "\n[link]\nenabled = false\n";
     let bob = lan.host(1).node("bob", slcp);
     assert!(within(secs(20), || anna.handles() == ["bob"]));
-    // another box called Bob, whose host has Bob's address too, on a loopback nobody reaches
+    // another box called Bob, whose host has Bob's address too, on a loopback nobody reaches: a
+    // kernel answers ARP for those too, unless told not to
+    lan.host(2).exec("echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore");
     lan.host(2).ip("addr add 10.77.0.2/32 dev lo");
     let other = lan.host(2).node("bob", ALONE);
     let both = || {

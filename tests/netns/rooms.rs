@@ -110,6 +110,7 @@ fn clients_of_both_framings_meet_at_our_server_and_chat_in_private() {
     node.hears("anna", "ohne Zeilenende");
     node.must(&["close", "anna"]);
     anna.says("over", |nick| nick == "box");
+    chat(&node, "over", "anna"); // before the mark
 
     // refused, both ways
     anna.tell("no");
