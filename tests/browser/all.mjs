@@ -3,7 +3,7 @@
 
 import { spawn } from 'node:child_process';
 import { connect } from 'node:net';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { deflateSync, crc32 } from 'node:zlib';
 import { createRequire } from 'node:module';
@@ -287,6 +287,67 @@ const parts = {
       await until('and Anna that it arrived', async () => (await anna.$$('#log .mine .ticks.done')).length === 2, 15000);
       await shot(anna, 'linked');
       fine(anna, bob, carol);
+    } finally { await house.end(); await attic.end(); }
+  },
+
+  async 'files and folders for guests of a linked box are asked about, and end with them'() {
+    const settings = name => `handle = "${name}"\n[files]\naccept-any = "nobody"\n`;
+    const house = await new Daemon(settings('house'), 8484).start(), attic = await new Daemon(settings('attic'), 8485).start();
+    try {
+      const anna = await enter(await visitor(house), 'Anna'), carol = await enter(await visitor(attic), 'Carol');
+      await until('the boxes are linked', () => anna.$('#list .item[data-key=carol]'), 30000);
+      await until('both ways', () => carol.$('#list .item[data-key=anna]') && carol.$('#list .item[data-key=house]'), 30000);
+      const report = Buffer.alloc(5000000, 'all quiet on the third floor\n');
+      await open(anna, 'carol');
+      await anna.setInputFiles('#file', { name: 'Bericht 1.pdf', mimeType: 'application/pdf', buffer: report });
+      await until('Carol is offered it', () => carol.$('#list .item[data-key=anna] .badge'), 20000);
+      await open(carol, 'anna');
+      await until('with its name', async () => (await carol.textContent('#log .moving')).includes('Bericht 1.pdf'));
+      must(await carol.$('#log .moving progress'), 'how far it is, is shown');
+      await accessible(carol, 'an offer');
+      await shot(carol, 'offered');
+      await until('Anna sees that it waits', () => anna.$('#log .moving.mine'));
+      await carol.click('#log .moving button[aria-label="Accept Bericht 1.pdf"]');
+      const file = await until('Carol has it', async () => carol.$('#log .msg:not(.moving) button.file strong'), 20000);
+      same(await file.textContent(), 'Bericht 1.pdf', 'its name');
+      await until('it is no offer any more', async () => !(await carol.$('#log .moving')));
+      await until('and Anna that it arrived', () => anna.$('#log .mine .ticks.done'), 15000);
+      const saving = carol.waitForEvent('download');
+      await file.click();
+      must(readFileSync(await (await saving).path()).equals(report), 'what Carol saves is what Anna sent');
+      // she does not want the next one
+      await anna.setInputFiles('#file', { name: 'spam.zip', mimeType: 'application/zip', buffer: Buffer.from('PK spam') });
+      await carol.click('#log .moving button[aria-label="Refuse spam.zip"]', { timeout: 20000 });
+      await until('Anna is told', async () => /refused/.test(await anna.textContent('#log')), 15000);
+      // a folder of the other box's own user
+      mkdirSync(join(house.folder, 'holidays/day 1'), { recursive: true });
+      writeFileSync(join(house.folder, 'holidays/day 1/<b>notes<b>.txt'), 'sunny');
+      writeFileSync(join(house.folder, 'holidays/list.txt'), 'towel');
+      await house.cli('file', 'carol', join(house.folder, 'holidays')).catch(error => same(error.code, 3, 'it waits to be accepted'));
+      await until('Carol is offered the folder', () => carol.$('#list .item[data-key=house] .badge'), 20000);
+      await open(carol, 'house');
+      await carol.click('#log .moving button[aria-label="Accept holidays"]', { timeout: 10000 });
+      await carol.click('#log .msg:not(.moving) button.file[aria-expanded]', { timeout: 20000 });
+      await until('what is in it', async () => (await carol.$$('#log .within li')).length === 2);
+      same(await carol.$$eval('#log .within strong', all => all.map(e => e.textContent)), ['day 1/<b>notes<b>.txt', 'list.txt'], 'its files');
+      const one = carol.waitForEvent('download');
+      await carol.click('#log .within li:first-child button');
+      same(readFileSync(await (await one).path(), 'utf8'), 'sunny', 'a file of it');
+      await accessible(carol, 'a folder');
+      await shot(carol, 'folder');
+      const url = await carol.evaluate(async () => { const all = await (await fetch('/api/v1/History?conversation=house')).json(); return all.entries.find(e => e.body.format === 'folder').body.url; });
+      const get = (path, headers = {}) => carol.evaluate(([p, h]) => fetch(p, { headers: h }).then(async r => [r.status, await r.text()]), [path, headers]);
+      const [status, html] = await get(url, { Accept: 'text/html' });
+      must(status === 200 && html.includes('&lt;b&gt;notes') && !html.includes('<b>notes'), 'as links, harmless: ' + html);
+      for (const out of ['/..%2f..%2fguests.json', '/day%201/..%2f..%2f..%2fguests.json', '/%2fetc%2fpasswd', '/day%201', '/none']) must((await get(url + out))[0] >= 400, out + ' leads nowhere');
+      must((await anna.evaluate(u => fetch(u).then(r => r.status), url)) >= 400, 'it is not for others');
+      // she leaves: what was offered to her ends
+      await anna.setInputFiles('#file', { name: 'late.pdf', mimeType: 'application/pdf', buffer: report });
+      await open(carol, 'anna');
+      await until('one more is offered', () => carol.$('#log .moving button[aria-label="Accept late.pdf"]'), 20000);
+      await carol.evaluate(() => fetch('/api/v1/session', { method: 'DELETE' }));
+      await until('Anna is told that nobody is there', async () => /nobody of that name is there/.test(await anna.textContent('#log')), 15000);
+      fine(anna);
     } finally { await house.end(); await attic.end(); }
   },
 

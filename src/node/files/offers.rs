@@ -7,9 +7,13 @@ use super::super::delivery::{Fate, Target};
 use super::super::history::{Draft, Durable, Job};
 use super::super::io::{FileDone, FileId, FileOp, LinkOp, Survey, Ticket};
 use super::About;
+use crate::dialect::link::machine::Machine;
+use crate::dialect::link::noise::Fingerprint;
 use crate::dialect::link::words::{Content, Far, Offer, Outcome, Sending};
 use crate::model::history::{Body, Change, Recipient};
-use crate::model::limits::{LINK_FILES, MAX_PENDING};
+use crate::model::limits::{
+    LINK_FILES, LINK_FILES_OF_GUESTS, LINK_FILES_PER_BOX_OF_GUESTS, MAX_PENDING,
+};
 use crate::model::{
     Answer, Delivery, Dialect, Direction, EntryId, Handle, IoError, Now, PeerId, Receipt, Refusal,
     TransferState, UserId, What,
@@ -217,6 +221,10 @@ impl Node {
         let Some(to) = self.linked.get(peer).map(|l| l.far.clone()) else {
             return (Err("it is forgotten".into()), Vec::new());
         };
+        if self.is_guest(from) && !self.has_place_of_guests(to.of) {
+            let why = "guests here send so many files that way already: try again later";
+            return (Err(why.into()), Vec::new());
+        }
         let content = Content::Offer(offer.clone());
         let sending = Sending { entry, from: from.clone(), to, said: now.wall, content };
         let Some(machine) = self.dialects.link.as_mut() else {
@@ -226,6 +234,15 @@ impl Node {
             Ok((no, keep)) => (Ok((no, keep.token)), keep.rows),
             Err(why) => (Err(format!("the link does not take it: {why}")), Vec::new()),
         }
+    }
+
+    /// Whether a guest may offer one more file to a box: some places are the box's own users'.
+    fn has_place_of_guests(&self, of: Fingerprint) -> bool {
+        let all = self.dialects.link.iter().flat_map(Machine::files);
+        let theirs = all.filter(|v| v.giver && self.is_guest(v.user));
+        let (all, there) =
+            theirs.fold((0, 0), |(all, n), v| (all + 1, n + usize::from(v.far.of == of)));
+        all < LINK_FILES_OF_GUESTS && there < LINK_FILES_PER_BOX_OF_GUESTS
     }
 
     /// The offers are durable, or will not be.
