@@ -295,7 +295,8 @@ async fn send_file(
     }
     let mut receipts = Vec::new();
     if !files.is_empty() {
-        let command = Command::SendFile { to: files, path: file.path.clone(), descriptor: None };
+        let (path, name) = (file.path.clone(), Some(file.name.clone()));
+        let command = Command::SendFile { to: files, path, descriptor: None, name };
         if let Answer::Sent(sent) = door::act(site, id, command).await? {
             receipts.extend(sent);
         }

@@ -446,7 +446,7 @@ impl Bench {
 
     pub fn send_file(&mut self, to: &[&str], path: &str) -> Ticket {
         let to = to.iter().map(|t| (*t).to_string()).collect();
-        self.begin(Command::SendFile { to, path: path.into(), descriptor: None })
+        self.begin(Command::SendFile { to, path: path.into(), descriptor: None, name: None })
     }
 
     /// Those here, by name.

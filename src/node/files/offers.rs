@@ -35,6 +35,7 @@ struct Request {
     ticket: Ticket,
     user: UserId,
     path: String,
+    name: Option<String>,
     to: Vec<PeerId>,
     /// To whom it goes in plain dialects, and whether to everyone.
     rest: (Vec<Target>, bool),
@@ -77,7 +78,7 @@ impl Node {
         ticket: Ticket,
         user: UserId,
         (to, rest): (Vec<PeerId>, (Vec<Target>, bool)),
-        path: String,
+        (path, name): (String, Option<String>),
         given: Option<FileId>,
     ) {
         if self.files.by_no.len() + self.files.offering.all.len() >= 2 * LINK_FILES {
@@ -99,8 +100,18 @@ impl Node {
         }
         let (missing, survey) = (looks, None);
         let files = held.clone();
-        let request =
-            Request { ticket, user, path: path.clone(), to, rest, given, held, missing, survey };
+        let request = Request {
+            ticket,
+            user,
+            path: path.clone(),
+            name,
+            to,
+            rest,
+            given,
+            held,
+            missing,
+            survey,
+        };
         self.files.offering.all.insert(n, request);
         for file in files {
             let op = LinkOp::Survey { path: path.clone(), given };
@@ -156,10 +167,10 @@ impl Node {
     }
 
     fn offer_each(&mut self, now: Now, from: Handle, request: Request, survey: &Survey) {
-        let Request { ticket, user, path, to, rest, given, held, .. } = request;
-        let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        let Request { ticket, user, path, name, to, rest, given, held, .. } = request;
+        let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         let offer = Offer {
-            name: name.to_owned(),
+            name: name.unwrap_or_else(|| last.to_owned()),
             folder: survey.folder,
             files: survey.files,
             bytes: survey.bytes,
