@@ -8,11 +8,11 @@ use super::super::frame::{Content, Message};
 use super::super::noise::Fingerprint;
 use super::super::wire::{BadWire, Reader, Writer};
 use super::super::words::{FileDo, FileNews, FileState, FileView, Heard, Keep, Out, Row, Sending};
-use super::messages::{CannotSend, Waiting};
+use super::messages::CannotSend;
 use super::takes::STALLED_MS;
 use super::{FILES, Machine};
 use crate::model::limits::{LINK_CHUNK, LINK_FILES, LINK_FILES_PER_BOX, LINK_RUNNING};
-use crate::model::{EntryId, Handle, IoError, Millis, StreamId, Wall};
+use crate::model::{EntryId, Handle, IoError, Millis, StreamId};
 
 /// The taker hears so often at least that a long file is being looked through.
 const BUSY_MS: Millis = 5_000;
@@ -218,7 +218,7 @@ impl Machine {
             return self.say(now, stream, FileFrame::Pause { id, giver: true, paused: true, why });
         }
         if index >= give.offer.files {
-            return self.fail_give(no, "what was never offered is asked for");
+            return self.fail_file(no, "what was never offered is asked for");
         }
         give.asked = Some(Asked { stream, turn, index, offset, upto });
         if let Some(run) = give.run.take_if(|run| !run.busy) {
@@ -310,8 +310,8 @@ impl Machine {
         let Some(run) = &mut give.run else { return };
         let opened = match result {
             Ok(opened) if run.asked.offset <= opened.size => opened,
-            Ok(_) => return self.fail_give(no, "it is asked for beyond its end"),
-            Err(error) => return self.fail_give(no, &error.text),
+            Ok(_) => return self.fail_file(no, "it is asked for beyond its end"),
+            Err(error) => return self.fail_file(no, &error.text),
         };
         (run.size, run.before) = (Some(opened.size), opened.before);
         let (id, turn, stream) = (give.id, run.asked.turn, run.asked.stream);
@@ -336,11 +336,11 @@ impl Machine {
         let Some(run) = &mut give.run else { return };
         let (bytes, sum) = match result {
             Ok(read) => read,
-            Err(error) => return self.fail_give(no, &error.text),
+            Err(error) => return self.fail_file(no, &error.text),
         };
         let (id, turn, stream, offset) = (give.id, run.asked.turn, run.asked.stream, run.next);
         if bytes.is_empty() && sum.is_none() {
-            return self.fail_give(no, "the file became shorter meanwhile");
+            return self.fail_file(no, "the file became shorter meanwhile");
         }
         run.next += bytes.len() as u64;
         run.ended = sum.is_some();
@@ -423,14 +423,6 @@ impl Machine {
         self.say_to(now, of, FileFrame::Pause { id, giver: true, paused, why });
     }
 
-    /// It cannot be: the taker and the node are told.
-    fn fail_give(&mut self, no: u64, why: &str) {
-        if let Some(keep) = self.end_give(no, Outcome::Failed, why) {
-            self.out.push_back(Out::Keep(keep));
-            self.heard(Heard::File { no, news: FileNews::Over(Outcome::Failed, why.into()) });
-        }
-    }
-
     /// Ends a give, with word to the taker unless its offer did not leave yet; what is to be kept.
     pub(super) fn end_give(&mut self, no: u64, outcome: Outcome, why: &str) -> Option<Keep> {
         self.stop_give(no);
@@ -444,22 +436,5 @@ impl Machine {
         }
         let verdict = Verdict { id: give.id, giver: true, outcome, why: why.into() };
         Some(self.say_verdict(give.of, (give.from, give.to), verdict, rows))
-    }
-
-    /// A verdict goes as a message: it arrives, once, whatever happens.
-    pub(super) fn say_verdict(
-        &mut self,
-        of: Fingerprint,
-        (from, to): (Handle, Handle),
-        verdict: Verdict,
-        mut rows: Vec<Row>,
-    ) -> Keep {
-        let (entry, content) = (verdict.id, Content::Verdict(verdict));
-        let message = Message { seq: 1, entry, from, to, said: Wall(0), content };
-        let (rng, neighbours) = (&mut self.rng, &mut self.neighbours);
-        let Some(n) = neighbours.get_mut(&of) else { return Keep { token: 0, rows } };
-        let (seq, more) = n.out.push_reply(of, message, || rng.u64());
-        rows.extend(more);
-        Keep { token: self.wait(Waiting::Verdict(of, seq)), rows }
     }
 }
