@@ -25,7 +25,7 @@ mod udp;
 #[path = "../tests/sim/world.rs"]
 mod world;
 
-#[path = "../tests/link/world.rs"]
+#[path = "../tests/link/world/mod.rs"]
 mod boxes;
 #[path = "../tests/link/shelf.rs"]
 mod shelf;
