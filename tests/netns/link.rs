@@ -57,7 +57,7 @@ fn two_nodes_link_and_confirm_and_their_codes_agree() {
     anna.msg("bob", "nobody else reads this");
     let event = bob.hears("anna", "nobody else reads this");
     assert_eq!(event["dialect"], "link");
-    assert!(within(secs(5), || delivered(&anna, "nobody else reads this")));
+    assert!(within(secs(10), || delivered(&anna, "nobody else reads this")));
     let code = |node: &Node, who: &str| -> Value {
         serde_json::from_str(&node.must(&["verify", who, "--json"])).unwrap()
     };
