@@ -48,10 +48,10 @@ impl Machine {
 
     /// One of our users has another handle.
     pub fn renamed(&mut self, from: &Handle, to: &Handle) {
-        for take in self.takes.values_mut().filter(|t| t.to == *from) {
+        for take in self.takes.values_mut().filter(|t| t.to.is(from.as_str())) {
             take.to = to.clone();
         }
-        for give in self.gives.values_mut().filter(|g| g.from == *from) {
+        for give in self.gives.values_mut().filter(|g| g.from.is(from.as_str())) {
             give.from = to.clone();
         }
     }
