@@ -578,5 +578,4 @@ pub fn code(page: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "session_tests.rs"]
 mod tests;
