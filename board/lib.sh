@@ -127,6 +127,7 @@ configure_root() {
     sed "s/@COMPATIBLE@/$compatible/" "$here/system/rauc.conf" >"$root/etc/rauc/system.conf"
     {
         cat "$here/system/box.toml"
+        [ -z "$led" ] || echo "led = \"$led\""
         printf '\n[[serial]]\ndevice = "/dev/%s"\n' "${lines[@]}"
     } >"$root/etc/klatsch/klatsch.toml.d/50-box.toml"
     make_keys
@@ -205,6 +206,9 @@ trim_root() {
         "$root"/usr/share/{initramfs-tools,mime,glib-2.0,libc-bin,keyrings,X11,polkit-1,systemd/tests} \
         "$root"/usr/lib/systemd/{ukify,portable,boot} "$root"/usr/lib/*/systemd/tests
     install -d "$root/var/cache" "$root/var/log"
+    # Debian's choice of the two, which its maintainer script would have made
+    ln -sf regulatory.db-debian "$root/usr/lib/firmware/regulatory.db"
+    ln -sf regulatory.db.p7s-debian "$root/usr/lib/firmware/regulatory.db.p7s"
     trim_board
     echo "$(du -sm "$root" | cut -f1) MB are left"
 }
