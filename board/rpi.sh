@@ -2,7 +2,8 @@
 # licence, from Debian's non-free-firmware) loads U-Boot from the FAT partition, U-Boot the slot.
 
 packages=(raspi-firmware u-boot-rpi
-    firmware-brcm80211) # the radios' firmware
+    firmware-brcm80211 # the radios' firmware
+)
 # The firmware hands over the device tree that it chose and completed.
 fdt=fdt_addr
 # The LED beside the power socket, by the label that every Pi's device tree gives it.
