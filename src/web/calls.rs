@@ -133,8 +133,7 @@ async fn for_guest(
             | Command::Resume { .. }
             | Command::Cancel { .. }
     );
-    if moves && !site.guests.borrow_mut().by_id(id).is_some_and(|g| g.may_talk(site.now())) {
-        // each is written down, and said to another box
+    if moves && !may_decide(site, id) {
         return reply::later(StatusCode::TOO_MANY_REQUESTS, 1, "too much at once: slower");
     }
     if !matches!(command, Command::Send { .. } | Command::SendFile { .. }) {
@@ -159,6 +158,12 @@ async fn for_guest(
     }
     site.touch();
     answered(site, Some(id), done)
+}
+
+/// Whether a guest may decide about one more file: each time that is written down, and said to
+/// another box.
+pub fn may_decide(site: &Site, id: &str) -> bool {
+    site.guests.borrow_mut().by_id(id).is_some_and(|guest| guest.may_talk(site.now()))
 }
 
 /// Whether a guest may say one more thing; the answer it had if it said this before.

@@ -18,7 +18,7 @@ use super::site::{Head, Site, Who};
 use crate::command::{Command, Parked};
 use crate::hub::parked;
 use crate::model::answer::Status;
-use crate::model::{Answer, Event, Handle, Millis, Refusal, Wall, What};
+use crate::model::{Answer, Event, Handle, Millis, Refusal, TransferView, Wall, What};
 
 /// Between two looks at who is away, in milliseconds. Only while there are guests.
 const TEND_MS: u64 = 5_000;
@@ -67,23 +67,26 @@ pub async fn session(site: &Rc<Site>, head: &Head, body: Incoming) -> Reply {
                 Who::Stranger => None,
             };
             let mut about = about(site, id);
-            about["transfers"] = transfers(site, id).await;
+            about["transfers"] = match id {
+                Some(id) => json!(transfers(site, id).await),
+                None => json!([]),
+            };
             reply::good(&about)
         }
     }
 }
 
 /// A guest's files on their way over the link.
-async fn transfers(site: &Site, id: Option<&str>) -> Value {
+pub async fn transfers(site: &Site, id: &str) -> Vec<TransferView> {
     // while he is not here his name may be another's
-    let here = |id| {
+    let handle = {
         let mut guests = site.guests.borrow_mut();
         guests.by_id(id).filter(|guest| guest.here).map(|guest| guest.handle.clone())
     };
-    let handle = id.and_then(here);
-    let Some(handle) = handle else { return json!([]) };
-    let all = status(site).await.map(|status| status.transfers).unwrap_or_default();
-    json!(all.into_iter().filter(|transfer| transfer.user.is(handle.as_str())).collect::<Vec<_>>())
+    let Some(handle) = handle else { return Vec::new() };
+    let mut all = status(site).await.map(|status| status.transfers).unwrap_or_default();
+    all.retain(|transfer| transfer.user.is(handle.as_str()));
+    all
 }
 
 /// A box whose clock nobody set may take a visitor's; it decides that itself.
@@ -365,6 +368,9 @@ pub fn keep_what_came(site: &Site, event: &Event) {
         return;
     };
     drop(guests);
+    if site.shelf.borrow().name_of(path).is_some() {
+        return; // it counts already
+    }
     let id = id.to_string();
     let (path, format, size, link) = (path.clone(), format.clone(), *size, None);
     let name = site.name_of(&id, &path);

@@ -578,6 +578,7 @@ mod tests {
             ("/qr.svg", "code", "GET"),
             ("/plain", "plain", "GET"),
             ("/plain/send", "plain", "POST"),
+            ("/plain/file", "plain", "POST"),
             ("/d/0123/a.pdf", "link", "GET"),
             ("/api/v1/address", "address", "GET"),
             ("/api/v1/session", "session", "GET POST DELETE"),

@@ -176,6 +176,12 @@ async function missed() {
   if (state.open) await history(state.conversations.get(state.open), true);
   if (!lost && state.open) drawLog();
   who();
+  try {
+    const { transfers = [] } = await net.session(), there = new Set(transfers.map(e => e.id));
+    for (const c of state.conversations.values()) for (const id of c.moves.keys()) if (!there.has(id)) c.moves.delete(id);
+    transfers.forEach(transfer);
+    if (state.open) drawMoves();
+  } catch { /* the next gap, or the next visit */ }
 }
 
 // --- people --------------------------------------------------------------------------------------

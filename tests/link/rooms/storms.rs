@@ -70,6 +70,17 @@ fn rooms_converge_whatever_happens() {
     println!("{seeds} seeds, {late} told out of order after a wait, and marked");
 }
 
+/// The same among up to as many as are promised.
+#[test]
+#[ignore = "minutes: .ci/long runs it"]
+fn rooms_converge_among_ten_to_two_hundred_boxes() {
+    for (seed, count) in [(30_000, 10), (30_001, 40), (30_002, 100), (30_003, 200)] {
+        let begun = std::time::Instant::now();
+        let late = storm(seed, count, 200);
+        println!("{count} boxes: {late} told out of order, {:?}", begun.elapsed());
+    }
+}
+
 #[test]
 fn seed_151() {
     storm(151, 6, 80);
