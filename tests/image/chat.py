@@ -123,9 +123,11 @@ def memory(box):
 
 def identity(box):
     """What a box made for itself at its first start."""
-    said = box.shell("cat /etc/machine-id; hostname; klatsch status --json")
-    machine, name, status = said.split("\n", 2)
-    return machine.strip(), name.strip(), re.search(r'"fingerprint": *"([^"]+)"', status).group(1)
+    said = box.shell("echo id=$(cat /etc/machine-id); echo name=$(hostname); klatsch status --json")
+    found = re.search(r'(?s)id=([0-9a-f]{32})\s.*name=(klatsch-[0-9a-f]{4})\s.*"fingerprint": *"([^"]+)"', said)
+    if not found:
+        raise Failed(f"no machine-id, host name and key: {said}")
+    return found.groups()
 
 
 def unlike(alpha, beta):
@@ -339,7 +341,8 @@ def main():
         own, before = unlike(alpha, beta), elsewhere(cards["beta"])
         for number in range(1, int(os.environ.get("KLATSCH_CUTS", 1)) + 1):
             beta = cut_in_chat(alpha, beta, lambda: start("beta"), number)
-        expect(identity(beta) == own, "beta's machine-id, host name and key are as they were")
+        now = identity(beta)
+        expect(now == own, f"beta's machine-id, host name and key are as they were: {own}" + ("" if now == own else f", now {now}"))
         expect(elsewhere(cards["beta"]) == before, "of its card nothing but the data partition and the slots' sector changed")
         alpha.good("A")
         alpha.stick(bad, 9)

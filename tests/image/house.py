@@ -29,6 +29,8 @@ server = "none"
 """
 # QEMU's virt: the PL061 at 0x0903_0000, its data register with all eight lines unmasked.
 PIN = 0x0903_03FC
+# With ACPI the machine has another chip in its place.
+GPIO = ("-M", "acpi=off")
 HOOK = r"""#!/bin/sh
 cat >/var/lib/klatsch/hook.new && mv /var/lib/klatsch/hook.new /var/lib/klatsch/hook.seen
 """
@@ -38,7 +40,7 @@ def tree(name, scratch):
     """The machine's own device tree, with an LED on the first line of its GPIO chip."""
     path = os.path.join(scratch, "led.dtb")
     env = dict(os.environ, KLATSCH_CARD=image(name), KLATSCH_SERIAL="null")
-    subprocess.run([os.path.join(TOP, "board/run"), name, "-M", f"dumpdtb={path}", "-snapshot"],
+    subprocess.run([os.path.join(TOP, "board/run"), name, *GPIO, "-M", f"dumpdtb={path}", "-snapshot"],
                    env=env, check=True, capture_output=True, timeout=60)
     chip = host("fdtget", path, "/pl061@9030000", "phandle").strip()
     host("fdtput", "-c", path, "/leds")
@@ -63,6 +65,9 @@ def beats(box, seconds):
 
 def led(box, nora):
     print("= the LED, read from the board's pin", flush=True)
+    there = box.shell("cd /sys/class/leds/ACT && cat brightness trigger && stat -c '%G %a' brightness trigger")
+    expect("[none]" in there and there.count("klatsch 664") == 2, "the kernel has an LED ACT, and it is klatsch's: "
+           + there.replace("\n", ", ")[:80])
     box.line.ask("WHO", r"> $")
     time.sleep(1)
     _, seen = beats(box, 5)
@@ -242,7 +247,7 @@ def main():
         kinds, _, _, good = bundles.make(name, scratch)
         stick = bundles.stick(scratch, "new.img", [("good.raucb", "new.raucb")], 128)
         box = Box(name, card, "tap,id=lan,ifname=alpha,script=no,downscript=no", scratch=scratch,
-                  more=("-dtb", tree(name, scratch), "-rtc", "base=2001-02-03T04:05:06"))
+                  more=(*GPIO, "-dtb", tree(name, scratch), "-rtc", "base=2001-02-03T04:05:06"))
         nora = lan.Person("nora")
         print(f"from power to chat: {box.chats():.0f} s", flush=True)
         box.line.ask("HANDLE alpha", r"alpha> ")
@@ -262,9 +267,10 @@ def main():
         sys.exit(1)
     finally:
         if box:
+            root = box.root
             box.free()
             with open(os.path.join(os.path.dirname(image(name)), "house.log"), "w", encoding="utf-8") as log:
-                log.write(box.line.text)
+                log.write(box.line.text + ("\n= root\n" + root.text if root else ""))
         if os.path.exists(card) and not os.environ.get("KLATSCH_KEEP"):
             os.remove(card)
         remove(scratch)

@@ -106,7 +106,9 @@ def point(box):
     box.shell("(" + OTHER + ")", 120)
     until(box, "iw dev wlan0 info | grep -q 'type AP'", 60, "hostapd opened wlan0 as an access point")
     said = box.shell("iw dev wlan0 info; ip -4 addr show dev wlan0; iw reg get")
-    expect("channel 6" in said and "192.168.84.1/24" in said and "country DE" in said, "on channel 6, with German rules, at 192.168.84.1")
+    expect("channel 6" in said, "on channel 6")
+    expect("country DE" in said, "with German rules")
+    until(box, "ip -4 addr show dev wlan0 | grep -q 192.168.84.1/24", 60, "networkd gave it its address")
     box.shell(PHONE.format(ssid="Kaffeeklatsch ☕", key="falscher Key", file="wrong.conf"))
     time.sleep(20)
     said = box.shell("/run/there iw dev wlan1 link; cat /run/other/wpa.log; kill $(cat /run/other/wpa.pid)")
@@ -162,9 +164,10 @@ def main(name):
         sys.exit(1)
     finally:
         if box:
+            root = box.root
             box.free()
             with open(os.path.join(os.path.dirname(image(name)), "radio.log"), "w", encoding="utf-8") as log:
-                log.write(box.line.text)
+                log.write(box.line.text + ("\n= root\n" + root.text if root else ""))
         if os.path.exists(card) and not os.environ.get("KLATSCH_KEEP"):
             os.remove(card)
 
