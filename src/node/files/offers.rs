@@ -8,7 +8,7 @@ use super::super::history::{Draft, Durable, Job};
 use super::super::io::{FileDone, FileId, FileOp, LinkOp, Survey, Ticket};
 use super::About;
 use crate::dialect::link::words::{Content, Far, Offer, Outcome, Sending};
-use crate::model::history::{Body, Change, Recipient};
+use crate::model::history::{Change, Recipient};
 use crate::model::limits::{LINK_FILES, MAX_PENDING};
 use crate::model::{
     Answer, Delivery, Dialect, Direction, EntryId, Handle, IoError, Now, PeerId, Receipt, Refusal,
@@ -182,14 +182,7 @@ impl Node {
                 from: from.to_string(),
                 direction: Direction::Out,
                 dialect: Dialect::Link,
-                body: Body::File {
-                    path: path.clone(),
-                    size: survey.bytes,
-                    format: survey.picture.format.into(),
-                    width: survey.picture.width,
-                    height: survey.picture.height,
-                    gone: false,
-                },
+                body: survey.picture.body(path.clone(), survey.bytes),
                 autoreply: false,
                 recipients: vec![Recipient { peer, handle, state, reason: Some(reason) }],
             };

@@ -8,7 +8,7 @@ use crate::config::AcceptFrom;
 use crate::dialect::link::machine::{Machine, Taking};
 use crate::dialect::link::noise::Fingerprint;
 use crate::dialect::link::words::{Far, FileState, FileView, Offer};
-use crate::model::history::{Body, Change};
+use crate::model::history::Change;
 use crate::model::{Dialect, Direction, Handle, Now, PeerId, TransferState, UserId, What};
 
 /// Why nobody is asked about an offer.
@@ -31,13 +31,12 @@ impl Node {
         let peer = self.know_linked(from);
         let unasked = self.takes_unasked(peer, offer);
         let wanted = unasked.is_some() && self.fits_unasked(from.of, offer.bytes);
-        let refuse = |why: String| Some(why);
         let guest = self.users.get(user).is_some_and(|u| u.guest);
         let quota = self.settings.files.quota;
         let refused = if offer.bytes > quota {
-            refuse(format!("it has {} bytes and files.quota there allows {quota}", offer.bytes))
+            Some(format!("it has {} bytes and files.quota there allows {quota}", offer.bytes))
         } else if guest && !wanted {
-            refuse("a guest there is not asked: his box takes no such file unasked".into())
+            Some("a guest there is not asked: his box takes no such file unasked".into())
         } else {
             None
         };
@@ -100,7 +99,8 @@ impl Node {
         taken.map(|v| v.offer.bytes).fold(0, u64::saturating_add)
     }
 
-    fn is_compared(&self, of: Fingerprint) -> bool {
+    /// Whether people compared keys with a box.
+    pub(in crate::node) fn is_compared(&self, of: Fingerprint) -> bool {
         self.dialects.link.as_ref().is_some_and(|m| m.is_verified(of))
     }
 
@@ -151,14 +151,7 @@ impl Node {
             from: about.far.handle.to_string(),
             direction: Direction::In,
             dialect: Dialect::Link,
-            body: Body::File {
-                path: path.clone(),
-                size: about.size,
-                format: picture.format.into(),
-                width: picture.width,
-                height: picture.height,
-                gone: false,
-            },
+            body: picture.body(path.clone(), about.size),
             autoreply: false,
             recipients: Vec::new(),
         };
