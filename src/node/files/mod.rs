@@ -14,6 +14,7 @@ use super::history::Durable;
 use super::io::{FileDone, FileId, FileOp, LinkOp, PartOf};
 use crate::dialect::link::machine::{Machine, Opened};
 use crate::dialect::link::words::{Far, FileDo, FileNews, FileState, FileView, Outcome};
+use crate::model::limits::FILE_EXTENSION;
 use crate::model::{
     Answer, Delivery, Direction, EntryId, Handle, IoError, Millis, Now, Refusal, TransferState,
     TransferView, UserId, What,
@@ -26,8 +27,6 @@ const TELL_MS: Millis = 1_000;
 /// So often within [`RESTS_MS`] it is told that one rests; what it is then, STATUS says.
 const MAX_RESTS: u8 = 8;
 const RESTS_MS: Millis = 60_000;
-/// The longest extension that is kept of a name, see `store::quota`.
-const MAX_EXTENSION: usize = 8;
 
 /// What of a transfer does not change: told of when the machine knows it no more.
 #[derive(Clone)]
@@ -533,7 +532,7 @@ fn shown_name(name: &str) -> String {
 fn extension(name: &str) -> String {
     let tail = name.rsplit_once('.').map(|(_, tail)| tail.to_ascii_lowercase()).unwrap_or_default();
     let good = !tail.is_empty()
-        && tail.len() <= MAX_EXTENSION
+        && tail.len() <= FILE_EXTENSION
         && tail.bytes().all(|b| b.is_ascii_alphanumeric());
     // what marks files and folders of ours is nobody else's
     if good && tail != "folder" && tail != "part" { tail } else { "bin".into() }
