@@ -315,16 +315,23 @@ async fn ask<W: Way>(
     spooled: Option<OwnedFd>,
 ) -> Result<Answer, Refusal> {
     let (to, path) = match command {
-        Command::SendFile { to, path, descriptor: None } => (to, path),
+        Command::SendFile { to, path, descriptor: None, .. } => (to, path),
         command => return way.ask(user, command, spooled).await,
     };
     if Path::new(&path).is_dir() {
         // the node goes through it itself
-        return way.ask(user, Command::SendFile { to, path, descriptor: None }, None).await;
+        return way
+            .ask(user, Command::SendFile { to, path, descriptor: None, name: None }, None)
+            .await;
     }
     let file = open_source(Path::new(&path))
         .map_err(|e| Refusal::File { path: path.clone(), reason: e.text })?;
-    way.ask(user, Command::SendFile { to, path, descriptor: Some(0) }, Some(file.into())).await
+    way.ask(
+        user,
+        Command::SendFile { to, path, descriptor: Some(0), name: None },
+        Some(file.into()),
+    )
+    .await
 }
 
 /// Gives the terminal back, stops this process as Ctrl-Z would, and takes it again.

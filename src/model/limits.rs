@@ -87,6 +87,12 @@ pub const LINK_SYNC: u64 = 8 * 1024 * 1024;
 pub const LINK_FILES: usize = 128;
 /// Of these, with one other box.
 pub const LINK_FILES_PER_BOX: usize = 16;
+/// Of those that come, such as are for one guest …
+pub const LINK_FILES_PER_GUEST: usize = 16;
+/// … and for all guests, or of them: the rest is for the box's own users.
+pub const LINK_FILES_OF_GUESTS: usize = LINK_FILES / 2;
+/// Of those to one other box, such as guests send.
+pub const LINK_FILES_PER_BOX_OF_GUESTS: usize = 12;
 /// Files that move over the link at once, of each direction; the others wait for their turn.
 pub const LINK_RUNNING: usize = 4;
 /// Of these, from one other box.

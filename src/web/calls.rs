@@ -125,6 +125,18 @@ async fn for_guest(
             return reply;
         }
     }
+    let moves = matches!(
+        command,
+        Command::Accept { .. }
+            | Command::Refuse { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. }
+            | Command::Cancel { .. }
+    );
+    if moves && !site.guests.borrow_mut().by_id(id).is_some_and(|g| g.may_talk(site.now())) {
+        // each is written down, and said to another box
+        return reply::later(StatusCode::TOO_MANY_REQUESTS, 1, "too much at once: slower");
+    }
     if !matches!(command, Command::Send { .. } | Command::SendFile { .. }) {
         return quiet(site, id, command).await;
     }
@@ -283,7 +295,8 @@ async fn send_file(
     }
     let mut receipts = Vec::new();
     if !files.is_empty() {
-        let command = Command::SendFile { to: files, path: file.path.clone(), descriptor: None };
+        let (path, name) = (file.path.clone(), Some(file.name.clone()));
+        let command = Command::SendFile { to: files, path, descriptor: None, name };
         if let Answer::Sent(sent) = door::act(site, id, command).await? {
             receipts.extend(sent);
         }

@@ -13,11 +13,12 @@ use smol::Timer;
 use super::gate::{Guesses, same};
 use super::guests::{self, Guest};
 use super::reply::{self, Reply};
+use super::shelf::Stored;
 use super::site::{Head, Site, Who};
 use crate::command::{Command, Parked};
 use crate::hub::parked;
 use crate::model::answer::Status;
-use crate::model::{Answer, Handle, Millis, Refusal, Wall};
+use crate::model::{Answer, Event, Handle, Millis, Refusal, Wall, What};
 
 /// Between two looks at who is away, in milliseconds. Only while there are guests.
 const TEND_MS: u64 = 5_000;
@@ -82,7 +83,7 @@ async fn transfers(site: &Site, id: Option<&str>) -> Value {
     let handle = id.and_then(here);
     let Some(handle) = handle else { return json!([]) };
     let all = status(site).await.map(|status| status.transfers).unwrap_or_default();
-    json!(all.into_iter().filter(|transfer| transfer.user == handle).collect::<Vec<_>>())
+    json!(all.into_iter().filter(|transfer| transfer.user.is(handle.as_str())).collect::<Vec<_>>())
 }
 
 /// A box whose clock nobody set may take a visitor's; it decides that itself.
@@ -349,6 +350,27 @@ pub fn left(site: &Site, handle: &str) {
     for guest in site.guests.borrow_mut().all.iter_mut().filter(|g| g.handle.is(handle)) {
         guest.here = false;
     }
+}
+
+/// A file came for a guest: like his uploads it counts in the quota of the page, where the oldest
+/// make room.
+pub fn keep_what_came(site: &Site, event: &Event) {
+    let (Some(user), What::Image { id, path, size, format, .. }) = (&event.user, &event.what)
+    else {
+        return;
+    };
+    let mut guests = site.guests.borrow_mut();
+    let guest = guests.all.iter_mut().find(|g| g.here && g.handle.is(user.as_str()));
+    let Some(owner) = guest.filter(|_| !path.is_empty()).map(|guest| guest.id.clone()) else {
+        return;
+    };
+    drop(guests);
+    let id = id.to_string();
+    let (path, format, size, link) = (path.clone(), format.clone(), *size, None);
+    let name = site.name_of(&id, &path);
+    let stored = Stored { id, owner, path, size, format, name, link };
+    site.shelf.borrow_mut().keep(stored, site.set().quota);
+    site.touch();
 }
 
 /// Brings in again who was in the chat when the daemon ended.

@@ -19,10 +19,10 @@ pub const LINK_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Entries whose files pages may fetch; a page that asks for an older one gets it by its history.
 pub const MAX_SHOWN: usize = 4_096;
 
-/// A file that a guest uploaded whole.
+/// A file that a guest uploaded whole, or that came for him.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
-    /// Its upload's id.
+    /// Its upload's id; of one that came, its entry's.
     pub id: String,
     /// Whose it is: a guest's id.
     pub owner: String,
@@ -32,7 +32,7 @@ pub struct Stored {
     pub size: u64,
     /// What it is: `png` …, `unknown`.
     pub format: String,
-    /// Its name as the guest gave it, made harmless.
+    /// Its name as its sender gave it, made harmless.
     pub name: String,
     /// Under which token anyone may fetch it, and until when by the system's clock.
     #[serde(default)]
@@ -89,10 +89,19 @@ impl Shelf {
 }
 
 fn remove(path: &str) {
-    if let Err(error) = std::fs::remove_file(Path::new(path)) {
-        if error.kind() != std::io::ErrorKind::NotFound {
-            log::warn!("web: {path} cannot be removed: {error}");
+    let path = Path::new(path);
+    let removed = match std::fs::remove_file(path) {
+        // a folder that came over the link
+        Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {
+            std::fs::remove_dir_all(path)
         }
+        other => other,
+    };
+    if let Err(error) = removed.or_else(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(e),
+    }) {
+        log::warn!("web: {} cannot be removed: {error}", path.display());
     }
 }
 

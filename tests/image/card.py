@@ -83,6 +83,7 @@ def trees(card, board):
         raw = subprocess.run(["mtype", "-i", f"{card}@@{FAT_OFFSET}", f"::{name}"], check=True,
                              capture_output=True, timeout=60).stdout
         expect(raw[:4] == b"\xd0\x0d\xfe\xed" and compatible.encode() in raw, f"{name} is a device tree of {compatible}")
+        expect(b"gpio-leds\0" in raw and b"\0ACT\0" in raw, f"{name} has an LED that is called ACT")
 
 
 def slot(card, table, board, name):

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::lan::Lan;
+use crate::lan::{Host, Lan};
 use crate::node::{Node, again, linked, secs, within};
 
 /// The link alone, and files of everyone taken unasked.
@@ -187,6 +187,69 @@ fn a_node_that_gets_another_address_in_mid_transfer_is_followed() {
     host.ip("addr add 10.77.0.99/24 brd + dev eth0");
     assert_ne!(done(), u64::MAX, "it is on its way still");
     assert!(within(secs(90), || delivered(&anna) == 1));
+    assert!(same(&came(&bob)[0], &large));
+}
+
+/// So slow on an interface that what is sent is under way for some seconds.
+fn slow(host: &Host, interface: &str) {
+    host.exec(&format!(
+        "tc qdisc add dev {interface} root tbf rate 40mbit burst 32kb latency 50ms"
+    ));
+}
+
+#[test]
+fn a_file_crosses_ipv6_alone() {
+    let Some(lan) = Lan::bare(2) else { return };
+    for n in 0..2 {
+        lan.wire(lan.host(n), "eth0", 0);
+        lan.host(n).ip("link set eth0 up");
+    }
+    let (anna, bob) = (lan.host(0).node("anna", TAKES), lan.host(1).node("bob", TAKES));
+    linked(&anna, "bob");
+    linked(&bob, "anna");
+    assert!(anna.peer("bob")["address"].as_str().unwrap().starts_with("fe80::"));
+    let bytes = number("KLATSCH_FILE_MB", 256) << 20;
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let large = dir.path().join("large.iso");
+    make(&large, bytes);
+    let begun = std::time::Instant::now();
+    anna.console(&format!("FILE bob {}\n", large.display()));
+    let whole = within(secs(120), || delivered(&anna) == 1);
+    assert!(whole, "{:#?} {:#?}", transfers(&anna), transfers(&bob));
+    println!("{bytes} bytes over IPv6 alone in {:?}", begun.elapsed());
+    assert!(same(&came(&bob)[0], &large));
+}
+
+#[test]
+fn a_file_goes_on_over_the_other_interface_when_a_cable_is_pulled_in_mid_transfer() {
+    let Some(lan) = Lan::new(2) else { return };
+    for n in 0..2 {
+        lan.plug(lan.host(n), "eth1", 1);
+        slow(lan.host(n), "eth0");
+        slow(lan.host(n), "eth1");
+    }
+    let (anna, bob) = (lan.host(0).node("anna", TAKES), lan.host(1).node("bob", TAKES));
+    linked(&anna, "bob");
+    linked(&bob, "anna");
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let large = dir.path().join("large.iso");
+    make(&large, 96 << 20);
+    anna.console(&format!("FILE bob {}\n", large.display()));
+    let done = || transfers(&bob).first().map_or(u64::MAX, |t| t["done"].as_u64().unwrap());
+    // first the one that it goes over, whichever that is, then the other
+    for bridge in [0, 1] {
+        let from = done();
+        assert!(within(secs(60), || done() > from.saturating_add(4 << 20)), "it moves: {from}");
+        lan.cable(lan.host(1), bridge, false);
+        let pulled = done();
+        assert_ne!(pulled, u64::MAX, "it is on its way still");
+        let moved = within(secs(90), || done() > pulled.saturating_add(8 << 20));
+        assert!(moved, "without bridge {bridge} it stays at {pulled}: {:#?}", transfers(&bob));
+        println!("pulled {bridge} at {pulled}, goes on");
+        lan.cable(lan.host(1), bridge, true);
+        linked(&bob, "anna");
+    }
+    assert!(within(secs(90), || delivered(&anna) == 1), "{:#?}", transfers(&anna));
     assert!(same(&came(&bob)[0], &large));
 }
 

@@ -27,6 +27,11 @@ const TELL_MS: Millis = 1_000;
 /// So often within [`RESTS_MS`] it is told that one rests; what it is then, STATUS says.
 const MAX_RESTS: u8 = 8;
 const RESTS_MS: Millis = 60_000;
+/// Guests come back soon after a restart, or not at all: whose transfers nobody bears the name
+/// for then, they end.
+const ORPHANS_MS: Millis = 60_000;
+/// Why it ends then.
+const NOBODY: &str = "nobody of that name is there any more";
 
 /// What of a transfer does not change: told of when the machine knows it no more.
 #[derive(Clone)]
@@ -77,6 +82,8 @@ pub(super) struct LinkFiles {
     by_no: BTreeMap<u64, Moving>,
     by_file: HashMap<FileId, u64>,
     offering: offers::Offering,
+    /// When transfers of nobody who is here are to end.
+    orphans: Option<Millis>,
 }
 
 impl LinkFiles {
@@ -101,9 +108,14 @@ impl LinkFiles {
 
     /// A local user bears another handle.
     pub(super) fn renamed(&mut self, from: &Handle, to: &Handle) {
-        for moving in self.by_no.values_mut().filter(|m| m.about.user == *from) {
+        for moving in self.by_no.values_mut().filter(|m| m.about.user.is(from.as_str())) {
             moving.about.user = to.clone();
         }
+    }
+
+    /// When it wants to be looked at.
+    pub(super) fn wake_at(&self) -> Option<Millis> {
+        self.orphans
     }
 
     /// The transfer that people name so.
@@ -122,6 +134,28 @@ impl Node {
         let all: Vec<u64> =
             self.dialects.link.iter().flat_map(Machine::files).map(|view| view.no).collect();
         all.into_iter().for_each(|no| self.number_file(no, None));
+    }
+
+    /// Transfers whose user is not here: of a guest who was, when the last run ended.
+    fn orphans(&self) -> Vec<u64> {
+        let all = self.dialects.link.iter().flat_map(Machine::files);
+        let nobodys = all.filter(|view| self.users.called(view.user.as_str()).is_none());
+        nobodys.map(|view| view.no).collect()
+    }
+
+    /// A run begins: whoever comes back has a while for it.
+    pub(super) fn await_guests(&mut self, now: Now) {
+        self.files.orphans = (!self.orphans().is_empty()).then_some(now.mono + ORPHANS_MS);
+    }
+
+    /// Ends what nobody came back for.
+    pub(super) fn tick_files(&mut self, now: Now) {
+        if self.files.orphans.is_some_and(|at| at <= now.mono) {
+            self.files.orphans = None;
+            for no in self.orphans() {
+                self.end_file(now, no, Outcome::Cancelled, NOBODY);
+            }
+        }
     }
 
     /// Gives a transfer its number.
@@ -384,7 +418,7 @@ impl Node {
             self.end_file(now, no, Outcome::Refused, "");
             return Some(Ok(Answer::Done));
         }
-        if let Err(reason) = self.fits_asked(view.offer.bytes) {
+        if let Err(reason) = self.fits_asked(view.user, view.offer.bytes) {
             return failed(reason);
         }
         if let Some(machine) = self.dialects.link.as_mut() {
@@ -483,9 +517,9 @@ impl Node {
     pub(super) fn end_files_of(&mut self, now: Now, user: UserId) {
         let Some(handle) = self.users.get(user).map(|u| u.handle.clone()) else { return };
         let his = self.dialects.link.iter().flat_map(Machine::files);
-        let his: Vec<u64> = his.filter(|v| *v.user == handle).map(|v| v.no).collect();
-        for no in his {
-            self.end_file(now, no, Outcome::Cancelled, "nobody of that name is there any more");
+        let his = his.filter(|v| v.user.is(handle.as_str())).map(|v| v.no);
+        for no in his.collect::<Vec<u64>>() {
+            self.end_file(now, no, Outcome::Cancelled, NOBODY);
         }
     }
 
