@@ -5,24 +5,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::lan::{Host, Lan};
-use crate::node::{Node, secs, within};
+use crate::lan::Lan;
+use crate::node::{Node, again, linked, secs, within};
 
 /// The link alone: no plain dialect helps.
 const ALONE: &str = "\n[link]\nannounce = 10\n[slcp]\nenabled = false\n";
 /// Beside SLCP, as people have it.
 const BESIDE: &str = "\n[link]\nannounce = 10\n";
-
-fn linked(node: &Node, handle: &str) {
-    let here = within(secs(20), || {
-        let all = node.who();
-        let is = |p: &Value| {
-            p["handle"] == handle && p["dialect"][0] == "link" && p["presence"] == "online"
-        };
-        all.iter().any(is)
-    });
-    assert!(here, "{handle} is not linked: {:#?}", node.who());
-}
 
 fn delivered(node: &Node, text: &str) -> bool {
     let all = node.json(&["history", "-n", "200"]);
@@ -39,12 +28,6 @@ fn texts(node: &Node) -> Vec<String> {
     let all = node.json(&["history", "-n", "200"]);
     let came = all.iter().filter(|e| e["direction"] == "in");
     came.map(|e| e["body"]["text"].as_str().unwrap().to_owned()).collect()
-}
-
-fn again(host: &Host, node: Node, handle: &str, extra: &str) -> Node {
-    let home = Arc::clone(node.home());
-    drop(node); // with SIGKILL
-    host.node_in(&home, "t", handle, extra, "")
 }
 
 #[test]

@@ -410,6 +410,26 @@ impl Node {
     }
 }
 
+/// Waits until the link knows somebody who is here.
+#[track_caller]
+pub fn linked(node: &Node, handle: &str) {
+    let here = within(secs(20), || {
+        let all = node.who();
+        let is = |p: &Value| {
+            p["handle"] == handle && p["dialect"][0] == "link" && p["presence"] == "online"
+        };
+        all.iter().any(is)
+    });
+    assert!(here, "{handle} is not linked: {:#?}", node.who());
+}
+
+/// The same node again, after a SIGKILL.
+pub fn again(host: &Host, node: Node, handle: &str, extra: &str) -> Node {
+    let home = Arc::clone(node.home());
+    drop(node); // with SIGKILL
+    host.node_in(&home, "t", handle, extra, "")
+}
+
 /// How much longer than on an idle machine ten programs take to start and end: what a bound on a
 /// time that people wait is wider by.
 pub fn busy() -> Duration {
