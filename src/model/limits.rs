@@ -103,6 +103,8 @@ pub const LINK_FOLDER_FILES: usize = 4_096;
 pub const LINK_DEPTH: usize = 32;
 /// Bytes of a path within a folder that is sent.
 pub const LINK_PATH: usize = 1_024;
+/// Bytes of the longest extension that a received file keeps of its sender's name.
+pub const FILE_EXTENSION: usize = 8;
 /// Longest name of a room, in bytes.
 pub const MAX_ROOM_NAME: usize = 32;
 /// Rooms that this node's users are in, or were and may come back to.

@@ -473,7 +473,8 @@ pub async fn status(site: &Site) -> Option<Box<Status>> {
 }
 
 /// An address of the page that other machines can open: as this one calls us, if that is no name
-/// of its own machine; else the first of our network addresses.
+/// of its own machine; else the one it reached us at (a phone at a box's access point cannot open
+/// the box's address on the Ethernet); else the first of our network addresses.
 pub async fn address(site: &Site, head: &Head) -> String {
     let called = head.header("host").and_then(super::http::authority);
     if let (Some((host, port)), false) = (called, site.set().captive) {
@@ -483,10 +484,21 @@ pub async fn address(site: &Site, head: &Head) -> String {
             return at(&host, port.unwrap_or(80));
         }
     }
+    if let Some(own) = head.reached.filter(can_be_opened) {
+        return at(&own.to_string(), site.port);
+    }
     let links = status(site).await.map(|status| status.links).unwrap_or_default();
     let is_far = |ip: &str| ip.parse::<std::net::IpAddr>().is_ok_and(|ip| !ip.is_loopback());
     let link = links.iter().find(|link| is_far(&link.address)).or(links.first());
     at(link.map_or("localhost", |link| link.address.as_str()), site.port)
+}
+
+/// Whether others can type it: not our own machine's, and none that needs an interface beside it.
+fn can_be_opened(own: &std::net::IpAddr) -> bool {
+    match own {
+        std::net::IpAddr::V4(own) => !own.is_loopback(),
+        std::net::IpAddr::V6(own) => !own.is_loopback() && !own.is_unicast_link_local(),
+    }
 }
 
 /// The address at a host and port, as a person types it.
@@ -519,6 +531,14 @@ mod tests {
     use crate::config::Settings;
     use crate::hub::Hub;
     use crate::web::site::Ground;
+
+    #[test]
+    fn a_phone_at_the_access_point_is_led_to_the_address_it_reached() {
+        let opens = |own: &str| can_be_opened(&own.parse().unwrap());
+        assert!(opens("192.168.84.1") && opens("169.254.7.9") && opens("fd00::1"));
+        assert!(!opens("127.0.0.1") && !opens("::1"));
+        assert!(!opens("fe80::1"), "no browser takes an interface in an address");
+    }
 
     /// What the node was asked to do with `anna`, whose page was closed, at each of these times.
     fn alone(stay: u32, times: &[Millis]) -> Vec<String> {

@@ -17,7 +17,7 @@ use super::gate::{Bucket, Flow, Guesses};
 use super::guests::Guests;
 use super::http::Ports;
 use super::reply::{self, Reply};
-use super::server::{self, BadBody, Payload, Tenant};
+use super::server::{self, BadBody, Payload, Reached, Tenant};
 use super::shelf::{Seen, Shelf};
 use super::{calls, door, events, http, metrics, operator, plain, uploads};
 use crate::command::Command;
@@ -110,6 +110,8 @@ pub struct Head {
     pub headers: HeaderMap,
     /// Where it comes from.
     pub from: IpAddr,
+    /// The address of ours that it came to.
+    pub reached: Option<IpAddr>,
     /// The guest whose cookie it bears.
     pub who: Who,
     /// It bears an operator's cookie.
@@ -412,12 +414,14 @@ impl Tenant for Site {
     ) -> hyper::Response<Payload> {
         let (parts, body) = request.into_parts();
         let query = http::fields(parts.uri.query().unwrap_or_default());
+        let reached = parts.extensions.get::<Reached>().map(|reached| reached.0);
         let mut head = Head {
             path: parts.uri.path().to_owned(),
             method: parts.method,
             query,
             headers: parts.headers,
             from,
+            reached,
             who: Who::Stranger,
             operator: false,
         };

@@ -14,6 +14,7 @@ use super::history::Durable;
 use super::io::{FileDone, FileId, FileOp, LinkOp, PartOf};
 use crate::dialect::link::machine::{Machine, Opened};
 use crate::dialect::link::words::{Far, FileDo, FileNews, FileState, FileView, Outcome};
+use crate::model::limits::FILE_EXTENSION;
 use crate::model::{
     Answer, Delivery, Direction, EntryId, Handle, IoError, Millis, Now, Refusal, TransferState,
     TransferView, UserId, What,
@@ -31,8 +32,6 @@ const RESTS_MS: Millis = 60_000;
 const ORPHANS_MS: Millis = 60_000;
 /// Why it ends then.
 const NOBODY: &str = "nobody of that name is there any more";
-/// The longest extension that is kept of a name, see `store::quota`.
-const MAX_EXTENSION: usize = 8;
 
 /// What of a transfer does not change: told of when the machine knows it no more.
 #[derive(Clone)]
@@ -567,7 +566,7 @@ fn shown_name(name: &str) -> String {
 fn extension(name: &str) -> String {
     let tail = name.rsplit_once('.').map(|(_, tail)| tail.to_ascii_lowercase()).unwrap_or_default();
     let good = !tail.is_empty()
-        && tail.len() <= MAX_EXTENSION
+        && tail.len() <= FILE_EXTENSION
         && tail.bytes().all(|b| b.is_ascii_alphanumeric());
     // what marks files and folders of ours is nobody else's
     if good && tail != "folder" && tail != "part" { tail } else { "bin".into() }

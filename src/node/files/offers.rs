@@ -10,7 +10,7 @@ use super::About;
 use crate::dialect::link::machine::Machine;
 use crate::dialect::link::noise::Fingerprint;
 use crate::dialect::link::words::{Content, Far, Offer, Outcome, Sending};
-use crate::model::history::{Body, Change, Recipient};
+use crate::model::history::{Change, Recipient};
 use crate::model::limits::{
     LINK_FILES, LINK_FILES_OF_GUESTS, LINK_FILES_PER_BOX_OF_GUESTS, MAX_PENDING,
 };
@@ -197,14 +197,7 @@ impl Node {
                 from: from.to_string(),
                 direction: Direction::Out,
                 dialect: Dialect::Link,
-                body: Body::File {
-                    path: path.clone(),
-                    size: survey.bytes,
-                    format: survey.picture.format.into(),
-                    width: survey.picture.width,
-                    height: survey.picture.height,
-                    gone: false,
-                },
+                body: survey.picture.body(path.clone(), survey.bytes),
                 autoreply: false,
                 recipients: vec![Recipient { peer, handle, state, reason: Some(reason) }],
             };

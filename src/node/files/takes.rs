@@ -10,7 +10,7 @@ use crate::config::AcceptFrom;
 use crate::dialect::link::machine::{Machine, Taking};
 use crate::dialect::link::noise::Fingerprint;
 use crate::dialect::link::words::{Far, FileState, FileView, Offer, Outcome};
-use crate::model::history::{Body, Change};
+use crate::model::history::Change;
 use crate::model::limits::{LINK_FILES_OF_GUESTS, LINK_FILES_PER_GUEST};
 use crate::model::{Dialect, Direction, Handle, Now, PeerId, TransferState, UserId, What};
 
@@ -102,7 +102,8 @@ impl Node {
         taken.map(|v| v.offer.bytes).fold(0, u64::saturating_add)
     }
 
-    fn is_compared(&self, of: Fingerprint) -> bool {
+    /// Whether people compared keys with a box.
+    pub(in crate::node) fn is_compared(&self, of: Fingerprint) -> bool {
         self.dialects.link.as_ref().is_some_and(|m| m.is_verified(of))
     }
 
@@ -209,14 +210,7 @@ impl Node {
             from: about.far.handle.to_string(),
             direction: Direction::In,
             dialect: Dialect::Link,
-            body: Body::File {
-                path: path.clone(),
-                size: about.size,
-                format: picture.format.into(),
-                width: picture.width,
-                height: picture.height,
-                gone: false,
-            },
+            body: picture.body(path.clone(), about.size),
             autoreply: false,
             recipients: Vec::new(),
         };
