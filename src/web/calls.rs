@@ -160,8 +160,8 @@ async fn for_guest(
     answered(site, Some(id), done)
 }
 
-/// Whether a guest may decide about one more file: each time that is written down, and said to
-/// another box.
+/// Whether a guest may do one more thing that costs as much as a text: what he decides about a
+/// file is written down and said to another box, of a folder each file is looked at.
 pub fn may_decide(site: &Site, id: &str) -> bool {
     site.guests.borrow_mut().by_id(id).is_some_and(|guest| guest.may_talk(site.now()))
 }

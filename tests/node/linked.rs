@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::bench::{Bench, link, settings};
 use klatsch::command::Command;
-use klatsch::config::Kept;
+use klatsch::config::{AcceptFrom, Kept, Settings};
 use klatsch::dialect::link::machine::{Beaconed, CAPABILITIES, Machine, Opened};
 use klatsch::dialect::link::noise::{Secret, hash};
 use klatsch::dialect::link::words::{
@@ -54,6 +54,10 @@ struct Lan {
 fn lan(guests: &[&str], boxes: u8, kept: &[Row], quota: u64) -> Lan {
     let mut set = settings("Ben", None);
     (set.files.quota, set.web.quota) = (quota, quota);
+    lan_with(set, guests, boxes, kept)
+}
+
+fn lan_with(set: Settings, guests: &[&str], boxes: u8, kept: &[Row]) -> Lan {
     let remembered = Remembered { link: kept.to_vec(), ..Remembered::default() };
     let identity = Identity { secret: Secret::new([7; 32]), seed: [8; 32] };
     let mut bench = Bench::born(set, Kept::default(), BEN, remembered, Some(identity));
@@ -88,7 +92,8 @@ impl Lan {
         let now = self.bench.mono;
         let mut machine = Machine::new(now, setup, &[]);
         let me = Me { handle: handle(&format!("far{n}")), guest: false, joined: true, away: None };
-        machine.set_users(now, vec![me]);
+        let visitor = Me { handle: handle(&format!("visitor{n}")), guest: true, ..me.clone() };
+        machine.set_users(now, vec![me, visitor]);
         let eth0 = Interface { index: 2, name: "eth0".into(), v4: true, v6: false };
         machine.set_interfaces(now, vec![eth0]);
         self.boxes.push(Other {
@@ -218,6 +223,10 @@ impl Lan {
 
     /// A box offers a file of so many bytes, of which it has no more than it needs.
     fn offer(&mut self, n: usize, to: &str, bytes: u64) {
+        self.offer_as(n, (&format!("far{n}"), to), bytes, "unknown");
+    }
+
+    fn offer_as(&mut self, n: usize, (from, to): (&str, &str), bytes: u64, format: &str) {
         let there = &mut self.boxes[n];
         there.entries += 1;
         let path = format!("/{}", there.entries);
@@ -225,11 +234,11 @@ impl Lan {
             there.files.insert(path.clone(), vec![n as u8; usize::try_from(bytes).unwrap()]);
         }
         let of = Secret::new([7; 32]).public().fingerprint();
-        let (name, format) = ("report.pdf".to_owned(), "unknown".to_owned());
+        let (name, format) = ("report.pdf".to_owned(), format.to_owned());
         let offer = Offer { name, folder: false, files: 1, bytes, format };
         let sending = Sending {
             entry: EntryId { epoch: 1, n: there.entries },
-            from: handle(&format!("far{n}")),
+            from: handle(from),
             to: words::Far { of, handle: handle(to) },
             said: Wall(0),
             content: Content::Offer(offer.clone()),
@@ -432,4 +441,51 @@ fn after_a_restart_offers_wait_a_while_for_their_guest_and_end_without_him() {
     let left = again.transfers();
     assert_eq!(left.len(), 1, "{left:?}");
     assert!(left[0].user.is("carol"), "{left:?}");
+}
+
+#[test]
+fn what_is_taken_without_asking_follows_trust_kind_and_size() {
+    use AcceptFrom::{Anyone, Nobody, Pinned, Verified};
+    // of whom, whether his key was compared, and which rule takes what is his
+    let of = [
+        ("far0", false, [Pinned, Anyone].as_slice()),
+        ("far0", true, &[Verified, Pinned, Anyone]),
+        ("visitor0", false, &[Anyone]),
+    ];
+    for rule in [Nobody, Verified, Pinned, Anyone] {
+        for (from, compared, taken_by) in of {
+            for for_images in [true, false] {
+                let mut set = settings("Ben", None);
+                set.files.accept_size = 10_000;
+                (set.files.accept_images, set.files.accept_any) =
+                    if for_images { (rule, Nobody) } else { (Nobody, rule) };
+                let mut lan = lan_with(set, &["carol"], 1, &[]);
+                if compared {
+                    let far = || "far0".to_owned();
+                    lan.bench.ask(Command::Verify { handle: far() }).unwrap();
+                    lan.bench.ask(Command::Trust { handle: far() }).unwrap();
+                }
+                let takes = taken_by.contains(&rule);
+                for to in ["Ben", "carol"] {
+                    for (format, bytes, wanted) in [
+                        ("png", 10_000, takes),
+                        ("unknown", 10_000, takes && !for_images),
+                        ("png", 10_001, false),
+                        ("unknown", 10_001, false),
+                    ] {
+                        lan.offer_as(0, (from, to), bytes, format);
+                        // what is not whole is still among them, and what is wanted never comes
+                        let asked = |t: &&TransferView| t.state == TransferState::Offered;
+                        let asked = lan.of(to).iter().filter(asked).count();
+                        let case = format!("{rule:?} {from} {compared} {for_images} {format}");
+                        assert_eq!(asked, usize::from(!wanted), "{case} {bytes} to {to}");
+                        for view in lan.of(to) {
+                            let number = view.number;
+                            lan.act(to, Command::Cancel { number }).unwrap();
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
