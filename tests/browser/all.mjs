@@ -323,6 +323,11 @@ const parts = {
       await anna.setInputFiles('#file', { name: 'spam.zip', mimeType: 'application/zip', buffer: Buffer.from('PK spam') });
       await carol.click('#log .moving button[aria-label="Refuse spam.zip"]', { timeout: 20000 });
       await until('Anna is told', async () => /refused/.test(await anna.textContent('#log')), 15000);
+      // nor, where she has no scripts, the one after that
+      await anna.setInputFiles('#file', { name: 'more.zip', mimeType: 'application/zip', buffer: Buffer.from('PK more') });
+      const [, number] = await until('it stands in the plain conversation', async () => /more\.zip[^]*name="number" value="(\d+)"/.exec(await carol.evaluate(() => fetch('/plain/log').then(r => r.text()))), 20000);
+      must((await carol.evaluate(n => fetch('/plain/file', { method: 'POST', body: new URLSearchParams({ number: n, act: 'refuse', with: 'anna' }) }).then(r => r.ok), number)), 'the form is taken');
+      await until('Anna is told of that too', async () => (await anna.textContent('#log')).split('refused').length >= 3, 15000);
       // a folder of the other box's own user
       mkdirSync(join(house.folder, 'holidays/day 1'), { recursive: true });
       writeFileSync(join(house.folder, 'holidays/day 1/notes & more #1.txt'), 'sunny');
