@@ -319,12 +319,12 @@ pub async fn file(site: &Rc<Site>, head: &Head, entry: &str, within: Option<&str
         (false, None) => give(site, head, &shown.path, &shown.name).await,
         (false, Some(_)) => none(),
         (true, None) => {
-            let mut guests = site.guests.borrow_mut();
-            if !guests.by_id(id).is_some_and(|guest| guest.may_talk(site.now())) {
-                // each file in it is looked at
+            // each file in it is looked at
+            let now = site.now();
+            let may = site.guests.borrow_mut().by_id(id).is_some_and(|guest| guest.may_talk(now));
+            if !may {
                 return reply::later(StatusCode::TOO_MANY_REQUESTS, 1, "too much at once: slower");
             }
-            drop(guests);
             listing(site, head, entry, shown.path).await
         }
         (true, Some(path)) => {
