@@ -593,6 +593,70 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_for_guests_counts_once_in_the_pages_quota_and_bears_its_senders_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (hub, _calls) = Hub::new(1);
+        let mut settings = Settings::default();
+        settings.web.quota = 100;
+        let restart = async_channel::bounded(1).0;
+        let host = "box".to_owned();
+        let site = Site::new(Ground { hub, folder: None, port: 1, settings, host, restart });
+        let anna = Handle::try_from("anna").unwrap();
+        let mut guest = Guest::new(anna.clone(), IpAddr::from([10, 0, 0, 1]), 1).unwrap();
+        guest.here = true;
+        let owner = guest.id.clone();
+        site.guests.borrow_mut().add(guest);
+        let came = |n: u64, user: &str| {
+            let (id, peer) = (crate::model::EntryId { epoch: 1, n }, crate::model::PeerId(7));
+            let path = dir.path().join(n.to_string()).display().to_string();
+            std::fs::write(&path, "x").unwrap();
+            let (direction, dialect) = (crate::model::Direction::In, crate::model::Dialect::Link);
+            let (handle, name) = ("bob".to_owned(), "../Bericht 1.pdf".to_owned());
+            site.learn_name(&What::Transfer {
+                id,
+                number: Some(1),
+                direction,
+                peer,
+                handle: handle.clone(),
+                name,
+                done: 60,
+                size: Some(60),
+                state: crate::model::TransferState::Done,
+                reason: None,
+            });
+            let what = What::Image {
+                id,
+                conversation: peer.to_string(),
+                from: handle,
+                to: user.to_owned(),
+                peer,
+                dialect,
+                direction,
+                path: path.clone(),
+                size: 60,
+                format: "unknown".into(),
+                width: None,
+                height: None,
+            };
+            let user = Some(Handle::try_from(user).unwrap());
+            let event = Event { at: Wall(0), user, what };
+            keep_what_came(&site, &event);
+            keep_what_came(&site, &event);
+            path
+        };
+        let bens = came(1, "ben");
+        assert_eq!(site.shelf.borrow().bytes(), 0, "the box's own user's are not the page's");
+        let first = came(2, "ANNA");
+        assert_eq!(site.shelf.borrow().bytes(), 60, "once");
+        assert_eq!(site.name_of("x", &first), "Bericht 1.pdf");
+        let id = crate::model::EntryId { epoch: 1, n: 2 }.to_string();
+        assert_eq!(site.shelf.borrow().get(&id).unwrap().owner, owner);
+        let second = came(3, "anna");
+        let there = |path: &str| std::path::Path::new(path).exists();
+        assert!(there(&bens) && !there(&first) && there(&second), "the oldest made room");
+    }
+
+    #[test]
     fn addresses_are_as_people_type_them() {
         assert_eq!(super::at("10.0.0.1", 8484), "http://10.0.0.1:8484/");
         assert_eq!(super::at("box.local", 80), "http://box.local/");

@@ -179,6 +179,24 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_came_makes_room_with_all_that_is_in_it_and_no_link_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, other) = (dir.path().join("x.folder"), dir.path().join("other"));
+        std::fs::create_dir_all(folder.join("a/b")).unwrap();
+        std::fs::create_dir(&other).unwrap();
+        for path in [folder.join("a/b/c"), other.join("stays")] {
+            std::fs::write(path, "x").unwrap();
+        }
+        std::os::unix::fs::symlink(&other, folder.join("a/link")).unwrap();
+        let mut shelf = Shelf::default();
+        let path = folder.display().to_string();
+        shelf.keep(Stored { path, ..stored(1, dir.path(), 60) }, 100);
+        shelf.keep(stored(2, dir.path(), 60), 100);
+        assert!(!folder.exists() && other.join("stays").exists());
+        assert!(shelf.get("u1").is_none() && shelf.get("u2").is_some());
+    }
+
+    #[test]
     fn a_link_holds_for_its_time() {
         let dir = tempfile::tempdir().unwrap();
         let mut shelf = Shelf::default();
