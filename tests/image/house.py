@@ -45,8 +45,8 @@ def tree(name, scratch):
     chip = host("fdtget", path, "/pl061@9030000", "phandle").strip()
     host("fdtput", "-c", path, "/leds")
     host("fdtput", "-c", path, "/leds/led-act")
-    host("fdtput", path, "/leds", "compatible", "gpio-leds")
-    host("fdtput", path, "/leds/led-act", "label", "ACT")
+    host("fdtput", "-t", "s", path, "/leds", "compatible", "gpio-leds")
+    host("fdtput", "-t", "s", path, "/leds/led-act", "label", "ACT")
     host("fdtput", "-t", "i", path, "/leds/led-act", "gpios", chip, "0", "0")
     return path
 
