@@ -167,10 +167,10 @@ class Box:
             self.root.wait(r"[#$] $", BOOT_S, press="\n")
             self.root.ask("stty -echo; export SYSTEMD_PAGER=cat; PS1= PS2=", r"PS2=[^\n]*\n")
         # two halves, so that an echoed line is not taken for its answer
-        said = self.root.ask(f"{{ {command}\n}} 2>&1; echo '<en''d' $?'>'".replace("\r", ""),
+        said = self.root.ask(f"echo '<be''gin>'; {{ {command}\n}} 2>&1; echo '<en''d' $?'>'".replace("\r", ""),
                              r"<end \d+>", seconds)
-        text, code = re.fullmatch(r"(?s)(.*)<end (\d+)>", said).groups()
-        text = text.replace("\r", "").split("<en''d'", 1)[-1]
+        text, code = re.fullmatch(r"(?s).*<begin>\r?\n(.*)<end (\d+)>", said).groups()
+        text = text.replace("\r", "")
         if code != "0":
             raise Failed(f"{command}: {text}")
         return text.strip()

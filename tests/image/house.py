@@ -45,8 +45,8 @@ def tree(name, scratch):
     chip = host("fdtget", path, "/pl061@9030000", "phandle").strip()
     host("fdtput", "-c", path, "/leds")
     host("fdtput", "-c", path, "/leds/led-act")
-    host("fdtput", path, "/leds", "compatible", "gpio-leds")
-    host("fdtput", path, "/leds/led-act", "label", "ACT")
+    host("fdtput", "-t", "s", path, "/leds", "compatible", "gpio-leds")
+    host("fdtput", "-t", "s", path, "/leds/led-act", "label", "ACT")
     host("fdtput", "-t", "i", path, "/leds/led-act", "gpios", chip, "0", "0")
     return path
 
@@ -77,7 +77,7 @@ def led(box, nora):
     slow, _ = beats(box, 12)
     expect(len(slow) >= 6 and sum(0.5 < length < 1.7 for _, length in slow) >= len(slow) - 2,
            "somebody wrote: on and off each second: " + ", ".join(f"{length:.1f}" for _, length in slow))
-    box.line.ask("WHO", r"> $")
+    box.line.ask("HISTORY nora 3", r"look at the lamp")
     time.sleep(2)
     _, seen = beats(box, 4)
     expect([level for level, _ in seen] == [1], "it was read: steadily on")

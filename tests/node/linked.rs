@@ -170,7 +170,7 @@ impl Lan {
             Out::Net(Net::Bind(socket, _)) => there.machine.bound(now, socket),
             Out::Net(Net::Dial(far, _)) => {
                 self.streams += 1;
-                let stream = StreamId(ACCEPTED | 5_000 + self.streams);
+                let stream = StreamId(ACCEPTED | (5_000 + self.streams));
                 there.cable = Some((far, stream, 0));
                 let from = format!("{}:40000", there.ip).parse().unwrap();
                 let bound = self.bench.sockets.iter();

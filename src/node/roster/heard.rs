@@ -134,12 +134,13 @@ impl Roster {
         if by == By::Join {
             peer.joined_at = now.mono;
         }
-        if !peer.is_here() {
+        let back = !peer.is_here();
+        if back {
             peer.presence = Presence::Online;
-            self.changes.push(Change::Joined { id, new: true });
-        } else if new {
-            // known from a list; now it spoke itself and may not know us
-            self.changes.push(Change::Joined { id, new: true });
+        }
+        // who was known from a list and now spoke itself may not know us; who writes to us does
+        if back || new {
+            self.changes.push(Change::Joined { id, new: by != By::Text });
         }
         self.sweep_by(now.mono + silent);
     }
