@@ -3,8 +3,8 @@
 use super::super::codec::{Said, parse};
 use super::super::machine::Setup;
 use super::super::{
-    ALL_ANSWERS_BURST, ALL_ANSWERS_MS, ANSWER_BURST, EXPIRY_MS, MAX_DATAGRAM, MAX_LOST, MAX_PER_SOURCE, MAX_USERS, REFRESH_MS,
-    REPLY_MS,
+    ALL_ANSWERS_BURST, ALL_ANSWERS_MS, ANSWER_BURST, EXPIRY_MS, MAX_DATAGRAM, MAX_LOST,
+    MAX_PER_SOURCE, MAX_USERS, REFRESH_MS, REPLY_MS,
 };
 use super::{Bench, at, contact, login, logout, setup};
 use crate::dialect::heard::Heard;
