@@ -82,11 +82,15 @@ unpack_root() {
         "deb $mirror trixie main non-free-firmware" "${updates[@]}"
     dpkg-deb --extract "$out/klatsch.deb" "$out/root"
     release=$(basename "$out"/root/usr/lib/modules/*)
-    # what came from where, for the report
-    local package
+    # what came from where, and who wants whom, for the report
+    local package who
+    : >"$out/needs"
     for package in "$out"/root/var/cache/apt/archives/*.deb "$out/klatsch.deb"; do
         dpkg-deb --fsys-tarfile "$package" | tar -t |
             sed "s|^\./||; s|^|$(dpkg-deb --field "$package" Package) /|; s|/\$||"
+        who=$(dpkg-deb --field "$package" Package)
+        { dpkg-deb --field "$package" Depends; echo; dpkg-deb --field "$package" Pre-Depends; } |
+            tr ',|' '\n\n' | sed "s/^ *//; s/[ :(].*//; /^\$/d; s/\$/ $who/" >>"$out/needs"
     done >"$out/files"
     echo "kernel $release, $(du -sm "$out/root" | cut -f1) MB unpacked"
 }
@@ -127,6 +131,7 @@ configure_root() {
     sed "s/@COMPATIBLE@/$compatible/" "$here/system/rauc.conf" >"$root/etc/rauc/system.conf"
     {
         cat "$here/system/box.toml"
+        [ -z "$led" ] || echo "led = \"$led\""
         printf '\n[[serial]]\ndevice = "/dev/%s"\n' "${lines[@]}"
     } >"$root/etc/klatsch/klatsch.toml.d/50-box.toml"
     make_keys
@@ -205,6 +210,9 @@ trim_root() {
         "$root"/usr/share/{initramfs-tools,mime,glib-2.0,libc-bin,keyrings,X11,polkit-1,systemd/tests} \
         "$root"/usr/lib/systemd/{ukify,portable,boot} "$root"/usr/lib/*/systemd/tests
     install -d "$root/var/cache" "$root/var/log"
+    # Debian's choice of the two, which its maintainer script would have made
+    ln -sf regulatory.db-debian "$root/usr/lib/firmware/regulatory.db"
+    ln -sf regulatory.db.p7s-debian "$root/usr/lib/firmware/regulatory.db.p7s"
     trim_board
     echo "$(du -sm "$root" | cut -f1) MB are left"
 }
@@ -334,6 +342,10 @@ report() {
     awk '
         FILENAME == ARGV[1] { split($0, part, /[ \t]*#[ \t]*/); gsub(/[ \t(]/, "", part[1]); what[part[1]] = part[2]; next }
         FILENAME == ARGV[2] { owner[substr($0, index($0, " ") + 1)] = $1; next }
+        FILENAME == ARGV[3] {
+            if (wanted[$1]++ < 3) by[$1] = by[$1] (by[$1] ? ", " : "wanted by ") $2
+            next
+        }
         { path = substr($0, index($0, " ") + 1); who = path in owner ? owner[path] : "made here"
           if (path ~ /^\/usr\/lib\/modules/) who = "kernel modules"
           sum[who] += $1; all += $1 }
@@ -341,9 +353,9 @@ report() {
             what["klatsch"] = "the chat"; what["kernel modules"] = "drivers of this board, USB sticks and adapters, file systems"
             what["made here"] = "settings, links, the module index, copyright files"
             for (who in sum)
-                if (sum[who] >= 100000) { if (!what[who]) what[who] = "a library or tool of those"; printf "%7.1f  %-28s %s\n", sum[who] / 1e6, who, what[who] }
+                if (sum[who] >= 100000) { if (!what[who]) what[who] = by[who]; printf "%7.1f  %-28s %s\n", sum[who] / 1e6, who, what[who] }
                 else rest += sum[who]
             printf "%7.1f  %-28s\n%7.1f  %-28s\n", rest / 1e6, "others, below 0.1 each", all / 1e6, "all"
-        }' <(cat "$here/system/packages" "$here/rpi.sh") <(sed 's| /lib/| /usr/lib/|; s| /bin/| /usr/bin/|; s| /sbin/| /usr/sbin/|' "$out/files") \
+        }' <(cat "$here/system/packages" "$here/rpi.sh") <(sed 's| /lib/| /usr/lib/|; s| /bin/| /usr/bin/|; s| /sbin/| /usr/sbin/|' "$out/files") "$out/needs" \
         <(cd "$root" && find . -type f -printf '%s %P\n' | sed 's| | /|') | sort -rn
 }

@@ -3,18 +3,18 @@
 
 packages=(raspi-firmware u-boot-rpi
     firmware-brcm80211 # the radios' firmware
-    wpasupplicant # Wi-Fi as client
-    hostapd       # Wi-Fi as access point
-    iw wireless-regdb)
+)
 # The firmware hands over the device tree that it chose and completed.
 fdt=fdt_addr
+# The LED beside the power socket, by the label that every Pi's device tree gives it.
+led=ACT
 # Below the 512 MB of the smallest board, less what the graphics processor keeps.
 memory_kernel=0x00200000 memory_gzip=0x08000000 memory_initrd=0x10000000
 early=(mmc_block bcm2835 sdhci_iproc bcm2835_dma bcm2835_wdt
     clk_raspberrypi raspberrypi_cpufreq gpio_raspberrypi_exp i2c_bcm2835 pwm_bcm2835
-    phy_generic reset_raspberrypi pcie_brcmstb xhci_pci usb_storage uas sd_mod dwc2)
+    phy_generic reset_raspberrypi pcie_brcmstb xhci_pci usb_storage uas sd_mod dwc2 leds_gpio)
 modules=(genet broadcom bcm_phy_lib mdio_bcm_unimac brcmfmac brcmfmac_wcc brcmfmac_cyw
-    brcmutil leds_gpio ledtrig_timer ledtrig_heartbeat bcm2835_thermal bcm2711_thermal
+    brcmutil ledtrig_timer ledtrig_heartbeat bcm2835_thermal bcm2711_thermal
     bcm2835_rng iproc_rng200 8250_bcm2835aux amba_pl011 microchip smsc
     ahci)
 
@@ -48,8 +48,5 @@ trim_board() {
         ! -name 'regulatory.db*' -delete
     find "$root/usr/lib/firmware" -type f -name '*-sdio.*.txt' ! -name '*raspberrypi*' -delete
     find "$root/usr/lib/firmware" -depth -type d -empty -delete
-    # Debian's choice of the two, which its maintainer script would have made
-    ln -sf regulatory.db-debian "$root/usr/lib/firmware/regulatory.db"
-    ln -sf regulatory.db.p7s-debian "$root/usr/lib/firmware/regulatory.db.p7s"
     find -L "$root/usr/lib/firmware" -type l -delete # what points to nothing now
 }

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use blake2::Blake2s256;
 use blake2::digest::Digest;
+use nix::mount::{MsFlags, mount};
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 use super::{Code, print};
 use crate::config::{kept, layers};
@@ -77,16 +79,17 @@ pub(super) fn run(folders: &Folders) -> Code {
 /// Reads the card where it changed, and answers on it and on stdout.
 fn follow_card(folders: &Folders, applied: &mut Applied) {
     let mut lines = Vec::new();
-    let reset = begin_reset(&folders.boot, &mut lines);
     let bytes = match layers::bytes(&folders.boot.join(CARD), MAX_CARD as u64) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind == Trouble::Missing => Ok(None),
         Err(error) => Err(error),
     };
     let seen = bytes.as_ref().ok().map(|bytes| fingerprint(bytes.as_deref()));
-    if reset.is_none() && lines.is_empty() && seen.as_ref() == Some(&applied.fingerprint) {
+    if !wants_reset(&folders.boot) && seen.as_ref() == Some(&applied.fingerprint) {
         return;
     }
+    let_write(&folders.boot);
+    let reset = begin_reset(&folders.boot, &mut lines);
     if let Some(reset) = reset {
         forget(folders, reset, applied, &mut lines);
     }
@@ -137,6 +140,22 @@ fn follow_card(folders: &Folders, applied: &mut Applied) {
             complain(format!("{APPLIED}: {error}: the card is read again at the next start"));
         }
     }
+}
+
+/// A start with nothing new on the card writes nothing to it: the partition is mounted to be read,
+/// and opened for writing only here. A card whose write protection is on stays as it is; what could
+/// not be written is said later.
+fn let_write(boot: &Path) {
+    if statvfs(boot).is_ok_and(|facts| facts.flags().contains(FsFlags::ST_RDONLY)) {
+        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
+        let none = None::<&Path>;
+        let _ = mount(none, boot, none, flags | MsFlags::MS_NOEXEC, none);
+    }
+}
+
+/// Whether one is asked for, or under way.
+fn wants_reset(boot: &Path) -> bool {
+    RESETS.iter().chain([&RESETTING]).any(|name| boot.join(name).exists())
 }
 
 /// What the file asks for, once it is known that it can be removed.

@@ -50,6 +50,9 @@ pub(super) struct Led {
     unread: bool,
     /// What is shown, how far in its beat, and until when.
     shown: Option<(Mood, usize, Option<Millis>)>,
+    /// The kernel's own trigger let go of it: until then it is asked again, as udev may be about to
+    /// give us the right to.
+    taken: bool,
     said: bool,
 }
 
@@ -63,6 +66,7 @@ impl Led {
             well: false,
             unread: false,
             shown: None,
+            taken: false,
             said: false,
         }
     }
@@ -73,7 +77,7 @@ impl Led {
             self.dark();
             name.clone_into(&mut self.name);
             (self.shown, self.said) = (None, false);
-            self.write("trigger", "none");
+            self.taken = self.write("trigger", "none");
         }
     }
 
@@ -124,6 +128,9 @@ impl Led {
             _ => 0,
         };
         self.shown = Some((mood, step, mood.beat().get(step).map(|time| now + time)));
+        if !self.taken {
+            self.taken = self.write("trigger", "none");
+        }
         // the kernel takes the LED's own most for more than that
         self.write("brightness", if step % 2 == 0 { "255" } else { "0" });
     }
@@ -135,18 +142,24 @@ impl Led {
         }
     }
 
-    fn write(&mut self, file: &str, value: &str) {
+    /// Whether it was written.
+    fn write(&mut self, file: &str, value: &str) -> bool {
         if !self.is_there() {
-            return;
+            return false;
         }
         let path = self.leds.join(&self.name).join(file);
         let open = fs::OpenOptions::new().write(true).open(&path);
         let written =
             open.and_then(|mut file| std::io::Write::write_all(&mut file, value.as_bytes()));
-        if let (Err(error), false) = (written, self.said) {
-            self.said = true;
-            log::warn!("the LED cannot be set: {}: {}", path.display(), IoError::from(error));
+        match written {
+            Ok(()) => return true,
+            Err(error) if !self.said => {
+                self.said = true;
+                log::warn!("the LED cannot be set: {}: {}", path.display(), IoError::from(error));
+            }
+            Err(_) => {}
         }
+        false
     }
 }
 
@@ -209,6 +222,21 @@ mod tests {
         assert_eq!(fs::read_to_string(folder.path().join("ACT/brightness")).unwrap(), "055");
         led.turn(40_000);
         assert_eq!((led.wake_at(), led.is_there()), (None, false));
+    }
+
+    #[test]
+    fn an_led_whose_trigger_is_not_ours_yet_is_asked_for_again() {
+        let folder = sysfs("ACT");
+        let trigger = folder.path().join("ACT/trigger");
+        fs::remove_file(&trigger).unwrap();
+        let mut led = Led::new(folder.path(), 0);
+        led.follow("ACT");
+        led.turn(0);
+        assert!(!led.taken);
+        fs::write(&trigger, "heartbeat").unwrap();
+        led.turn(100);
+        assert_eq!(fs::read_to_string(&trigger).unwrap(), "nonetbeat", "none was written over it");
+        assert!(led.taken);
     }
 
     #[test]

@@ -205,6 +205,7 @@ impl Node {
         node.make_users(now, birth.join);
         node.switch_dialects(now);
         node.begin_link(now, birth.identity, &birth.remembered.link);
+        node.await_guests(now);
         node.remember(now, birth.remembered.outbox);
         node.settle(now);
         node
@@ -288,7 +289,8 @@ impl Node {
         let slcp = self.slcp.as_ref().and_then(Machine::wake_at);
         let node = [self.roster.wake_at(), self.claim_until, self.contests.wake_at()];
         let more = [slcp, self.outbox.wake_at(), self.dialects.wake_at(), self.gateway.wake_at()];
-        let node = node.into_iter().chain([self.linked.wake_at(), self.keeping.wake_at()]);
+        let kept = [self.linked.wake_at(), self.files.wake_at(), self.keeping.wake_at()];
+        let node = node.into_iter().chain(kept);
         node.chain(more).flatten().min()
     }
 
@@ -369,6 +371,7 @@ impl Node {
         self.roster.sweep(now.mono);
         self.tick_outbox(now);
         self.tick_linked(now);
+        self.tick_files(now);
         self.tick_keeping(now.mono);
     }
 

@@ -110,6 +110,10 @@ impl Body for Payload {
     }
 }
 
+/// The address of this host that a request came to, among its extensions.
+#[derive(Clone, Copy)]
+pub struct Reached(pub IpAddr);
+
 /// What answers requests.
 pub trait Tenant: 'static {
     /// Connections at once, in all.
@@ -212,8 +216,12 @@ async fn converse<T: Tenant>(
     let _ = stream.get_ref().set_nodelay(true);
     let _ = setsockopt(&stream, sockopt::TcpUserTimeout, &WRITE_MS);
     let ip = from.ip().to_canonical();
+    let reached = stream.get_ref().local_addr().ok().map(|own| Reached(own.ip().to_canonical()));
     let seat = Rc::new(seat);
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if let Some(reached) = reached {
+            request.extensions_mut().insert(reached);
+        }
         let work = Seat::works(&seat);
         let answer = Rc::clone(&tenant).answer(request, ip);
         let answer = executor.spawn(async move {

@@ -123,9 +123,9 @@ class Line:
 
 
 class Box:
-    """A running QEMU. `net` is its -netdev, with the id lan."""
+    """A running QEMU. `net` is its -netdev, with the id lan; `more` are further options of QEMU's."""
 
-    def __init__(self, name, card, net=None, mac="52:54:00:6b:6c:01", scratch="/tmp", space=None):
+    def __init__(self, name, card, net=None, mac="52:54:00:6b:6c:01", scratch="/tmp", more=()):
         self.name, self.card = name, card
         self.sockets = os.path.join(scratch, f"{os.path.basename(card)}-{os.getpid()}")
         for end in (".shell", ".qmp"):
@@ -139,9 +139,7 @@ class Box:
                    "-qmp", f"unix:{self.sockets}.qmp,server=on,wait=off",
                    "-chardev", f"socket,id=shell,path={self.sockets}.shell,server=on,wait=off",
                    "-device", "virtio-serial-pci", "-device", "virtconsole,chardev=shell",
-                   "-device", "qemu-xhci,id=usb"]
-        if space:
-            command = ["ip", "netns", "exec", space] + command
+                   "-device", "qemu-xhci,id=usb", *more]
         self.began = time.monotonic()
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT, env=env, start_new_session=True)
@@ -169,10 +167,10 @@ class Box:
             self.root.wait(r"[#$] $", BOOT_S, press="\n")
             self.root.ask("stty -echo; export SYSTEMD_PAGER=cat; PS1= PS2=", r"PS2=[^\n]*\n")
         # two halves, so that an echoed line is not taken for its answer
-        said = self.root.ask(f"{{ {command}\n}} 2>&1; echo '<en''d' $?'>'".replace("\r", ""),
+        said = self.root.ask(f"echo '<be''gin>'; {{ {command}\n}} 2>&1; echo '<en''d' $?'>'".replace("\r", ""),
                              r"<end \d+>", seconds)
-        text, code = re.fullmatch(r"(?s)(.*)<end (\d+)>", said).groups()
-        text = text.replace("\r", "").split("<en''d'", 1)[-1]
+        text, code = re.fullmatch(r"(?s).*<begin>\r?\n(.*)<end (\d+)>", said).groups()
+        text = text.replace("\r", "")
         if code != "0":
             raise Failed(f"{command}: {text}")
         return text.strip()

@@ -17,6 +17,8 @@ from box import FAT_OFFSET, TOP, Failed, expect, host, image, read_fat
 SECTOR = 512
 # offset and magic of the kernel's header: Documentation/arch/arm64/booting.rst, zImage
 KERNELS = {"arm64": (56, b"ARM\x64"), "armhf": (36, bytes.fromhex("18286f01"))}
+# That a Pi shows how the chat is with, where it is not ACT: docs/flash.md.
+LEDS = {"bcm2711-rpi-400.dtb": "PWR", "bcm2712-rpi-5-b.dtb": None}
 BOARDS = {
     "qemu-arm64": {"arch": "arm64", "console": ["ttyAMA0"]},
     "qemu-armhf": {"arch": "armhf", "console": ["ttyAMA0"]},
@@ -83,6 +85,11 @@ def trees(card, board):
         raw = subprocess.run(["mtype", "-i", f"{card}@@{FAT_OFFSET}", f"::{name}"], check=True,
                              capture_output=True, timeout=60).stdout
         expect(raw[:4] == b"\xd0\x0d\xfe\xed" and compatible.encode() in raw, f"{name} is a device tree of {compatible}")
+        led = LEDS.get(name, "ACT")
+        if led:
+            # a property of four bytes: its length, its name's place, itself
+            expect(b"gpio-leds\0" in raw and re.search(rb"(?s)\0\0\0\x04...." + led.encode() + b"\0", raw),
+                   f"{name} has an LED that is called {led}")
 
 
 def slot(card, table, board, name):

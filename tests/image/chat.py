@@ -10,6 +10,7 @@ image, alpha.log and beta.log.
 """
 
 import base64
+import hashlib
 import os
 import random
 import re
@@ -75,12 +76,12 @@ def chat(alpha, beta, nora):
     while True:
         nora.join()
         try:
-            alpha.line.ask("WHO", r"(?s)beta .*nora ", 10)
+            alpha.line.ask("WHO", r"(?s)beta [^\n]*link[^\n]*encrypted.*nora ", 10)
             break
         except Failed:
             if time.monotonic() > end:
                 raise
-    expect(True, "WHO: alpha sees beta and nora")
+    expect(True, "WHO: alpha sees beta, linked, and nora")
     alpha.line.ask("MSG beta guten Tag, ich bin alpha", r"beta: delivered|delivered")
     beta.line.wait(r"alpha: guten Tag, ich bin alpha")
     expect(True, "MSG: alpha to beta, confirmed by beta and shown there")
@@ -118,6 +119,37 @@ def memory(box):
     print(f"  the system: {of['MemTotal'] - of['MemAvailable']} of {of['MemTotal']} kB in use, "
           f"{of['Shmem']} kB of it files in memory", flush=True)
     expect(of["MemTotal"] - of["MemAvailable"] < 160 * 1024, "the whole system takes below 160 MB")
+
+
+def identity(box):
+    """What a box made for itself at its first start."""
+    said = box.shell("echo id=$(cat /etc/machine-id); echo name=$(hostname); klatsch status --json")
+    found = re.search(r'(?s)id=([0-9a-f]{32})\s.*name=(klatsch-[0-9a-f]{4})\s.*"fingerprint": *"([^"]+)"', said)
+    if not found:
+        raise Failed(f"no machine-id, host name and key: {said}")
+    return found.groups()
+
+
+def unlike(alpha, beta):
+    one, other = identity(alpha), identity(beta)
+    expect(all(mine and mine != its for mine, its in zip(one, other)),
+           f"two boxes of one image: machine-id, host name ({one[1]}, {other[1]}) and key differ")
+    return other
+
+
+def elsewhere(card):
+    """What a card holds but for its data partition and the two sectors about the slots."""
+    with open(card, "rb") as disk:
+        mbr = disk.read(512)
+        data = int.from_bytes(mbr[446 + 48 + 8:446 + 48 + 12], "little") * 512
+        hashed = hashlib.sha256(mbr[:446])
+        for at, end in ((512, 1 << 20), ((1 << 20) + 1024, data)):
+            disk.seek(at)
+            while at < end:
+                piece = disk.read(min(1 << 20, end - at))
+                hashed.update(piece)
+                at += len(piece)
+    return hashed.hexdigest()
 
 
 def history(box, name):
@@ -171,8 +203,10 @@ def update(box, reborn, good, stick, cuts):
     other = "B" if was == "A" else "A"
     longest = 20.0
     for number in range(1, cuts + 1):
+        # the one before may have been installed whole, and noted
+        box.shell("rm -f /data/box/stick /run/klatsch/update.result; sync")
         box.stick(stick)
-        box.shell("until grep -q ^busy: /run/klatsch/update.result; do sleep 0.2; done", 60)
+        box.shell("until grep -sq ^busy: /run/klatsch/update.result; do sleep 0.2; done", 180)
         begun, moment = time.monotonic(), random.uniform(0, longest)
         print(f"= power cut {number} in an update, {moment:.1f} s after it began", flush=True)
         ended = None
@@ -194,11 +228,11 @@ def update(box, reborn, good, stick, cuts):
             was, other = other, was
         expect("alpha" in box.line.ask("STATUS", r"slcp +on"), "the handle was kept")
     print("= the update, uncut", flush=True)
-    box.shell("rm -f /data/box/stick")
+    box.shell("rm -f /data/box/stick /run/klatsch/update.result")
     box.stick(stick)
     began = time.monotonic()
-    box.shell("until grep -q ^done: /run/klatsch/update.result; do grep -E '^(refused|failed)' "
-              "/run/klatsch/update.result && exit 1; sleep 0.5; done", 300)
+    box.shell("until grep -sq ^done: /run/klatsch/update.result; do ! grep -sE '^(refused|failed)' "
+              "/run/klatsch/update.result || break; sleep 0.5; done; grep ^done: /run/klatsch/update.result", 600)
     print(f"  installed after {time.monotonic() - began:.0f} s", flush=True)
     box.restarts()
     took = box.chats(slot=other)
@@ -207,7 +241,8 @@ def update(box, reborn, good, stick, cuts):
                         "| grep -i bundle_version || true")
     expect(good in version, f"slot {other} runs, was marked good; it is {good}")
     expect("alpha" in box.line.ask("STATUS", r"slcp +on"), "the handle was kept")
-    said = box.shell("sleep 5; journalctl -b --no-pager -o cat -u 'klatsch-stick@*'")
+    said = box.shell("until journalctl -b --no-pager -o cat -u 'klatsch-stick@*' | grep 'was installed'; "
+                     "do sleep 1; done", 120)
     expect("was installed from a stick before" in said, "the stick stays in, and is left alone")
     return box
 
@@ -303,8 +338,12 @@ def main():
         print("from power to chat: " + ", ".join(f"{seconds:.0f} s" for seconds in took.values()), flush=True)
         chat(alpha, beta, nora)
         memory(alpha)
+        own, before = unlike(alpha, beta), elsewhere(cards["beta"])
         for number in range(1, int(os.environ.get("KLATSCH_CUTS", 1)) + 1):
             beta = cut_in_chat(alpha, beta, lambda: start("beta"), number)
+        now = identity(beta)
+        expect(now == own, f"beta's machine-id, host name and key are as they were: {own}" + ("" if now == own else f", now {now}"))
+        expect(elsewhere(cards["beta"]) == before, "of its card nothing but the data partition and the slots' sector changed")
         alpha.good("A")
         alpha.stick(bad, 9)
         refusals(alpha, kinds)
