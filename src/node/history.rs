@@ -14,11 +14,12 @@ use super::io::{Action, Ticket};
 use super::linked::LinkJob;
 use super::outbox::Leaving;
 use super::outgoing::TextJob;
+use super::owed::{self, Owed};
 use super::rooms::RoomJob;
 use super::transfer::ImageJob;
 use crate::model::history::{Body, Change, Entry, Query, Recipient};
 use crate::model::limits::MAX_UNKEPT;
-use crate::model::{Dialect, Direction, EntryId, Handle, IoError, Now};
+use crate::model::{Dialect, Direction, EntryId, Handle, IoError, Millis, Now};
 
 /// What the lobby's conversation is called where it is kept.
 pub const LOBBY_KEY: &str = "#lobby";
@@ -56,8 +57,10 @@ pub(super) struct Keeping {
     order: u64,
     /// The number last given to a write.
     last: u64,
-    /// Writes that were not answered yet, with their bytes.
-    under_way: VecDeque<(u64, usize)>,
+    /// Writes that were not answered yet, with their bytes and the states in them.
+    under_way: VecDeque<(u64, usize, Vec<Change>)>,
+    /// States that could not be written.
+    owed: Owed,
     /// What will be written next.
     unsaved: Vec<Change>,
     unsaved_bytes: usize,
@@ -85,7 +88,12 @@ impl Keeping {
     }
 
     fn bytes_under_way(&self) -> usize {
-        self.under_way.iter().map(|(_, bytes)| bytes).sum()
+        self.under_way.iter().map(|(_, bytes, _)| bytes).sum()
+    }
+
+    /// When [`Node::tick_keeping`] wants to be called.
+    pub(super) fn wake_at(&self) -> Option<Millis> {
+        self.owed.wake_at()
     }
 }
 
@@ -186,7 +194,7 @@ impl Node {
         self.keeping.last += 1;
         let n = self.keeping.last;
         let bytes = changes.iter().map(weight).sum();
-        self.keeping.under_way.push_back((n, bytes));
+        self.keeping.under_way.push_back((n, bytes, owed::states(&changes)));
         self.actions.push_back(Action::Store { n, changes, wanted });
         n
     }
@@ -199,8 +207,15 @@ impl Node {
 
     /// The store answered: all up to `n` are durable, or are not kept.
     pub(super) fn stored(&mut self, now: Now, n: u64, result: Result<(), IoError>) {
-        while self.keeping.under_way.front().is_some_and(|(m, _)| *m <= n) {
-            self.keeping.under_way.pop_front();
+        while self.keeping.under_way.front().is_some_and(|(m, ..)| *m <= n) {
+            let Some((_, _, states)) = self.keeping.under_way.pop_front() else { break };
+            match &result {
+                Ok(()) => self.keeping.owed.newer(&states),
+                Err(_) => self.keeping.owed.not_written(now.mono, states),
+            }
+        }
+        if result.is_ok() {
+            self.pay_owed();
         }
         let durable = match result {
             Ok(()) => {
@@ -221,11 +236,31 @@ impl Node {
         }
     }
 
+    /// Tries again to write the states that could not be written.
+    pub(super) fn tick_keeping(&mut self, now: Millis) {
+        if self.keeping.wake_at().is_some_and(|at| at <= now) {
+            self.pay_owed();
+        }
+    }
+
+    /// What is owed is written next, before what is newer.
+    fn pay_owed(&mut self) {
+        let keeping = &mut self.keeping;
+        for (_, _, states) in &keeping.under_way {
+            keeping.owed.newer(states);
+        }
+        let mut all = keeping.owed.take();
+        keeping.unsaved_bytes += all.iter().map(weight).sum::<usize>();
+        all.append(&mut keeping.unsaved);
+        keeping.unsaved = all;
+    }
+
     /// The end is near: what waits is done now.
     pub(super) fn hurry(&mut self, now: Now) {
         while let Some((_, durable, job)) = self.keeping.jobs.pop_front() {
             self.carry_out(now, durable, job);
         }
+        self.pay_owed();
         self.save_now();
     }
 

@@ -26,6 +26,7 @@ mod leaving;
 pub mod linked;
 pub mod outbox;
 mod outgoing;
+pub mod owed;
 mod people;
 pub mod recall;
 mod rooms;
@@ -288,7 +289,8 @@ impl Node {
         let slcp = self.slcp.as_ref().and_then(Machine::wake_at);
         let node = [self.roster.wake_at(), self.claim_until, self.contests.wake_at()];
         let more = [slcp, self.outbox.wake_at(), self.dialects.wake_at(), self.gateway.wake_at()];
-        let node = node.into_iter().chain([self.linked.wake_at(), self.files.wake_at()]);
+        let kept = [self.linked.wake_at(), self.files.wake_at(), self.keeping.wake_at()];
+        let node = node.into_iter().chain(kept);
         node.chain(more).flatten().min()
     }
 
@@ -370,6 +372,7 @@ impl Node {
         self.tick_outbox(now);
         self.tick_linked(now);
         self.tick_files(now);
+        self.tick_keeping(now.mono);
     }
 
     fn join_with_free_handle(&mut self, now: Now) {

@@ -86,11 +86,12 @@ impl Peer {
 /// What changed, for the node to tell and do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Someone is here now. `new`: it may not know us yet.
+    /// Someone is here now.
     Joined {
         /// Who.
         id: PeerId,
-        /// It spoke itself, and was not known before.
+        /// It spoke itself and was not known before, other than by writing to us: it may not know
+        /// us yet.
         new: bool,
     },
     /// Someone is not here any more: who it was, and why.

@@ -14,6 +14,7 @@ use klatsch::model::{
 use klatsch::node::history::{MAX_STORES, MAX_UNKEPT_BYTES, MAY_BE_LOST};
 use klatsch::node::io::Input;
 use klatsch::node::outbox::{AFTER_OTHERS, MAX_RESENDABLE, NOT_HERE};
+use klatsch::node::owed::OWED_MS;
 
 const NORA: &str = "192.168.178.11:5000";
 const BEN: &str = "192.168.178.12";
@@ -502,6 +503,37 @@ fn where_it_cannot_be_kept_it_is_sent_all_the_same_and_said_once() {
     bench.unkept = None;
     say(&mut bench, "hi");
     assert_eq!(errors(&mut bench), 1, "that it is kept again");
+}
+
+#[test]
+fn a_state_that_met_a_full_disk_is_written_once_there_is_room_and_never_an_older_one() {
+    let mut bench = with_nora();
+    bench.slow = true;
+    let _ = bench.begin(Command::Send { to: vec!["Nora".into()], text: "x".into() });
+    bench.stored(); // the entry is durable
+    bench.run();
+    let states = |bench: &mut Bench| -> Vec<Delivery> {
+        let states = bench.changes().into_iter().filter_map(|change| match change {
+            Change::State { state, .. } => Some(state),
+            _ => None,
+        });
+        states.collect()
+    };
+    assert_eq!((went(&mut bench), bench.writes.len()), (vec!["x".into()], 1));
+    assert_eq!(states(&mut bench).last(), Some(&Delivery::Sent));
+    // what became of it meets a full disk
+    bench.unkept = Some(IoError::new(Trouble::Full, "the disk is full"));
+    bench.slow = false;
+    bench.stored();
+    // tried again every few seconds, not all the time
+    bench.advance(3 * OWED_MS);
+    let tries = states(&mut bench).len();
+    assert!((2..=4).contains(&tries), "{tries} tries");
+    bench.unkept = None;
+    bench.advance(OWED_MS);
+    assert_eq!(states(&mut bench), [Delivery::Sent]);
+    bench.advance(4 * OWED_MS);
+    assert_eq!(states(&mut bench), [], "it is written, and owed no more");
 }
 
 #[test]
