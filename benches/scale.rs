@@ -25,7 +25,7 @@ mod udp;
 #[path = "../tests/sim/world.rs"]
 mod world;
 
-#[path = "../tests/link/world.rs"]
+#[path = "../tests/link/world/mod.rs"]
 mod boxes;
 #[path = "../tests/link/shelf.rs"]
 mod shelf;
@@ -88,33 +88,63 @@ struct Row {
     who: Wire,
 }
 
+/// The figures of a row: what the file calls them, what stands before each as printed, its head
+/// and its width.
+const FIGURES: [(&str, &str, &str, usize); 13] = [
+    ("nodes", " ", "nodes", 6),
+    ("met_ms", " ", "met ms", 8),
+    ("start_n", " | ", "start", 9),
+    ("start_b", " ", "bytes", 10),
+    ("minute_n", " | ", "minute", 9),
+    ("minute_b", " ", "bytes", 10),
+    ("join_n", " | ", "join", 6),
+    ("join_b", " ", "bytes", 8),
+    ("joined_ms", " ", "ms", 8),
+    ("leave_n", " | ", "leave", 6),
+    ("leave_b", " ", "bytes", 8),
+    ("who_n", " | ", "WHO", 6),
+    ("who_b", " ", "bytes", 8),
+];
+
+impl Row {
+    /// In the order of [`FIGURES`].
+    fn figures(&self) -> [u64; FIGURES.len()] {
+        let Row { start, steady, join, leave, who, .. } = self;
+        [
+            self.nodes as u64,
+            self.met,
+            start.datagrams,
+            start.bytes,
+            steady.datagrams,
+            steady.bytes,
+            join.datagrams,
+            join.bytes,
+            self.joined,
+            leave.datagrams,
+            leave.bytes,
+            who.datagrams,
+            who.bytes,
+        ]
+    }
+}
+
+/// A line as printed.
+fn line(how: &str, cells: [String; FIGURES.len()]) -> String {
+    let mut line = format!("{how:7}");
+    for ((_, before, _, width), cell) in FIGURES.iter().zip(cells) {
+        write!(line, "{before}{cell:>width$}").unwrap();
+    }
+    line
+}
+
 fn main() {
     let words = std::env::args().skip(1);
     let mut sizes: Vec<usize> = words.filter_map(|word| word.parse().ok()).collect();
     if sizes.is_empty() {
         sizes = vec![10, 30, 100, 300, 1_000, 3_000, 10_000];
     }
-    let mut csv = String::from(
-        "how,nodes,met_ms,start_n,start_b,minute_n,minute_b,join_n,join_b,joined_ms,leave_n,\
-         leave_b,who_n,who_b\n",
-    );
-    println!(
-        "{:7} {:>6} {:>8} | {:>9} {:>10} | {:>9} {:>10} | {:>6} {:>8} {:>8} | {:>6} {:>8} | {:>6} {:>8}",
-        "",
-        "nodes",
-        "met ms",
-        "start",
-        "bytes",
-        "minute",
-        "bytes",
-        "join",
-        "bytes",
-        "ms",
-        "leave",
-        "bytes",
-        "WHO",
-        "bytes"
-    );
+    let mut csv = format!("how,{}\n", FIGURES.map(|(name, ..)| name).join(","));
+    println!("{}", line("", FIGURES.map(|(.., head, _)| head.to_owned())));
     for n in sizes {
         let mut rows = vec![plain(n)];
         if n <= REAL {
@@ -124,45 +154,10 @@ fn main() {
         if n <= BOXES {
             rows.push(linked(n));
         }
-        for r in rows {
-            let all = [r.start, r.steady, r.join, r.leave, r.who];
-            let [s, m, j, l, w] = all;
-            println!(
-                "{:7} {:>6} {:>8} | {:>9} {:>10} | {:>9} {:>10} | {:>6} {:>8} {:>8} | {:>6} {:>8} | {:>6} {:>8}",
-                r.how,
-                r.nodes,
-                r.met,
-                s.datagrams,
-                s.bytes,
-                m.datagrams,
-                m.bytes,
-                j.datagrams,
-                j.bytes,
-                r.joined,
-                l.datagrams,
-                l.bytes,
-                w.datagrams,
-                w.bytes
-            );
-            writeln!(
-                csv,
-                "{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
-                r.how,
-                r.nodes,
-                r.met,
-                s.datagrams,
-                s.bytes,
-                m.datagrams,
-                m.bytes,
-                j.datagrams,
-                j.bytes,
-                r.joined,
-                l.datagrams,
-                l.bytes,
-                w.datagrams,
-                w.bytes
-            )
-            .unwrap();
+        for row in rows {
+            let cells = row.figures().map(|figure| figure.to_string());
+            writeln!(csv, "{},{}", row.how, cells.join(",")).unwrap();
+            println!("{}", line(row.how, cells));
             std::fs::write("target/scale.csv", &csv).unwrap();
         }
     }

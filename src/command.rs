@@ -59,6 +59,10 @@ pub enum Command {
         path: String,
         #[serde(rename = "fileDescriptor", default, skip_serializing_if = "Option::is_none")]
         descriptor: Option<u32>,
+        /// What those who are linked are told that it is called, if not as its path ends: what a
+        /// guest uploads lies here under a name of ours.
+        #[serde(skip)]
+        name: Option<String>,
     },
     /// Away (with an optional text that replaces the autoreply), or back.
     SetPresence {

@@ -154,11 +154,15 @@ fn codes_say_what_became_of_it() {
     for (to, code) in [("bob", 0), ("slow", 0), ("late", 4), ("ghost", 5), ("two", 6)] {
         assert_eq!(node.code(&["msg", to, "hello", "you"]), code, "{to}");
     }
+    // on a busy machine a program's start and end take long
+    let begun = Instant::now();
+    assert_eq!(node.code(&["back"]), 0);
+    let busy = 10 * begun.elapsed().saturating_sub(Duration::from_millis(100));
     let begun = Instant::now();
     assert_eq!(node.code(&["msg", "never", "x"]), 3);
-    assert!((5..9).contains(&begun.elapsed().as_secs()));
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_secs(5) && took < Duration::from_secs(9) + busy, "{took:?}");
     assert_eq!(node.code(&["all", "x"]), 5, "nobody is here");
-    assert_eq!(node.code(&["back"]), 0);
     assert_eq!(node.code(&["handle", "new"]), 1);
     assert_eq!(node.code(&["handle", "new", "--as", "guest"]), 0);
     assert_eq!(node.code(&["msg", "bob"]), 2);

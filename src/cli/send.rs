@@ -87,7 +87,7 @@ async fn opened(
     let absolute = std::path::absolute(&path).map_err(|e| unreadable(&path, e.into()))?;
     listen(client).await?;
     let path = absolute.to_string_lossy().into_owned();
-    let command = Command::SendFile { to, path, descriptor: file.as_ref().map(|_| 0) };
+    let command = Command::SendFile { to, path, descriptor: file.as_ref().map(|_| 0), name: None };
     let sent = client.ask(options.acting.clone(), command, file).await?;
     let mut watch = Watch::new(sent);
     let progress = std::io::stderr().is_terminal();

@@ -118,7 +118,7 @@ pub fn parse(line: &str) -> Result<Typed, Mistake> {
             if path.is_empty() {
                 return missing("a file");
             }
-            Command::SendFile { to, path: path.into(), descriptor: None }
+            Command::SendFile { to, path: path.into(), descriptor: None, name: None }
         }
         "HISTORY" => history(row, rest)?,
         "SEARCH" if rest.trim().is_empty() => return missing("a word to look for"),
@@ -510,6 +510,7 @@ mod tests {
             to: to.iter().map(ToString::to_string).collect(),
             path: path.into(),
             descriptor: None,
+            name: None,
         };
         let away =
             |text: Option<&str>| Command::SetPresence { away: true, text: text.map(str::to_owned) };

@@ -142,10 +142,11 @@ pub static ROWS: &[Row] = &[
         name: "SAVE",
         aliases: &[],
         usage: "SAVE [<number> [-]]",
-        summary: "where an image is that came",
-        help: "An image's number stands at the end of the line that told of it. Without a number \
-               the newest are listed. With - the image itself comes over this line, as base64 \
-               between begin-base64 and ====, with what cksum says of it; Ctrl-C ends it.",
+        summary: "where an image or file is that came",
+        help: "Its number stands at the end of the line that told of it. Without a number the \
+               newest are listed. With - it comes itself over this line, as base64 between \
+               begin-base64 and ====, with what cksum says of it; a folder as its files, one \
+               after the other, under their paths in it. Ctrl-C ends it.",
         example: "SAVE 3",
         arguments: &[Kind::None],
     },

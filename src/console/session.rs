@@ -421,12 +421,12 @@ impl Session {
             Ok(Typed::Command(command)) if !self.may(line, &command) => {}
             Ok(Typed::User(whom)) => self.ask(Why::User(whom), Command::Status {}),
             Ok(Typed::Code) => self.ask(Why::Code, Command::Status {}),
-            Ok(Typed::Command(Command::SendFile { to, path, descriptor })) => {
+            Ok(Typed::Command(Command::SendFile { to, path, descriptor, .. })) => {
                 let mut path = self.known.expand(&path);
                 if let Some(base) = self.base.as_ref().filter(|_| !path.starts_with('/')) {
                     path = format!("{}/{path}", base.trim_end_matches('/'));
                 }
-                self.ask(Why::Typed, Command::SendFile { to, path, descriptor });
+                self.ask(Why::Typed, Command::SendFile { to, path, descriptor, name: None });
             }
             Ok(Typed::Command(command)) => self.ask(Why::Typed, command),
             Err(mistake) => self.mistaken(line, &mistake.to_string()),
@@ -578,5 +578,4 @@ pub fn code(page: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "session_tests.rs"]
 mod tests;

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{Read, Write};
 
+use futures_lite::future::yield_now;
 use nix::pty::openpty;
 
 use super::*;

@@ -390,6 +390,7 @@ fn files_are_passed_by_descriptor() {
             to: vec!["bob".into()],
             path: path.into(),
             descriptor,
+            name: None,
         };
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"pixels").unwrap();

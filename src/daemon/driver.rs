@@ -486,6 +486,7 @@ impl Driver {
     }
 
     fn call(&mut self, call: Call) {
+        self.heap.call();
         if call.command.is_machines() {
             let settings = self.node.settings();
             return self.machine.answer(call, settings, &self.hub, &self.executor);

@@ -87,6 +87,12 @@ pub const LINK_SYNC: u64 = 8 * 1024 * 1024;
 pub const LINK_FILES: usize = 128;
 /// Of these, with one other box.
 pub const LINK_FILES_PER_BOX: usize = 16;
+/// Of those that come, such as are for one guest …
+pub const LINK_FILES_PER_GUEST: usize = 16;
+/// … and for all guests, or of them: the rest is for the box's own users.
+pub const LINK_FILES_OF_GUESTS: usize = LINK_FILES / 2;
+/// Of those to one other box, such as guests send.
+pub const LINK_FILES_PER_BOX_OF_GUESTS: usize = 12;
 /// Files that move over the link at once, of each direction; the others wait for their turn.
 pub const LINK_RUNNING: usize = 4;
 /// Of these, from one other box.
@@ -97,6 +103,8 @@ pub const LINK_FOLDER_FILES: usize = 4_096;
 pub const LINK_DEPTH: usize = 32;
 /// Bytes of a path within a folder that is sent.
 pub const LINK_PATH: usize = 1_024;
+/// Bytes of the longest extension that a received file keeps of its sender's name.
+pub const FILE_EXTENSION: usize = 8;
 /// Longest name of a room, in bytes.
 pub const MAX_ROOM_NAME: usize = 32;
 /// Rooms that this node's users are in, or were and may come back to.

@@ -34,8 +34,8 @@ impl Node {
         let answer = match acting {
             Err(refusal) => Err(refusal),
             Ok(id) => match command {
-                Command::SendFile { to, path, .. } => {
-                    return self.send_file(ticket, id, &to, path, given);
+                Command::SendFile { to, path, name, .. } => {
+                    return self.send_file(ticket, id, &to, (path, name), given);
                 }
                 Command::Send { to, text } => match self.send(now, ticket, id, &to, text) {
                     Ok(()) => return, // answered once it is durable
@@ -212,7 +212,7 @@ impl Node {
         ticket: Ticket,
         id: UserId,
         to: &[String],
-        path: String,
+        (path, name): (String, Option<String>),
         given: Option<FileId>,
     ) {
         let lobby = to.iter().any(|t| t == LOBBY);
@@ -234,7 +234,7 @@ impl Node {
                 if linked.is_empty() {
                     return self.image_out(ticket, id, (rest, lobby), path, given, Vec::new());
                 }
-                self.offer_out(ticket, id, (linked, (rest, lobby)), path, given);
+                self.offer_out(ticket, id, (linked, (rest, lobby)), (path, name), given);
             }
             Err(refusal) => {
                 if let Some(file) = given {

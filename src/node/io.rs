@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use crate::command::Command;
 use crate::config::Kept;
-use crate::model::history::{Change, Found, Query};
+use crate::model::history::{Body, Change, Found, Query};
 use crate::model::{
     Answer, Event, Handle, Interface, IoError, Link, Net, Refusal, SocketId, StreamId,
 };
@@ -341,4 +341,12 @@ pub struct Picture {
     pub width: Option<u32>,
     /// Pixels.
     pub height: Option<u32>,
+}
+
+impl Picture {
+    /// What the history has of a file with such a beginning.
+    pub(super) fn body(&self, path: String, size: u64) -> Body {
+        let (format, width, height) = (self.format.into(), self.width, self.height);
+        Body::File { path, size, format, width, height, gone: false }
+    }
 }

@@ -4,35 +4,35 @@
 //! dialect is somebody else, save at an address that its box itself says is its own, where both
 //! are one peer and the link is the way to it. It can be written to while it is not here: the
 //! link keeps that, and nothing of it ever goes another way.
+//!
+//! This file is their table, and what passes between the link and the node: its sockets, what it
+//! keeps. `heard` is what they say, `sent` what is said to them, `marks` what was read, `names` how
+//! people call and see them.
 
+mod heard;
 mod marks;
 mod names;
+mod sent;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use self::marks::Marks;
 use super::Node;
-use super::delivery::{Fate, LOBBY_CONVERSATION, Target};
-use super::history::{Draft, Durable, Job, LOBBY_KEY};
+use super::delivery::Target;
+use super::history::{Durable, Job};
 use super::io::Input;
 use super::roster;
 use crate::config::AcceptFrom;
-use crate::dialect::link::frame::Content;
 use crate::dialect::link::machine::{Beaconed, CAPABILITIES, Machine, READ};
 use crate::dialect::link::noise::{Fingerprint, Secret};
-use crate::dialect::link::words::{Far, Heard, Keep, Me, Out, Sending, Settled, Setup};
-use crate::model::history::{Body, Change, Row};
-use crate::model::limits::{LINK_HEARD, LINK_QUEUE};
-use crate::model::{
-    Delivery, Dialect, Direction, EntryId, Handle, Millis, Now, PeerId, Refusal, UserId, Wall, What,
-};
+use crate::dialect::link::words::{Far, Keep, Me, Out, Setup};
+use crate::model::history::{Change, Row};
+use crate::model::limits::LINK_HEARD;
+use crate::model::{Dialect, EntryId, Handle, Millis, Now, PeerId, UserId, Wall, What};
 
 /// The number that marks the link's sockets and streams; see `dialects`.
 pub(super) const TAG: u8 = 5;
-
-/// What waits too long and is on its way is looked at again after this.
-const LOOK_AGAIN_MS: Millis = 60_000;
 
 /// What the link needs from outside at birth.
 #[derive(Clone)]
@@ -117,15 +117,6 @@ impl LinkedPeers {
         let handle = handle.to_owned();
         self.by_id.values().filter(move |l| l.far.handle.is(&handle))
     }
-}
-
-/// Something that waits with the link.
-pub(super) struct Waiting<'a> {
-    pub(super) order: u64,
-    /// When it began to wait, or this run did.
-    pub(super) since: Millis,
-    pub(super) user: &'a Handle,
-    pub(super) handle: &'a Handle,
 }
 
 /// A message that was taken, to be told of once it is durable.
@@ -283,56 +274,6 @@ impl Node {
         }
     }
 
-    fn link_heard(&mut self, now: Now, heard: Heard) {
-        match heard {
-            Heard::Here { who, at, v4, claimed, away, verified, .. } => {
-                self.linked_here(now, &who, at, (v4, claimed), away.is_some(), verified);
-            }
-            Heard::Gone { who, why } => self.linked_gone(now, &who, why),
-            Heard::Message { token, from, entry, to, content, .. } => {
-                self.linked_message(now, (token, entry), &from, &to, content);
-            }
-            Heard::File { no, news } => self.link_file_news(now, no, news),
-            Heard::Settled { done, rows } => {
-                rows.into_iter().for_each(|row| self.keep_soon(now, Change::Link(row)));
-                done.into_iter().for_each(|settled| self.linked_settled(now, settled));
-            }
-            Heard::Room(write) => self.room_heard(now, *write),
-            Heard::RoomDelivered { entry, from, to } => {
-                self.room_delivered(now, entry, &from, &to);
-            }
-            Heard::Unsaid(entries) => self.room_unsaid(entries),
-            Heard::Read { of, entries } => self.linked_read(now, of, &entries),
-            Heard::Pinned(who) => drop(self.know_linked(&who)),
-            Heard::Changed { claim, at, .. } => {
-                let who = &claim.handle;
-                let text = format!(
-                    "somebody at {} says to be {who}, with another key than the {who} you know: \
-                     refused. VERIFY {who} shows both; TRUST {who} accepts the new one",
-                    at.ip()
-                );
-                self.trouble(now, text);
-            }
-            Heard::Twin(at) => {
-                let text = format!(
-                    "another node at {} has this box's own key: end one of them and remove its \
-                     link.key, so that it makes one of its own",
-                    at.ip()
-                );
-                self.trouble(now, text);
-            }
-            Heard::Trouble(None) => drop(self.dialects.troubles.remove(&Dialect::Link)),
-            Heard::Trouble(Some(text)) => {
-                self.dialects.troubles.insert(Dialect::Link, text.clone());
-                self.trouble(now, text);
-            }
-            Heard::Complaint { from, text } => match from.ip() {
-                IpAddr::V4(ip) => self.complain(now, ip, &text),
-                ip => self.complain(now, Ipv4Addr::UNSPECIFIED, &format!("{ip}: {text}")),
-            },
-        }
-    }
-
     /// The entry of somebody in the table, made if need be.
     pub(super) fn know_linked(&mut self, far: &Far) -> PeerId {
         let id = self.linked_id(far);
@@ -369,238 +310,6 @@ impl Node {
         let [a, b, c, d, ..] = far.of.0;
         let place = if pinned { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::new(a, b, c, d) };
         roster::peer_id(Dialect::Link, &far.handle, place)
-    }
-
-    fn linked_here(
-        &mut self,
-        now: Now,
-        who: &Far,
-        at: SocketAddr,
-        (v4, claimed): (Vec<Ipv4Addr>, Vec<Ipv4Addr>),
-        away: bool,
-        verified: bool,
-    ) {
-        let id = self.know_linked(who);
-        let Some(linked) = self.linked.by_id.get_mut(&id) else { return };
-        let (was_here, was_away) = (linked.here, linked.away);
-        linked.here = true;
-        (linked.at, linked.v4, linked.away, linked.verified) = (Some(at), v4, away, verified);
-        (linked.heard, linked.claimed) = (Some(now.wall), claimed);
-        let (handle, dialect) = (who.handle.to_string(), Dialect::Link);
-        self.hide_twins(now);
-        if self.is_blocked(&handle) {
-            return;
-        }
-        if !was_here {
-            let (address, port) = (at.ip().to_string(), at.port());
-            let what =
-                What::PeerJoined { peer: id, handle: handle.clone(), dialect, address, port };
-            self.tell(now, None, what);
-        }
-        if away != (was_here && was_away) {
-            let what = match away {
-                true => What::PeerAway { peer: id, handle, dialect },
-                false => What::PeerBack { peer: id, handle, dialect },
-            };
-            self.tell(now, None, what);
-        }
-    }
-
-    fn linked_gone(&mut self, now: Now, who: &Far, reason: String) {
-        let id = self.know_linked(who);
-        let Some(linked) = self.linked.by_id.get_mut(&id) else { return };
-        let was_here = std::mem::replace(&mut linked.here, false);
-        if !linked.pinned {
-            self.linked.by_id.remove(&id);
-        }
-        let handle = who.handle.to_string();
-        if was_here && !self.is_blocked(&handle) {
-            let what = What::PeerLeft { peer: id, handle, dialect: Dialect::Link, reason };
-            self.tell(now, None, what);
-        }
-        self.hide_twins(now);
-    }
-
-    fn linked_message(
-        &mut self,
-        now: Now,
-        (token, theirs): (u64, EntryId),
-        from: &Far,
-        to: &Handle,
-        content: Content,
-    ) {
-        let user = self.users.called(to.as_str());
-        let decided = match (content, user) {
-            _ if self.is_blocked(from.handle.as_str()) => Err("not wanted"),
-            (Content::Text { text, autoreply, lobby }, Some(user)) => {
-                Ok((text, autoreply, lobby, user))
-            }
-            (Content::Offer(offer), Some(user)) => {
-                return self.file_offered(now, token, from, user, &offer);
-            }
-            (_, None) => Err("nobody of that name is there"),
-            // the machine refuses what it does not know
-            (Content::Unknown(_) | Content::Verdict(_), _) => {
-                Err("that box does not know this kind of message")
-            }
-        };
-        let (text, autoreply, lobby, user) = match decided {
-            Ok(text) => text,
-            Err(why) => {
-                let keep = self.link().map(|m| m.refuse(token, why));
-                return keep.into_iter().for_each(|k| self.link_keeps(now, k, None, Vec::new()));
-            }
-        };
-        let peer = self.know_linked(from);
-        let Some(of_user) = self.users.get(user) else { return };
-        let to = of_user.handle.clone();
-        let reply = of_user.answers().filter(|_| !lobby).map(ToOwned::to_owned);
-        if let Some(linked) = self.linked.by_id.get_mut(&peer) {
-            linked.heard = Some(now.wall);
-        }
-        let id = self.new_entry();
-        let conversation = if lobby { LOBBY_KEY.into() } else { from.handle.key() };
-        let entry = self.entry(
-            now,
-            Draft {
-                id,
-                user: Some(to.clone()).filter(|_| !lobby),
-                conversation,
-                from: from.handle.to_string(),
-                direction: Direction::In,
-                dialect: Dialect::Link,
-                body: Body::Text { text: text.clone() },
-                autoreply,
-                recipients: Vec::new(),
-            },
-        );
-        let what = What::Message {
-            id,
-            conversation: if lobby { LOBBY_CONVERSATION.into() } else { peer.to_string() },
-            from: self.linked_name(peer),
-            to: to.to_string(),
-            peer,
-            dialect: Dialect::Link,
-            direction: Direction::In,
-            text,
-            autoreply,
-        };
-        let Some(keep) = self.link().map(|m| m.take(token)) else { return };
-        let taken = Taken { user, to, peer, what, reply, offered: None, theirs: Some(theirs) };
-        self.link_keeps(now, keep, Some(taken), vec![Change::Put(Box::new(entry))]);
-    }
-
-    /// Something waits for somebody linked, since now.
-    pub(super) fn link_waits(&mut self, now: Now, entry: EntryId, order: u64) {
-        self.linked.waiting.insert(entry, (order, now.mono));
-        let at = now.mono + self.outbox_keep();
-        self.linked.expires = Some(self.linked.expires.map_or(at, |e| e.min(at)));
-    }
-
-    /// Those of what waits with the link, and was not sent yet, that are wanted no more fail.
-    pub(super) fn cancel_linked(
-        &mut self,
-        now: Now,
-        why: &str,
-        unwanted: impl Fn(&Waiting<'_>) -> bool,
-    ) {
-        let waiting = std::mem::take(&mut self.linked.waiting);
-        let cancelled = self.link().map(|m| {
-            m.cancel(|m| {
-                let (order, since) = waiting.get(&m.entry).copied().unwrap_or_default();
-                unwanted(&Waiting { order, since, user: &m.from, handle: &m.to })
-            })
-        });
-        self.linked.waiting = waiting;
-        let Some((cancelled, rows)) = cancelled else { return };
-        rows.into_iter().for_each(|row| self.keep_soon(now, Change::Link(row)));
-        for settled in cancelled {
-            let settled = Settled { refused: Some(why.to_owned()), ..settled };
-            self.linked_settled(now, settled);
-        }
-    }
-
-    /// Gives up what waited too long.
-    pub(super) fn tick_linked(&mut self, now: Now) {
-        if self.linked.expires.is_none_or(|at| at > now.mono) {
-            return;
-        }
-        let keep = self.outbox_keep();
-        let after = crate::config::rows::span(keep / 1_000);
-        let why = format!("not sent within {after} (outbox.keep): not here");
-        self.cancel_linked(now, &why, |w| w.since + keep <= now.mono);
-        let next = self.linked.waiting.values().map(|(_, since)| since + keep).min();
-        // what is on its way, and over, is looked at again
-        self.linked.expires = next.map(|at| at.max(now.mono + LOOK_AGAIN_MS));
-    }
-
-    fn linked_settled(&mut self, now: Now, settled: Settled) {
-        let others = |m: &Machine| m.waiting().any(|(_, m)| m.entry == settled.entry);
-        if !self.dialects.link.as_ref().is_some_and(others) {
-            self.linked.waiting.remove(&settled.entry);
-        }
-        if self.linked.waiting.is_empty() {
-            self.linked.expires = None;
-        }
-        if settled.offer {
-            let Settled { entry, from, to, refused, .. } = settled;
-            return self.offer_settled(now, entry, (from, &to), refused);
-        }
-        let peer = self.know_linked(&settled.to);
-        let fate = Fate {
-            entry: settled.entry,
-            user: Some(settled.from.clone()),
-            peer,
-            recipient: self.linked_name(peer),
-            kept: true,
-        };
-        if settled.refused.is_none() {
-            let (user, of) = (&settled.from, settled.to.of);
-            self.linked.marks.arrived(user, settled.entry, peer, of);
-        }
-        let state = if settled.refused.is_some() { Delivery::Failed } else { Delivery::Delivered };
-        self.tell_fate(now, fate, state, settled.refused);
-    }
-
-    /// Hands a text to the link; what is to be kept with it.
-    pub(super) fn link_text(
-        &mut self,
-        now: Now,
-        entry: EntryId,
-        from: &Handle,
-        to: PeerId,
-        content: Content,
-    ) -> Result<Keep, String> {
-        let gone = || "it is forgotten".to_owned();
-        let far = self.linked.get(to).map(|l| l.far.clone()).ok_or_else(gone)?;
-        let sending = Sending { entry, from: from.clone(), to: far, said: now.wall, content };
-        let machine = self.link().ok_or_else(|| "the link is off: link.enabled".to_owned())?;
-        machine.send(sending).map_err(|why| format!("the link does not take it: {why}"))
-    }
-
-    /// A text that was handed over is durable, or will not be: it may go.
-    pub(super) fn link_goes(&mut self, now: Now, token: u64) {
-        if let Some(machine) = self.link() {
-            machine.kept(now.mono, token, true);
-        }
-    }
-
-    /// Whether so many more may wait for somebody's box.
-    pub(super) fn link_may_wait(&self, to: PeerId, more: usize) -> Result<(), Refusal> {
-        let of = self.linked.get(to).map(|l| l.far.of);
-        let waiting = self.dialects.link.as_ref().zip(of).map_or(0, |(m, of)| m.waiting_for(of));
-        if waiting + more > LINK_QUEUE {
-            let what = "messages that wait for one box".into();
-            return Err(Refusal::TooMany { what, limit: LINK_QUEUE as u64 });
-        }
-        Ok(())
-    }
-
-    /// Whether the link holds an entry for somebody: it waits there, not in the outbox.
-    pub(super) fn link_holds(&self, entry: EntryId, handle: &str) -> bool {
-        let machine = self.dialects.link.iter();
-        let mut all = machine.flat_map(Machine::waiting);
-        all.any(|(_, m)| m.entry == entry && m.to.is(handle))
     }
 }
 

@@ -204,6 +204,7 @@ impl Node {
         node.make_users(now, birth.join);
         node.switch_dialects(now);
         node.begin_link(now, birth.identity, &birth.remembered.link);
+        node.await_guests(now);
         node.remember(now, birth.remembered.outbox);
         node.settle(now);
         node
@@ -287,7 +288,7 @@ impl Node {
         let slcp = self.slcp.as_ref().and_then(Machine::wake_at);
         let node = [self.roster.wake_at(), self.claim_until, self.contests.wake_at()];
         let more = [slcp, self.outbox.wake_at(), self.dialects.wake_at(), self.gateway.wake_at()];
-        let node = node.into_iter().chain([self.linked.wake_at()]);
+        let node = node.into_iter().chain([self.linked.wake_at(), self.files.wake_at()]);
         node.chain(more).flatten().min()
     }
 
@@ -368,6 +369,7 @@ impl Node {
         self.roster.sweep(now.mono);
         self.tick_outbox(now);
         self.tick_linked(now);
+        self.tick_files(now);
     }
 
     fn join_with_free_handle(&mut self, now: Now) {

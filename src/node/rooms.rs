@@ -116,7 +116,7 @@ impl Node {
             handle: far.handle.to_string(),
             name: self.room_name(far),
             here: *here,
-            trust: match self.dialects.link.as_ref().is_some_and(|m| m.is_verified(far.of)) {
+            trust: match self.is_compared(far.of) {
                 true => Trust::Verified,
                 false => Trust::Unverified,
             },

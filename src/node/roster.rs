@@ -4,37 +4,20 @@
 //! Plain dialects prove nothing, so: a peer is one address; what others say of it is a hint that
 //! is verified; a LEAVE counts only from the address that joined; the table is bounded and what
 //! is least worth is evicted first (DESIGN section 9).
+//!
+//! This file is the table and how it is looked into; `heard` is what enters it by whose word,
+//! `probes` who is asked and given up.
+
+mod heard;
+mod probes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use crate::model::limits::{MAX_HINTS, MAX_NAMESAKES, MAX_PEERS, MAX_ROUTES};
-use crate::model::{Dialect, Handle, Millis, Now, PeerId, Presence, Wall};
+use crate::model::limits::{MAX_PEERS, MAX_ROUTES};
+use crate::model::{Dialect, Handle, Millis, PeerId, Presence, Wall};
 
-/// Two JOINs of one handle and port on two interfaces within this time are one box with two
-/// interfaces: it announces itself on all of them at the same moment.
-const TWIN_MS: Millis = 500;
-/// A probe waits this long for its answer.
-const PROBE_MS: Millis = 2_000;
-/// Unanswered probes before a peer is gone.
-const PROBES: u8 = 3;
-/// A peer whose program never answered a probe is believed for so long after its last word.
-const MUTE_MS: Millis = 30 * 60 * 1_000;
-/// A peer that left is not brought back by others' lists for so long.
-const GRAVE_MS: Millis = 120_000;
-/// Peers asked in one sweep; the rest has its turn in the next. Whoever forges a thousand
-/// peers shall not make us shout.
-const MAX_PROBES: usize = 32;
-/// Sweeps are so far apart.
-const SWEEP_MS: Millis = 250;
-/// Peers at one address beyond which lists add none: a host has so many users at most, and a
-/// forged list shall not make us ask one victim for ever.
-const MAX_HINTS_AT: usize = 64;
-/// Peers that are gone are forgotten after so long.
-const FORGET_MS: Millis = 24 * 60 * 60 * 1_000;
-/// Whoever is heard again after this long is no forgery of a moment.
-const CONFIRM_MS: Millis = 500;
 /// When the table is full, so many leave it at once: looking through it costs time.
 const EVICT: usize = MAX_PEERS / 32;
 
@@ -209,113 +192,6 @@ impl Roster {
         known.max_by_key(|p| p.gone_at).map(|p| (p.id, p.route().addr))
     }
 
-    /// Someone said of itself that it is here; a JOIN may rename.
-    pub fn hear(
-        &mut self,
-        now: Now,
-        handle: &Handle,
-        route: Route,
-        away: Option<bool>,
-        by: By,
-    ) -> PeerId {
-        let join = by == By::Join;
-        self.adopt(handle, route, join);
-        let twin = join.then(|| self.twin(now.mono, handle, route)).flatten();
-        let known = self.by_addr.get(&route.addr).copied();
-        let id = match (known, twin) {
-            (Some(id), Some(twin)) if id != twin => {
-                self.remove(id, "the same box on another interface");
-                self.add_route(twin, route);
-                twin
-            }
-            (None, Some(twin)) => {
-                self.add_route(twin, route);
-                twin
-            }
-            (Some(id), _) => {
-                self.maybe_rename(id, handle, join);
-                id
-            }
-            (None, None) => {
-                self.probe_namesakes(now.mono, handle, route);
-                self.insert(now.mono, handle, route)
-            }
-        };
-        self.refresh(now, id, by);
-        if let Some(away) = away {
-            self.set_away(id, away);
-        }
-        id
-    }
-
-    /// Its program is one that answers a WHO: silence means that it is gone.
-    pub fn must_answer(&mut self, id: PeerId) {
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.answers = true;
-        }
-    }
-
-    /// A peer said something, so it is here.
-    pub fn spoke(&mut self, now: Now, id: PeerId) {
-        self.refresh(now, id, By::Text);
-    }
-
-    /// Somebody listed somebody else: believed for now, and asked.
-    pub fn hint(&mut self, now: Millis, handle: &Handle, route: Route, away: bool, jitter: Millis) {
-        if let Some(id) = self.by_addr.get(&route.addr).copied() {
-            let Some(peer) = self.peers.get_mut(&id) else { return };
-            if peer.is_here() || now < peer.gone_at + GRAVE_MS || !peer.handle.is(handle.as_str()) {
-                return;
-            }
-            if self.hints.len() >= MAX_HINTS {
-                return;
-            }
-            self.hints.insert(id);
-            peer.heard = None;
-            peer.presence = Presence::Online;
-            (peer.probes, peer.probe_at) = (0, now + jitter);
-            self.changes.push(Change::Joined { id, new: false });
-        } else {
-            if self.known_at(ip_of(route)).count() >= MAX_HINTS_AT {
-                return;
-            }
-            // it moved within its host, or its list is stale: its own word will tell
-            let ip = *route.addr.ip();
-            if self.called(handle.as_str()).any(|p| p.has_ip(ip) && p.is_here()) {
-                return;
-            }
-            if self.hints.len() >= MAX_HINTS {
-                return;
-            }
-            let id = self.insert(now, handle, route);
-            self.hints.insert(id);
-            self.changes.push(Change::Joined { id, new: false });
-            if let Some(peer) = self.peers.get_mut(&id) {
-                peer.presence = Presence::Online;
-                peer.probe_at = now + jitter;
-            }
-            self.set_away(id, away);
-        }
-        self.sweep_by(now + jitter);
-    }
-
-    /// A LEAVE from this address. It acts at once and is verified.
-    pub fn leave(&mut self, now: Millis, handle: &Handle, from: SocketAddrV4) {
-        for id in self.speakers(handle, from) {
-            let Some(addr) = self.peers.get(&id).map(|p| p.route().addr) else { continue };
-            self.go(now, id, "left");
-            self.changes.push(Change::Ask(addr));
-        }
-    }
-
-    /// An AWAY or BACK from this address.
-    pub fn away(&mut self, now: Now, handle: &Handle, from: SocketAddrV4, away: bool) {
-        for id in self.speakers(handle, from) {
-            self.refresh(now, id, By::Text);
-            self.set_away(id, away);
-        }
-    }
-
     /// This chat address is dead: its host said so.
     pub fn dead(&mut self, now: Millis, addr: SocketAddrV4, reason: &str) {
         let Some(id) = self.by_addr.get(&addr).copied() else { return };
@@ -329,137 +205,6 @@ impl Roster {
             self.changes.push(Change::Forgot(addr));
         } else {
             self.go(now, id, reason);
-        }
-    }
-
-    /// When [`Roster::sweep`] wants to be called.
-    pub fn wake_at(&self) -> Option<Millis> {
-        self.sweep_at
-    }
-
-    /// Asks whoever was silent too long, gives up whoever does not answer.
-    pub fn sweep(&mut self, now: Millis) {
-        if self.sweep_at.is_none_or(|at| at > now) {
-            return;
-        }
-        let mut next = None;
-        let (mut silent, mut forgotten) = (Vec::new(), Vec::new());
-        let mut asked = 0;
-        for peer in self.peers.values_mut() {
-            if !peer.is_here() {
-                if peer.gone_at + FORGET_MS <= now {
-                    forgotten.push(peer.id);
-                }
-                continue;
-            }
-            if peer.probe_at <= now {
-                if peer.probes >= PROBES {
-                    let last = peer.heard.map(|(mono, _)| mono);
-                    // who cannot be written to either is not kept waiting for
-                    let mute = !peer.answers && peer.route().addr.port() != 0;
-                    if mute && last.is_some_and(|last| now < last + MUTE_MS) {
-                        (peer.probes, peer.probe_at) = (0, now + self.silent);
-                    } else {
-                        silent.push(peer.id);
-                        continue;
-                    }
-                } else if asked >= MAX_PROBES {
-                    peer.probe_at = now + SWEEP_MS;
-                } else {
-                    asked += 1;
-                    peer.probes += 1;
-                    peer.probe_at = now + PROBE_MS;
-                    self.changes.push(Change::Ask(peer.route().addr));
-                }
-            }
-            next = Some(next.map_or(peer.probe_at, |n: Millis| n.min(peer.probe_at)));
-        }
-        self.sweep_at = next.map(|next| next.max(now + SWEEP_MS));
-        for id in silent {
-            self.go(now, id, "not heard of any more");
-        }
-        for id in forgotten {
-            self.remove(id, "");
-        }
-    }
-
-    /// Notes a word of the peer itself: a JOIN, an answer to a WHO, or another.
-    fn refresh(&mut self, now: Now, id: PeerId, by: By) {
-        let silent = self.silent;
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let new = peer.heard.is_none();
-        self.hints.remove(&id);
-        let answer = by == By::List;
-        peer.answers |= answer;
-        peer.confirmed |= answer && peer.probes > 0
-            || peer.first_heard.is_some_and(|first| first + CONFIRM_MS <= now.mono);
-        peer.first_heard.get_or_insert(now.mono);
-        peer.heard = Some((now.mono, now.wall));
-        (peer.probes, peer.probe_at) = (0, now.mono + silent);
-        if by == By::Join {
-            peer.joined_at = now.mono;
-        }
-        if !peer.is_here() {
-            peer.presence = Presence::Online;
-            self.changes.push(Change::Joined { id, new: true });
-        } else if new {
-            // known from a list; now it spoke itself and may not know us
-            self.changes.push(Change::Joined { id, new: true });
-        }
-        self.sweep_by(now.mono + silent);
-    }
-
-    fn sweep_by(&mut self, at: Millis) {
-        self.sweep_at = Some(self.sweep_at.map_or(at, |s| s.min(at)));
-    }
-
-    /// The peer that announced the same handle and port on another interface just now.
-    fn twin(&self, now: Millis, handle: &Handle, route: Route) -> Option<PeerId> {
-        let twin = |p: &&Peer| {
-            p.is_here()
-                && p.heard.is_some()
-                && now <= p.joined_at + TWIN_MS
-                && p.routes.len() < MAX_ROUTES
-                && p.routes.iter().all(|r| {
-                    r.link != route.link
-                        && r.link != 0
-                        && route.link != 0
-                        && r.addr.port() == route.addr.port()
-                        && !r.addr.ip().is_loopback()
-                })
-        };
-        if route.addr.ip().is_loopback() {
-            return None;
-        }
-        self.called(handle.as_str()).find(twin).map(|p| p.id)
-    }
-
-    /// Whoever bears this handle at another address on the same interface may have moved here:
-    /// it is asked, and goes if it does not answer.
-    fn probe_namesakes(&mut self, now: Millis, handle: &Handle, route: Route) {
-        let bearers: Vec<&Peer> = self
-            .called(handle.as_str())
-            .filter(|p| {
-                let here = |r: &Route| r.link == route.link || r.link == 0 || route.link == 0;
-                p.is_here() && p.routes.iter().any(here)
-            })
-            .take(MAX_NAMESAKES + 1)
-            .collect();
-        if bearers.len() > MAX_NAMESAKES {
-            return; // nobody moved: many call themselves so, or one pretends to be many
-        }
-        // whoever is being asked already is not asked the more
-        let quiet = bearers.into_iter().filter(|p| p.probes == 0 && p.probe_at > now);
-        let ids: Vec<PeerId> = quiet.map(|p| p.id).collect();
-        for id in ids {
-            if let Some(peer) = self.peers.get_mut(&id) {
-                // one more namesake must not shorten the time it has to answer
-                if peer.probes == 0 {
-                    peer.probe_at = now;
-                }
-                peer.answers = true; // somebody else claims to be it: silence now means gone
-            }
-            self.sweep_by(now);
         }
     }
 
@@ -487,27 +232,6 @@ impl Roster {
             self.by_ip.insert((*route.addr.ip(), id));
             self.by_addr.insert(route.addr, id);
         }
-    }
-
-    fn set_away(&mut self, id: PeerId, away: bool) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let presence = if away { Presence::Away } else { Presence::Online };
-        if peer.is_here() && peer.presence != presence {
-            peer.presence = presence;
-            self.changes.push(Change::Away(id, away));
-        }
-    }
-
-    /// Those of a handle who may speak from this address: the very port, else any at that host.
-    /// Whoever chats at that port speaks for itself alone, also when it just took another handle.
-    fn speakers(&self, handle: &Handle, from: SocketAddrV4) -> Vec<PeerId> {
-        if self.at(from).is_some_and(|p| p.is_here() && !p.handle.is(handle.as_str())) {
-            return Vec::new();
-        }
-        let here: Vec<&Peer> =
-            self.called(handle.as_str()).filter(|p| p.is_here() && p.has_ip(*from.ip())).collect();
-        let exact = here.iter().find(|p| p.routes.iter().any(|r| r.addr == from)).map(|p| p.id);
-        exact.map_or_else(|| here.iter().map(|p| p.id).collect(), |id| vec![id])
     }
 
     fn go(&mut self, now: Millis, id: PeerId, reason: &str) {
@@ -573,28 +297,6 @@ impl Roster {
         }
     }
 
-    /// Somebody of whom only a text was heard, from we know not which port, says where it
-    /// listens: it is the same one.
-    fn adopt(&mut self, handle: &Handle, route: Route, join: bool) {
-        let ip = *route.addr.ip();
-        if route.addr.port() == 0 {
-            return;
-        }
-        let portless = |p: &&Peer| p.handle.is(handle.as_str()) && p.route().addr.port() == 0;
-        let Some(id) = self.known_at(ip).find(portless).map(|p| p.id) else { return };
-        if self.by_addr.contains_key(&route.addr) {
-            // it is known by another handle there, and takes this one again
-            if join {
-                self.remove(id, "it is the one that joined");
-            }
-            return;
-        }
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.routes = vec![route];
-            self.by_addr.insert(route.addr, id);
-        }
-    }
-
     fn remove(&mut self, id: PeerId, reason: &str) {
         let Some(peer) = self.peers.get(&id) else { return };
         if peer.is_here() {
@@ -614,10 +316,6 @@ impl Roster {
             }
         }
     }
-}
-
-fn ip_of(route: Route) -> Ipv4Addr {
-    *route.addr.ip()
 }
 
 /// 48 bits of FNV-1a over dialect, handle and address: the same after a restart.

@@ -111,9 +111,8 @@ impl Reading<'_> {
                 }
                 self.accept(leaf.line, &key, value, said);
             }
-            Err(why) if secret => {
+            Err(_) if secret => {
                 // a secret is not repeated, wrong as it may be
-                let _ = why;
                 let why = format!("this will not do, expected {}", expected(&place, &key));
                 self.refuse(leaf.line, &key, &why);
             }

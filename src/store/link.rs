@@ -80,6 +80,16 @@ fn other(text: &str) -> IoError {
     IoError::new(Trouble::Other, text)
 }
 
+/// Paths of the files in a folder, in their order, as they would be sent: links and devices are
+/// passed over.
+///
+/// # Errors
+/// It is none, cannot be read, has no file, or more than [`LINK_FOLDER_FILES`].
+pub fn files_in(folder: &Path) -> Result<Vec<String>, IoError> {
+    let (tree, _) = Tree::look_through(folder)?;
+    Ok(tree.files.into_iter().map(|(path, ..)| path.into()).collect())
+}
+
 /// A file or a folder that is sent.
 pub(super) struct Tree {
     root: Root,

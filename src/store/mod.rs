@@ -11,7 +11,7 @@ pub mod base;
 pub mod files;
 pub mod history;
 pub mod identity;
-mod link;
+pub mod link;
 mod log;
 pub mod picture;
 mod queue;

@@ -10,10 +10,9 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use super::files::Folder;
 use super::link::size_of;
 use crate::config::{Files as Rules, WhenFull};
+use crate::model::limits::FILE_EXTENSION;
 use crate::model::{IoError, Trouble};
 
-/// Bytes of the longest extension that a received file keeps.
-pub const MAX_EXTENSION: usize = 8;
 /// When room is made, this part of the quota is made free, so that the folder is not read again
 /// for the next piece.
 const SPARE: u64 = 32;
@@ -151,7 +150,7 @@ fn list(folder: &Path) -> Vec<Kept> {
 
 /// Whether a name is one that the node gave: who, when in 14 digits, a number in hexadecimal,
 /// perhaps another number: `anna-20261121143000-1f-2.png`. What came over the link keeps its
-/// extension, see [`MAX_EXTENSION`].
+/// extension, see [`FILE_EXTENSION`].
 pub(super) fn is_ours(name: &str) -> bool {
     let Some((stem, extension)) = name.rsplit_once('.') else { return false };
     let parts: Vec<&str> = stem.rsplitn(4, '-').collect();
@@ -164,7 +163,7 @@ pub(super) fn is_ours(name: &str) -> bool {
         _ => false,
     };
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    named && (1..=MAX_EXTENSION).contains(&extension.len()) && extension.bytes().all(plain)
+    named && (1..=FILE_EXTENSION).contains(&extension.len()) && extension.bytes().all(plain)
 }
 
 #[cfg(test)]

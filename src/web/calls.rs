@@ -125,6 +125,17 @@ async fn for_guest(
             return reply;
         }
     }
+    let moves = matches!(
+        command,
+        Command::Accept { .. }
+            | Command::Refuse { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. }
+            | Command::Cancel { .. }
+    );
+    if moves && !may_decide(site, id) {
+        return reply::later(StatusCode::TOO_MANY_REQUESTS, 1, "too much at once: slower");
+    }
     if !matches!(command, Command::Send { .. } | Command::SendFile { .. }) {
         return quiet(site, id, command).await;
     }
@@ -147,6 +158,12 @@ async fn for_guest(
     }
     site.touch();
     answered(site, Some(id), done)
+}
+
+/// Whether a guest may decide about one more file: each time that is written down, and said to
+/// another box.
+pub fn may_decide(site: &Site, id: &str) -> bool {
+    site.guests.borrow_mut().by_id(id).is_some_and(|guest| guest.may_talk(site.now()))
 }
 
 /// Whether a guest may say one more thing; the answer it had if it said this before.
@@ -283,7 +300,8 @@ async fn send_file(
     }
     let mut receipts = Vec::new();
     if !files.is_empty() {
-        let command = Command::SendFile { to: files, path: file.path.clone(), descriptor: None };
+        let (path, name) = (file.path.clone(), Some(file.name.clone()));
+        let command = Command::SendFile { to: files, path, descriptor: None, name };
         if let Answer::Sent(sent) = door::act(site, id, command).await? {
             receipts.extend(sent);
         }

@@ -13,11 +13,12 @@ use smol::Timer;
 use super::gate::{Guesses, same};
 use super::guests::{self, Guest};
 use super::reply::{self, Reply};
+use super::shelf::Stored;
 use super::site::{Head, Site, Who};
 use crate::command::{Command, Parked};
 use crate::hub::parked;
 use crate::model::answer::Status;
-use crate::model::{Answer, Handle, Millis, Refusal, Wall};
+use crate::model::{Answer, Event, Handle, Millis, Refusal, TransferView, Wall, What};
 
 /// Between two looks at who is away, in milliseconds. Only while there are guests.
 const TEND_MS: u64 = 5_000;
@@ -66,23 +67,26 @@ pub async fn session(site: &Rc<Site>, head: &Head, body: Incoming) -> Reply {
                 Who::Stranger => None,
             };
             let mut about = about(site, id);
-            about["transfers"] = transfers(site, id).await;
+            about["transfers"] = match id {
+                Some(id) => json!(transfers(site, id).await),
+                None => json!([]),
+            };
             reply::good(&about)
         }
     }
 }
 
 /// A guest's files on their way over the link.
-async fn transfers(site: &Site, id: Option<&str>) -> Value {
+pub async fn transfers(site: &Site, id: &str) -> Vec<TransferView> {
     // while he is not here his name may be another's
-    let here = |id| {
+    let handle = {
         let mut guests = site.guests.borrow_mut();
         guests.by_id(id).filter(|guest| guest.here).map(|guest| guest.handle.clone())
     };
-    let handle = id.and_then(here);
-    let Some(handle) = handle else { return json!([]) };
-    let all = status(site).await.map(|status| status.transfers).unwrap_or_default();
-    json!(all.into_iter().filter(|transfer| transfer.user == handle).collect::<Vec<_>>())
+    let Some(handle) = handle else { return Vec::new() };
+    let mut all = status(site).await.map(|status| status.transfers).unwrap_or_default();
+    all.retain(|transfer| transfer.user.is(handle.as_str()));
+    all
 }
 
 /// A box whose clock nobody set may take a visitor's; it decides that itself.
@@ -351,6 +355,30 @@ pub fn left(site: &Site, handle: &str) {
     }
 }
 
+/// A file came for a guest: like his uploads it counts in the quota of the page, where the oldest
+/// make room.
+pub fn keep_what_came(site: &Site, event: &Event) {
+    let (Some(user), What::Image { id, path, size, format, .. }) = (&event.user, &event.what)
+    else {
+        return;
+    };
+    let mut guests = site.guests.borrow_mut();
+    let guest = guests.all.iter_mut().find(|g| g.here && g.handle.is(user.as_str()));
+    let Some(owner) = guest.filter(|_| !path.is_empty()).map(|guest| guest.id.clone()) else {
+        return;
+    };
+    drop(guests);
+    if site.shelf.borrow().name_of(path).is_some() {
+        return; // it counts already
+    }
+    let id = id.to_string();
+    let (path, format, size, link) = (path.clone(), format.clone(), *size, None);
+    let name = site.name_of(&id, &path);
+    let stored = Stored { id, owner, path, size, format, name, link };
+    site.shelf.borrow_mut().keep(stored, site.set().quota);
+    site.touch();
+}
+
 /// Brings in again who was in the chat when the daemon ended.
 pub async fn bring_back(site: Rc<Site>) {
     let mut were = Vec::new();
@@ -562,6 +590,70 @@ mod tests {
             assert_eq!(alone(stay, &[away, over - 1]), ["away true"]);
             assert_eq!(alone(stay, &[away, over, over + 5_000]), ["away true", "remove anna"]);
         }
+    }
+
+    #[test]
+    fn what_comes_for_guests_counts_once_in_the_pages_quota_and_bears_its_senders_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (hub, _calls) = Hub::new(1);
+        let mut settings = Settings::default();
+        settings.web.quota = 100;
+        let restart = async_channel::bounded(1).0;
+        let host = "box".to_owned();
+        let site = Site::new(Ground { hub, folder: None, port: 1, settings, host, restart });
+        let anna = Handle::try_from("anna").unwrap();
+        let mut guest = Guest::new(anna.clone(), IpAddr::from([10, 0, 0, 1]), 1).unwrap();
+        guest.here = true;
+        let owner = guest.id.clone();
+        site.guests.borrow_mut().add(guest);
+        let came = |n: u64, user: &str| {
+            let (id, peer) = (crate::model::EntryId { epoch: 1, n }, crate::model::PeerId(7));
+            let path = dir.path().join(n.to_string()).display().to_string();
+            std::fs::write(&path, "x").unwrap();
+            let (direction, dialect) = (crate::model::Direction::In, crate::model::Dialect::Link);
+            let (handle, name) = ("bob".to_owned(), "../Bericht 1.pdf".to_owned());
+            site.learn_name(&What::Transfer {
+                id,
+                number: Some(1),
+                direction,
+                peer,
+                handle: handle.clone(),
+                name,
+                done: 60,
+                size: Some(60),
+                state: crate::model::TransferState::Done,
+                reason: None,
+            });
+            let what = What::Image {
+                id,
+                conversation: peer.to_string(),
+                from: handle,
+                to: user.to_owned(),
+                peer,
+                dialect,
+                direction,
+                path: path.clone(),
+                size: 60,
+                format: "unknown".into(),
+                width: None,
+                height: None,
+            };
+            let user = Some(Handle::try_from(user).unwrap());
+            let event = Event { at: Wall(0), user, what };
+            keep_what_came(&site, &event);
+            keep_what_came(&site, &event);
+            path
+        };
+        let bens = came(1, "ben");
+        assert_eq!(site.shelf.borrow().bytes(), 0, "the box's own user's are not the page's");
+        let first = came(2, "ANNA");
+        assert_eq!(site.shelf.borrow().bytes(), 60, "once");
+        assert_eq!(site.name_of("x", &first), "Bericht 1.pdf");
+        let id = crate::model::EntryId { epoch: 1, n: 2 }.to_string();
+        assert_eq!(site.shelf.borrow().get(&id).unwrap().owner, owner);
+        let second = came(3, "anna");
+        let there = |path: &str| std::path::Path::new(path).exists();
+        assert!(there(&bens) && !there(&first) && there(&second), "the oldest made room");
     }
 
     #[test]

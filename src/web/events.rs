@@ -199,6 +199,7 @@ impl Reader {
             ) => {}
             _ => return None,
         }
+        self.site.learn_name(&event.event.what);
         let mut value = serde_json::to_value(event).unwrap_or_default();
         if let What::Image { id: entry, path, format, .. } = &event.event.what {
             dress(&self.site, id, &entry.to_string(), path, format, &mut value);
@@ -209,10 +210,7 @@ impl Reader {
 
 /// Turns a path of ours into an address that this guest's page may fetch.
 pub fn dress(site: &Site, guest: &str, entry: &str, path: &str, format: &str, value: &mut Value) {
-    let shelf = site.shelf.borrow();
-    let last = path.rsplit('/').next().unwrap_or_default();
-    let name = shelf.name_of(path).unwrap_or(last).to_owned();
-    drop(shelf);
+    let name = site.name_of(entry, path);
     if let Value::Object(object) = value {
         object.remove("path");
         object.insert("name".into(), name.as_str().into());

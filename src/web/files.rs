@@ -17,7 +17,7 @@ use super::server::Pieces;
 use super::shelf::MAX_UPLOADS;
 use crate::hub::Hub;
 use crate::model::{IoError, Trouble};
-use crate::node::io::{FileDone, FileOp, Picture};
+use crate::node::io::{FileDone, FileOp, LinkOp, Picture, Survey};
 
 /// Files open at once that pages fetch. When one more is asked for, one of the address that
 /// fetches most is closed ([`gives_way`]): its browser goes on with the rest by a range.
@@ -114,6 +114,25 @@ impl Desk {
     }
 }
 
+impl Desk {
+    /// A folder that is there, for somebody at this address, and how many files are in it.
+    ///
+    /// # Errors
+    /// As [`Desk::open`].
+    pub async fn folder(
+        self: &Rc<Desk>,
+        path: &str,
+        fetcher: IpAddr,
+    ) -> Result<(Paper, Survey), IoError> {
+        let paper = self.paper(Some(fetcher))?;
+        let op = LinkOp::Survey { path: path.to_owned(), given: None };
+        match paper.ask(FileOp::Link(op)).await? {
+            FileDone::Surveyed(survey) if survey.folder => Ok((paper, survey)),
+            _ => Err(IoError::new(Trouble::Other, "it is no folder any more")),
+        }
+    }
+}
+
 fn exhausted() -> IoError {
     let text = "too many files are on their way to and from pages: try again soon";
     IoError::new(Trouble::Exhausted, text)
@@ -157,6 +176,23 @@ impl Paper {
         match done? {
             FileDone::Finished { path, picture } => Ok((path, picture)),
             _ => Err(IoError::new(Trouble::Other, "it could not be finished")),
+        }
+    }
+
+    /// Of the folder that was surveyed: the path and the bytes of its file of this number.
+    ///
+    /// # Errors
+    /// As the storage thread has them.
+    pub async fn within(
+        &self,
+        path: &str,
+        stamp: u64,
+        index: u32,
+    ) -> Result<(String, u64), IoError> {
+        let op = LinkOp::Seek { path: path.to_owned(), stamp, index };
+        match self.ask(FileOp::Link(op)).await? {
+            FileDone::Sought { size, path, .. } => Ok((path, size)),
+            _ => Err(IoError::new(Trouble::Other, "it could not be looked at")),
         }
     }
 

@@ -16,7 +16,7 @@ use super::words::Words;
 use super::{calls, door, guests, server, words};
 use crate::api::{self, Request};
 use crate::command::{Command, LOBBY};
-use crate::model::{Answer, PeerView, Presence};
+use crate::model::{Answer, Direction, PeerView, Presence, TransferState, TransferView};
 
 /// Seconds between two refreshes of the conversation.
 const REFRESH: u32 = 7;
@@ -36,6 +36,8 @@ pub enum What {
     Enter,
     /// A message's form.
     Send,
+    /// Whether an offered file is wanted.
+    File,
     /// Leaving.
     Leave,
 }
@@ -48,6 +50,7 @@ impl What {
             "/plain/log" => What::Log,
             "/plain/enter" => What::Enter,
             "/plain/send" => What::Send,
+            "/plain/file" => What::File,
             "/plain/leave" => What::Leave,
             _ => return None,
         })
@@ -57,7 +60,7 @@ impl What {
     pub fn methods(self) -> &'static [&'static str] {
         match self {
             What::Page | What::Log => &["GET"],
-            What::Enter | What::Send | What::Leave => &["POST"],
+            What::Enter | What::Send | What::File | What::Leave => &["POST"],
         }
     }
 }
@@ -108,6 +111,24 @@ pub async fn answer(site: &Rc<Site>, head: &Head, what: What, body: Incoming) ->
                 match calls::say(site, id, to.clone(), text, key).await {
                     Ok(()) => reply::see_other(&here(&to)),
                     Err(refused) => page(site, words, id, &to, &message(words, &refused)).await,
+                }
+            }
+        },
+        (What::File, Who::Guest(id)) => match form(body).await {
+            Err(reply) => reply,
+            Ok(form) => {
+                let with = field(&form, "with");
+                let number = field(&form, "number").parse().unwrap_or_default();
+                let command = match field(&form, "act") {
+                    "accept" => Command::Accept { number },
+                    _ => Command::Refuse { number },
+                };
+                if !calls::may_decide(site, id) {
+                    return page(site, words, id, with, words.trouble).await;
+                }
+                match door::act(site, id, command).await {
+                    Ok(_) => reply::see_other(&here(with)),
+                    Err(refusal) => page(site, words, id, with, &refusal.to_string()).await,
                 }
             }
         },
@@ -262,6 +283,9 @@ async fn log(site: &Rc<Site>, words: &Words, id: &str, with: &str) -> Reply {
         Err(refusal) => json!({"entries": [], "note": refusal.to_string()}),
     };
     let mut lines = String::new();
+    for file in door::transfers(site, id).await {
+        lines.push_str(&offer(words, &file, with));
+    }
     for entry in value["entries"].as_array().into_iter().flatten().rev() {
         lines.push_str(&line(site, words, id, entry));
     }
@@ -277,6 +301,31 @@ async fn log(site: &Rc<Site>, words: &Words, id: &str, with: &str) -> Reply {
             words.messages,
             words.newest_first,
         ),
+    )
+}
+
+/// A file on its way to a guest over the link; one that is offered with the question.
+fn offer(words: &Words, file: &TransferView, with: &str) -> String {
+    if file.direction == Direction::Out {
+        return String::new();
+    }
+    let (from, name) = (escaped(&file.handle), escaped(&file.name));
+    if file.state != TransferState::Offered {
+        let reason = escaped(file.reason.as_deref().unwrap_or_default());
+        return format!("<p><b>{from}</b> {name} {} / {} {reason}</p>", file.done, file.size);
+    }
+    format!(
+        "<form method=\"post\" action=\"/plain/file\" target=\"_top\"><b>{from}</b> {offers} \
+         {name} ({size} B) <input type=\"hidden\" name=\"number\" value=\"{number}\">\
+         <input type=\"hidden\" name=\"with\" value=\"{with}\">\
+         <button name=\"act\" value=\"accept\">{accept}</button>\
+         <button name=\"act\" value=\"refuse\" class=\"quiet\">{refuse}</button></form>",
+        offers = words.offers,
+        size = file.size,
+        number = file.number,
+        with = escaped(with),
+        accept = words.accept,
+        refuse = words.refuse,
     )
 }
 
@@ -339,5 +388,30 @@ mod tests {
         assert!(!out.contains("\"'"), "{out}");
         assert!(out.contains("with=%3Cscript%3E"));
         assert_eq!(here("a&b\""), "/plain?with=a%26b%22");
+        let file = TransferView {
+            number: 3,
+            id: crate::model::EntryId { epoch: 1, n: 1 },
+            user: crate::model::Handle::try_from("anna").unwrap(),
+            direction: Direction::In,
+            peer: crate::model::PeerId(1),
+            handle: evil.into(),
+            name: evil.into(),
+            done: 0,
+            size: 9,
+            files: 1,
+            state: TransferState::Offered,
+            reason: None,
+        };
+        let paused = TransferView {
+            state: TransferState::Paused,
+            reason: Some(evil.into()),
+            ..file.clone()
+        };
+        for file in [&file, &paused] {
+            let out = offer(words::wanted(None), file, evil);
+            assert!(!out.contains("<script") && !out.contains("\"'"), "{out}");
+        }
+        assert!(offer(words::wanted(None), &file, LOBBY).contains("value=\"accept\""));
+        assert!(!offer(words::wanted(None), &paused, LOBBY).contains("button"));
     }
 }

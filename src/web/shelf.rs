@@ -19,10 +19,10 @@ pub const LINK_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Entries whose files pages may fetch; a page that asks for an older one gets it by its history.
 pub const MAX_SHOWN: usize = 4_096;
 
-/// A file that a guest uploaded whole.
+/// A file that a guest uploaded whole, or that came for him.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
-    /// Its upload's id.
+    /// Its upload's id; of one that came, its entry's.
     pub id: String,
     /// Whose it is: a guest's id.
     pub owner: String,
@@ -32,7 +32,7 @@ pub struct Stored {
     pub size: u64,
     /// What it is: `png` …, `unknown`.
     pub format: String,
-    /// Its name as the guest gave it, made harmless.
+    /// Its name as its sender gave it, made harmless.
     pub name: String,
     /// Under which token anyone may fetch it, and until when by the system's clock.
     #[serde(default)]
@@ -89,10 +89,19 @@ impl Shelf {
 }
 
 fn remove(path: &str) {
-    if let Err(error) = std::fs::remove_file(Path::new(path)) {
-        if error.kind() != std::io::ErrorKind::NotFound {
-            log::warn!("web: {path} cannot be removed: {error}");
+    let path = Path::new(path);
+    let removed = match std::fs::remove_file(path) {
+        // a folder that came over the link
+        Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {
+            std::fs::remove_dir_all(path)
         }
+        other => other,
+    };
+    if let Err(error) = removed.or_else(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(e),
+    }) {
+        log::warn!("web: {} cannot be removed: {error}", path.display());
     }
 }
 
@@ -167,6 +176,24 @@ mod tests {
         assert_eq!(shelf.files.len(), MAX_FILES);
         shelf.keep(stored(9_999, dir.path(), 1_000), 100);
         assert_eq!(shelf.files.len(), 1, "the newest stays");
+    }
+
+    #[test]
+    fn a_folder_that_came_makes_room_with_all_that_is_in_it_and_no_link_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, other) = (dir.path().join("x.folder"), dir.path().join("other"));
+        std::fs::create_dir_all(folder.join("a/b")).unwrap();
+        std::fs::create_dir(&other).unwrap();
+        for path in [folder.join("a/b/c"), other.join("stays")] {
+            std::fs::write(path, "x").unwrap();
+        }
+        std::os::unix::fs::symlink(&other, folder.join("a/link")).unwrap();
+        let mut shelf = Shelf::default();
+        let path = folder.display().to_string();
+        shelf.keep(Stored { path, ..stored(1, dir.path(), 60) }, 100);
+        shelf.keep(stored(2, dir.path(), 60), 100);
+        assert!(!folder.exists() && other.join("stays").exists());
+        assert!(shelf.get("u1").is_none() && shelf.get("u2").is_some());
     }
 
     #[test]

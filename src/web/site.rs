@@ -1,7 +1,7 @@
 //! The site: what a request is for, who asks, and who answers it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -23,7 +23,7 @@ use super::{calls, door, events, http, metrics, operator, plain, uploads};
 use crate::command::Command;
 use crate::config::{Settings, Web, rows};
 use crate::hub::Hub;
-use crate::model::{Answer, Millis, Wall, What};
+use crate::model::{Answer, Direction, EntryId, Millis, TransferState, Wall, What};
 
 /// Requests of one address.
 pub const REQUESTS: Bucket = Bucket { size: 240, refill: 60 };
@@ -35,6 +35,9 @@ pub const MAX_FORM: usize = 16 * 1024;
 pub const MAX_OPERATORS: usize = 8;
 /// An operator who does nothing is signed out after this, in milliseconds.
 pub const OPERATOR_MS: Millis = 30 * 60 * 1_000;
+
+/// Names of files that came and are not told of yet.
+const MAX_NAMES: usize = 64;
 
 /// The state of the page's side of the daemon. See the module.
 pub struct Site {
@@ -49,6 +52,8 @@ pub struct Site {
     pub(super) guests: RefCell<Guests>,
     pub(super) shelf: RefCell<Shelf>,
     pub(super) seen: RefCell<Seen>,
+    /// Of files that came, as their senders call them, the newest.
+    names_of_files: RefCell<VecDeque<(EntryId, String)>>,
     pub(super) uploads: RefCell<uploads::Uploads>,
     /// Wrong PINs of the house.
     pub(super) guesses: RefCell<Guesses>,
@@ -161,6 +166,7 @@ impl Site {
             guests: RefCell::new(guests),
             shelf: RefCell::new(shelf),
             seen: RefCell::default(),
+            names_of_files: RefCell::default(),
             uploads: RefCell::default(),
             guesses: RefCell::default(),
             operator_guesses: RefCell::default(),
@@ -227,8 +233,36 @@ impl Site {
                 What::PeerLeft { dialect: crate::model::Dialect::Local, handle, .. } => {
                     door::left(&self, handle);
                 }
+                What::Transfer { .. } => self.learn_name(&event.event.what),
+                What::Image { direction: Direction::In, .. } => {
+                    door::keep_what_came(&self, &event.event);
+                }
                 _ => {}
             }
+        }
+    }
+
+    /// What the sender of a file calls it, said when it came; whoever reads the events first
+    /// needs it.
+    pub(super) fn learn_name(&self, what: &What) {
+        let What::Transfer { state: TransferState::Done, id, name, .. } = what else { return };
+        let mut names = self.names_of_files.borrow_mut();
+        if !names.iter().any(|(of, _)| of == id) {
+            names.push_back((*id, http::shown_name(name)));
+        }
+        if names.len() > MAX_NAMES {
+            names.pop_front();
+        }
+    }
+
+    /// The name of a file: as its sender calls it, else as it is called here.
+    pub(super) fn name_of(&self, entry: &str, path: &str) -> String {
+        let last = path.rsplit('/').next().unwrap_or_default();
+        let names = self.names_of_files.borrow();
+        let said = names.iter().find(|(of, _)| of.to_string() == entry).map(|(_, name)| name);
+        match self.shelf.borrow().name_of(path) {
+            Some(name) => name.to_owned(),
+            None => said.map_or(last, String::as_str).to_owned(),
         }
     }
 
@@ -326,7 +360,7 @@ impl Site {
             Route::Events => events::answer(self, head).await,
             Route::Uploads => uploads::begin(self, head, body).await,
             Route::Upload(id) => uploads::go_on(self, head, id, body).await,
-            Route::File(entry) => uploads::file(self, head, entry).await,
+            Route::File(entry, within) => uploads::file(self, head, entry, within).await,
             Route::Link(token) => uploads::link(self, head, token).await,
             Route::Operator(what) => operator::answer(self, head, what, body).await,
             Route::Plain(what) => plain::answer(self, head, what, body).await,
@@ -440,8 +474,8 @@ pub enum Route<'a> {
     Uploads,
     /// One under way.
     Upload(&'a str),
-    /// An entry's file.
-    File(&'a str),
+    /// An entry's file; of a folder all, or one by its path in it.
+    File(&'a str, Option<&'a str>),
     /// A download address.
     Link(&'a str),
     /// Something of the operator's.
@@ -474,7 +508,7 @@ impl<'a> Route<'a> {
                 ("events", None, None) => Route::Events,
                 ("uploads", None, None) => Route::Uploads,
                 ("uploads", Some(id), None) => Route::Upload(id),
-                ("files", Some(id), None) => Route::File(id),
+                ("files", Some(id), within) => Route::File(id, within),
                 ("operator", None, None) => Route::Operator(operator::What::Door),
                 ("guests", None, None) => Route::Operator(operator::What::Guests),
                 ("guests", Some(id), None) => Route::Operator(operator::What::Guest(id)),
@@ -509,7 +543,7 @@ impl<'a> Route<'a> {
             Route::Events => "events",
             Route::Uploads => "uploads",
             Route::Upload(_) => "upload",
-            Route::File(_) => "file",
+            Route::File(..) => "file",
             Route::Link(_) => "link",
             Route::Operator(_) => "operator",
             Route::Plain(_) => "plain",
@@ -548,6 +582,7 @@ mod tests {
             ("/qr.svg", "code", "GET"),
             ("/plain", "plain", "GET"),
             ("/plain/send", "plain", "POST"),
+            ("/plain/file", "plain", "POST"),
             ("/d/0123/a.pdf", "link", "GET"),
             ("/api/v1/address", "address", "GET"),
             ("/api/v1/session", "session", "GET POST DELETE"),
@@ -555,6 +590,7 @@ mod tests {
             ("/api/v1/uploads", "uploads", "POST"),
             ("/api/v1/uploads/x", "upload", "GET PATCH DELETE"),
             ("/api/v1/files/x-1", "file", "GET"),
+            ("/api/v1/files/x-1/a/b%20c.txt", "file", "GET"),
             ("/api/v1/operator", "operator", "GET POST DELETE"),
             ("/api/v1/guests", "operator", "GET"),
             ("/api/v1/guests/x", "operator", "POST"),

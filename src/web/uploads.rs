@@ -9,7 +9,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::rc::Rc;
 
-use hyper::body::Incoming;
+use futures_lite::stream;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
@@ -24,6 +25,7 @@ use super::reply::{self, FILE_POLICY, Reply};
 use super::server::{self, Payload};
 use super::shelf::{MAX_UPLOADS, MAX_UPLOADS_EACH, Shelf, Stored, UPLOAD_MS};
 use super::site::{Head, Site, Who, bad_body};
+use crate::dialect::link::files::names_of;
 use crate::model::{IoError, Millis, Refusal, Trouble};
 
 const FILE: &str = "uploads.json";
@@ -305,15 +307,96 @@ async fn finish(site: &Rc<Site>, id: &str, upload: &Rc<Upload>, mut hold: Hold) 
     reply::good(&json!({"id": id, "offset": size, "size": size, "format": picture.format}))
 }
 
-/// `/api/v1/files/<entry>`: the file of an entry that this guest's page was told of.
-pub async fn file(site: &Rc<Site>, head: &Head, entry: &str) -> Reply {
+/// `/api/v1/files/<entry>`: the file of an entry that this guest's page was told of; where that is
+/// a folder, what is in it, and below that its files by their paths.
+pub async fn file(site: &Rc<Site>, head: &Head, entry: &str, within: Option<&str>) -> Reply {
+    let none = || reply::wrong(StatusCode::NOT_FOUND, "there is no such file for you");
     let Who::Guest(id) = &head.who else {
         return reply::wrong(StatusCode::UNAUTHORIZED, "come in first");
     };
-    let shown = site.seen.borrow().get(id, entry).cloned();
-    match shown {
-        Some(shown) => give(site, head, &shown.path, &shown.name).await,
-        None => reply::wrong(StatusCode::NOT_FOUND, "there is no such file for you"),
+    let Some(shown) = site.seen.borrow().get(id, entry).cloned() else { return none() };
+    match (shown.format == "folder", within) {
+        (false, None) => give(site, head, &shown.path, &shown.name).await,
+        (false, Some(_)) => none(),
+        (true, None) => {
+            // each file in it is looked at
+            let now = site.now();
+            let may = site.guests.borrow_mut().by_id(id).is_some_and(|guest| guest.may_talk(now));
+            if !may {
+                return reply::later(StatusCode::TOO_MANY_REQUESTS, 1, "too much at once: slower");
+            }
+            listing(site, head, entry, shown.path).await
+        }
+        (true, Some(path)) => {
+            let path = http::decoded(path, false);
+            match names_of(&path).and_then(|names| names.last().copied()) {
+                Some(name) => give(site, head, &format!("{}/{path}", shown.path), name).await,
+                None => none(),
+            }
+        }
+    }
+}
+
+/// What is in a folder: for scripts as JSON, for a browser that shows it as links.
+async fn listing(site: &Rc<Site>, head: &Head, entry: &str, path: String) -> Reply {
+    let (paper, survey) = match site.desk.folder(&path, head.from).await {
+        Ok(opened) => opened,
+        Err(error) => return trouble(&error),
+    };
+    let html = head.header("accept").is_some_and(|kinds| kinds.contains("text/html"));
+    let lines = Lines { paper, path, stamp: survey.stamp, files: survey.files, next: 0, html };
+    let entry = entry.to_owned();
+    let pieces = stream::unfold(Some(lines), move |lines| {
+        let entry = entry.clone();
+        async move {
+            let mut lines = lines?;
+            let end = lines.next >= lines.files;
+            match lines.more(&entry).await {
+                Ok(text) => Some((Ok(Bytes::from(text)), (!end).then_some(lines))),
+                Err(error) => Some((Err(io::Error::other(error.text)), None)),
+            }
+        }
+    });
+    let mut reply = Response::new(Payload::pieces(Box::pin(pieces)));
+    let kind = if html { "text/html; charset=utf-8" } else { "application/json" };
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    reply
+}
+
+/// A listing as it is written.
+struct Lines {
+    paper: Paper,
+    path: String,
+    stamp: u64,
+    files: u32,
+    next: u32,
+    html: bool,
+}
+
+impl Lines {
+    /// Some more files, or the end.
+    async fn more(&mut self, entry: &str) -> Result<String, IoError> {
+        if self.next >= self.files {
+            return Ok(if self.html { "</ul>\n" } else { "]}" }.to_owned());
+        }
+        let begin =
+            if self.html { "<!doctype html><title>klatsch</title><ul>\n" } else { "{\"files\":[" };
+        let mut text = if self.next == 0 { begin.to_owned() } else { String::new() };
+        while self.next < self.files && text.len() < PIECE / 4 {
+            let (path, size) = self.paper.within(&self.path, self.stamp, self.next).await?;
+            let url: Vec<String> = path.split('/').map(http::encoded).collect();
+            let url = format!("/api/v1/files/{entry}/{}", url.join("/"));
+            if self.html {
+                let (url, path) = (http::escaped(&url), http::escaped(&path));
+                text += &format!("<li><a href=\"{url}\" download>{path}</a> {size}</li>\n");
+            } else {
+                let comma = if self.next == 0 { "" } else { "," };
+                let file = json!({"path": path, "size": size, "url": url});
+                text += &format!("{comma}{file}");
+            }
+            self.next += 1;
+        }
+        Ok(text)
     }
 }
 

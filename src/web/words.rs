@@ -49,6 +49,12 @@ pub struct Words {
     pub failed: &'static str,
     /// Another.
     pub queued: &'static str,
+    /// Before a file that somebody offers.
+    pub offers: &'static str,
+    /// A button to have it.
+    pub accept: &'static str,
+    /// A button not to have it.
+    pub refuse: &'static str,
     /// Whatever else went wrong.
     pub trouble: &'static str,
 }
@@ -78,6 +84,9 @@ static ALL: [Words; 3] = [
         nothing: "Nothing said yet.",
         failed: "not delivered",
         queued: "waiting",
+        offers: "wants to send you",
+        accept: "Accept",
+        refuse: "Refuse",
         trouble: "That did not work.",
     },
     Words {
@@ -104,6 +113,9 @@ static ALL: [Words; 3] = [
         nothing: "Noch nichts gesagt.",
         failed: "nicht zugestellt",
         queued: "wartet",
+        offers: "möchte dir senden",
+        accept: "Annehmen",
+        refuse: "Ablehnen",
         trouble: "Das ging nicht.",
     },
     Words {
@@ -130,6 +142,9 @@ static ALL: [Words; 3] = [
         nothing: "Zatím nic nepadlo.",
         failed: "nedoručeno",
         queued: "čeká",
+        offers: "ti chce poslat",
+        accept: "Přijmout",
+        refuse: "Odmítnout",
         trouble: "To se nepovedlo.",
     },
 ];

@@ -20,7 +20,7 @@ export function same(found, wanted, what) {
   if (f !== w) throw new Error(`${what}: found ${f}, expected ${w}`);
 }
 /** Waits until something holds. */
-export async function until(what, holds, ms = 8000) {
+export async function until(what, holds, ms = 20000) {
   const end = Date.now() + ms;
   for (let last; ;) {
     try { last = await holds(); if (last) return last; } catch (error) { last = error; }

@@ -73,7 +73,7 @@ def subscribed(client, chat):
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
-    assert stands.wait(5), "the stream does not stand"
+    assert stands.wait(30), "the stream does not stand"
     settings = chat.Config()["settings"]
     live = next((s for s in settings if s["key"] == "bell"), None)
     if live is None:
@@ -81,7 +81,7 @@ def subscribed(client, chat):
         return
     for value in ("on" if live["value"] in ("off", "false") else "off", live["value"]):
         chat.Config("bell", value)
-    listener.join(5)
+    listener.join(30)
     assert len(told) >= 2, told
     for event in told:
         assert {"epoch", "seq", "at", "kind", "user"} <= event.keys(), event

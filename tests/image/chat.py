@@ -241,7 +241,8 @@ def update(box, reborn, good, stick, cuts):
                         "| grep -i bundle_version || true")
     expect(good in version, f"slot {other} runs, was marked good; it is {good}")
     expect("alpha" in box.line.ask("STATUS", r"slcp +on"), "the handle was kept")
-    said = box.shell("sleep 5; journalctl -b --no-pager -o cat -u 'klatsch-stick@*'")
+    said = box.shell("until journalctl -b --no-pager -o cat -u 'klatsch-stick@*' | grep 'was installed'; "
+                     "do sleep 1; done", 120)
     expect("was installed from a stick before" in said, "the stick stays in, and is left alone")
     return box
 

@@ -93,6 +93,17 @@ fn every_message_arrives_exactly_once_whatever_happens() {
     println!("{seeds} seeds");
 }
 
+/// The same among up to as many as are promised.
+#[test]
+#[ignore = "minutes: .ci/long runs it"]
+fn every_message_arrives_exactly_once_among_ten_to_two_hundred_boxes() {
+    for (seed, count) in [(10_000, 10), (10_001, 40), (10_002, 100), (10_003, 200)] {
+        let begun = std::time::Instant::now();
+        storm(seed, count, 80);
+        println!("{count} boxes: {:?}", begun.elapsed());
+    }
+}
+
 #[test]
 fn forty_boxes_find_each_other_and_everyone_hears_one() {
     crowd(40);

@@ -109,27 +109,54 @@ impl Nodes {
     }
 }
 
-/// A victim that was offered something and wants it: with what it asked for.
-fn asked(of: Offer) -> (Victim, Liar, Nodes, EntryId, u32) {
+/// A victim, and a liar of these capabilities at whose box Bob is.
+fn met(capabilities: u32) -> (Victim, Liar) {
     let mut victim = Victim::new();
     let mut liar = Liar::connect(&mut victim, 3, "10.0.0.3:40000");
-    liar.hello_with(&mut victim, FILES);
+    liar.hello_with(&mut victim, capabilities);
     liar.say(&mut victim, &users("bob"));
+    (victim, liar)
+}
+
+/// What was last asked for: its entry, and under which turn.
+fn last_want(liar: &Liar) -> Option<(EntryId, u32)> {
+    liar.heard.iter().rev().find_map(|f| match f {
+        Frame::File(FileFrame::Want { id, turn, .. }) => Some((*id, *turn)),
+        _ => None,
+    })
+}
+
+/// A victim that was offered something and wants it: with what it asked for.
+fn asked(of: Offer) -> (Victim, Liar, Nodes, EntryId, u32) {
+    let (mut victim, mut liar) = met(FILES);
     let mut nodes = Nodes::new();
     nodes.read = victim.outs.len();
     liar.say(&mut victim, &offer(1, of));
     nodes.work(&mut victim, &mut liar);
-    let want = liar.heard.iter().rev().find_map(|f| match f {
-        Frame::File(FileFrame::Want { id, turn, .. }) => Some((*id, *turn)),
-        _ => None,
-    });
-    let (id, turn) = want.expect("it is asked for");
+    let (id, turn) = last_want(&liar).expect("it is asked for");
     (victim, liar, nodes, id, turn)
 }
 
 fn says(victim: &mut Victim, liar: &mut Liar, nodes: &mut Nodes, frame: FileFrame) {
     liar.say(victim, &Frame::File(frame));
     nodes.work(victim, liar);
+}
+
+/// Sends one file of a folder in one piece; the turn under which the next is asked for.
+fn sends_whole(
+    victim: &mut Victim,
+    liar: &mut Liar,
+    nodes: &mut Nodes,
+    (id, turn): (EntryId, u32),
+    path: &str,
+    bytes: &[u8],
+) -> u32 {
+    let (size, path) = (bytes.len() as u64, path.to_owned());
+    says(victim, liar, nodes, FileFrame::File { id, turn, size, path });
+    let chunk = FileFrame::Chunk { id, turn, offset: 0, bytes: bytes.to_vec() };
+    says(victim, liar, nodes, chunk);
+    says(victim, liar, nodes, FileFrame::End { id, turn, sum: hash(&[bytes]) });
+    last_want(liar).unwrap().1
 }
 
 #[test]
@@ -199,26 +226,12 @@ fn more_than_was_offered_is_not_taken() {
     assert_eq!(nodes.over, [(Outcome::Failed, "more comes than was offered".to_owned())]);
     // over all files of a folder, too
     let (mut victim, mut liar, mut nodes, id, mut turn) = asked(folder(3, 25));
-    for n in 0..3 {
-        let file = FileFrame::File { id, turn, size: 10, path: format!("f{n}") };
-        says(&mut victim, &mut liar, &mut nodes, file);
-        if n == 2 {
-            break;
-        }
-        let bytes = vec![1; 10];
-        says(&mut victim, &mut liar, &mut nodes, FileFrame::Chunk { id, turn, offset: 0, bytes });
-        let sum = hash(&[&[1; 10]]);
-        says(&mut victim, &mut liar, &mut nodes, FileFrame::End { id, turn, sum });
-        turn = liar
-            .heard
-            .iter()
-            .rev()
-            .find_map(|f| match f {
-                Frame::File(FileFrame::Want { turn, .. }) => Some(*turn),
-                _ => None,
-            })
-            .unwrap();
+    for path in ["f0", "f1"] {
+        turn = sends_whole(&mut victim, &mut liar, &mut nodes, (id, turn), path, &[1; 10]);
     }
+    assert!(nodes.over.is_empty());
+    let file = FileFrame::File { id, turn, size: 10, path: "f2".into() };
+    says(&mut victim, &mut liar, &mut nodes, file);
     assert_eq!(nodes.over, [(Outcome::Failed, "more comes than was offered".to_owned())]);
 }
 
@@ -242,10 +255,7 @@ fn what_hashes_to_something_else_is_not_kept_and_both_are_told() {
 
 #[test]
 fn a_flood_of_offers_fills_no_table() {
-    let mut victim = Victim::new();
-    let mut liar = Liar::connect(&mut victim, 3, "10.0.0.3:40000");
-    liar.hello_with(&mut victim, FILES);
-    liar.say(&mut victim, &users("bob"));
+    let (mut victim, mut liar) = met(FILES);
     let mut nodes = Nodes::new();
     nodes.accepts = false;
     for seq in 1..=200 {
@@ -258,16 +268,22 @@ fn a_flood_of_offers_fills_no_table() {
     assert!(nodes.done.is_empty(), "no file is touched");
 }
 
+fn running(victim: &Victim) -> Vec<u64> {
+    victim.machine.files().filter(|v| v.state == FileState::Runs).map(|v| v.no).collect()
+}
+
+/// More than may come of one box at once.
+fn offers_three_more(victim: &mut Victim, liar: &mut Liar, nodes: &mut Nodes) {
+    for seq in 2..=4 {
+        liar.say(victim, &offer(seq, one(SIZE)));
+        nodes.work(victim, liar);
+    }
+}
+
 #[test]
 fn a_giver_that_sends_nothing_makes_room_for_another() {
     let (mut victim, mut liar, mut nodes, ..) = asked(one(SIZE));
-    for seq in 2..=4 {
-        liar.say(&mut victim, &offer(seq, one(SIZE)));
-        nodes.work(&mut victim, &mut liar);
-    }
-    let running = |victim: &Victim| -> Vec<u64> {
-        victim.machine.files().filter(|v| v.state == FileState::Runs).map(|v| v.no).collect()
-    };
+    offers_three_more(&mut victim, &mut liar, &mut nodes);
     let first = running(&victim);
     for _ in 0..STALLED_MS / 5_000 + 1 {
         victim.pass(5_000);
@@ -278,18 +294,11 @@ fn a_giver_that_sends_nothing_makes_room_for_another() {
     assert!(!then.is_empty() && then.iter().all(|no| !first.contains(no)), "{first:?} {then:?}");
 }
 
-fn running(victim: &Victim) -> Vec<u64> {
-    victim.machine.files().filter(|v| v.state == FileState::Runs).map(|v| v.no).collect()
-}
-
 #[test]
 fn a_giver_that_trickles_makes_room_for_another() {
     let (mut victim, mut liar, mut nodes, id, turn) = asked(one(SIZE));
     let first = running(&victim)[0];
-    for seq in 2..=4 {
-        liar.say(&mut victim, &offer(seq, one(SIZE)));
-        nodes.work(&mut victim, &mut liar);
-    }
+    offers_three_more(&mut victim, &mut liar, &mut nodes);
     let file = FileFrame::File { id, turn, size: SIZE, path: String::new() };
     says(&mut victim, &mut liar, &mut nodes, file);
     for offset in 0..STALLED_MS / 5_000 + 1 {
@@ -306,10 +315,7 @@ fn a_giver_that_trickles_makes_room_for_another() {
 fn a_giver_may_be_busy_but_not_for_good_while_others_wait() {
     let (mut victim, mut liar, mut nodes, id, _) = asked(one(SIZE));
     let first = running(&victim)[0];
-    for seq in 2..=4 {
-        liar.say(&mut victim, &offer(seq, one(SIZE)));
-        nodes.work(&mut victim, &mut liar);
-    }
+    offers_three_more(&mut victim, &mut liar, &mut nodes);
     let mut ran = 0;
     while running(&victim).contains(&first) && ran < 2 * BUSY_MS {
         let why = String::new();
@@ -342,21 +348,8 @@ fn the_next_file_may_be_named_while_the_last_ones_are_made_durable() {
     let (mut victim, mut liar, mut nodes, id, mut turn) = asked(folder(100, SIZE));
     nodes.holds_sync = true;
     for n in 0..65 {
-        let file = FileFrame::File { id, turn, size: 1, path: format!("f{n}") };
-        says(&mut victim, &mut liar, &mut nodes, file);
-        let chunk = FileFrame::Chunk { id, turn, offset: 0, bytes: vec![1] };
-        says(&mut victim, &mut liar, &mut nodes, chunk);
-        let end = FileFrame::End { id, turn, sum: hash(&[&[1]]) };
-        says(&mut victim, &mut liar, &mut nodes, end);
-        turn = liar
-            .heard
-            .iter()
-            .rev()
-            .find_map(|f| match f {
-                Frame::File(FileFrame::Want { turn, .. }) => Some(*turn),
-                _ => None,
-            })
-            .unwrap();
+        let path = format!("f{n}");
+        turn = sends_whole(&mut victim, &mut liar, &mut nodes, (id, turn), &path, &[1]);
     }
     assert!(nodes.done.contains(&FileDo::Sync));
     assert!(!victim.closed(liar.session.stream) && nodes.over.is_empty());
@@ -384,10 +377,7 @@ fn an_offer_that_comes_twice_is_taken_in_once() {
 
 #[test]
 fn offers_that_come_at_once_are_counted_too() {
-    let mut victim = Victim::new();
-    let mut liar = Liar::connect(&mut victim, 3, "10.0.0.3:40000");
-    liar.hello_with(&mut victim, FILES);
-    liar.say(&mut victim, &users("bob"));
+    let (mut victim, mut liar) = met(FILES);
     let mut nodes = Nodes::new();
     nodes.accepts = false;
     nodes.read = victim.outs.len();
@@ -432,10 +422,7 @@ fn what_never_comes_holds_no_place_for_good() {
 
 /// A victim that offered something to a box of these capabilities.
 fn offering(capabilities: u32) -> (Victim, Liar, Fingerprint) {
-    let mut victim = Victim::new();
-    let mut liar = Liar::connect(&mut victim, 3, "10.0.0.3:40000");
-    liar.hello_with(&mut victim, capabilities);
-    liar.say(&mut victim, &users("bob"));
+    let (victim, liar) = met(capabilities);
     let of = victim.machine.owner(&handle("bob")).unwrap();
     (victim, liar, of)
 }

@@ -5,24 +5,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::lan::{Host, Lan};
-use crate::node::{Node, secs, within};
+use crate::lan::Lan;
+use crate::node::{Node, again, linked, secs, within};
 
 /// The link alone: no plain dialect helps.
 const ALONE: &str = "\n[link]\nannounce = 10\n[slcp]\nenabled = false\n";
 /// Beside SLCP, as people have it.
 const BESIDE: &str = "\n[link]\nannounce = 10\n";
-
-fn linked(node: &Node, handle: &str) {
-    let here = within(secs(20), || {
-        let all = node.who();
-        let is = |p: &Value| {
-            p["handle"] == handle && p["dialect"][0] == "link" && p["presence"] == "online"
-        };
-        all.iter().any(is)
-    });
-    assert!(here, "{handle} is not linked: {:#?}", node.who());
-}
 
 fn delivered(node: &Node, text: &str) -> bool {
     let all = node.json(&["history", "-n", "200"]);
@@ -41,12 +30,6 @@ fn texts(node: &Node) -> Vec<String> {
     came.map(|e| e["body"]["text"].as_str().unwrap().to_owned()).collect()
 }
 
-fn again(host: &Host, node: Node, handle: &str, extra: &str) -> Node {
-    let home = Arc::clone(node.home());
-    drop(node); // with SIGKILL
-    host.node_in(&home, "t", handle, extra, "")
-}
-
 #[test]
 fn two_nodes_link_and_confirm_and_their_codes_agree() {
     let Some(lan) = Lan::new(2) else { return };
@@ -57,7 +40,7 @@ fn two_nodes_link_and_confirm_and_their_codes_agree() {
     anna.msg("bob", "nobody else reads this");
     let event = bob.hears("anna", "nobody else reads this");
     assert_eq!(event["dialect"], "link");
-    assert!(within(secs(5), || delivered(&anna, "nobody else reads this")));
+    assert!(within(secs(10), || delivered(&anna, "nobody else reads this")));
     let code = |node: &Node, who: &str| -> Value {
         serde_json::from_str(&node.must(&["verify", who, "--json"])).unwrap()
     };

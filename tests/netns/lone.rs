@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::lan::Lan;
-use super::node::{SOON, secs, within};
+use super::node::{SELDOM, SOON, secs, within};
 
 const HOLD: &str = "
 import socket, sys, time
@@ -64,7 +64,7 @@ fn localhost_alone_is_a_lan() {
     let seen = bert.wait_event("image", SOON, |e| e["direction"] == "in");
     assert_eq!(std::fs::read(seen["path"].as_str().unwrap()).unwrap(), bytes);
     bert.signal("TERM");
-    anna.wait_event("peer-left", secs(2), |e| e["handle"] == "bert");
+    anna.sees_leave("bert");
     assert_eq!(bert.ends(), Some(0));
 }
 
@@ -74,7 +74,7 @@ fn a_discovery_port_that_another_program_holds_is_said_with_its_name() {
     let holder = lan.host(0).python(&["-c", HOLD, "udp:4000"]);
     holder.says("ready", |_| true);
     let mut anna = lan.host(0).node("anna", "");
-    let line = anna.complains(secs(3), "4000");
+    let line = anna.complains(SOON, "4000");
     assert!(line.contains("python3"), "{line}");
     println!("{line}");
     anna.is_well();
@@ -108,9 +108,9 @@ fn a_wanted_chat_port_that_is_taken_is_said_and_another_used() {
     holder.says("ready", |_| true);
     let anna = lan.host(0).node("anna", "port = 5555\n");
     let bert = lan.host(1).node("bert", "");
-    let line = anna.complains(secs(3), "5555");
+    let line = anna.complains(SOON, "5555");
     assert!(line.contains("python3") && line.contains("5010"), "{line}");
-    anna.complains(secs(3), "6000");
+    anna.complains(SOON, "6000");
     bert.sees(&["anna"]);
     assert_eq!(bert.peer("anna")["port"], 5010);
 }
@@ -121,7 +121,7 @@ fn no_chat_port_at_all_is_one_line() {
     let holder = lan.host(0).python(&["-c", HOLD, "udp:5010", "tcp:5012"]);
     holder.says("ready", |_| true);
     let mut anna = lan.host(0).node("anna", "port-min = 5010\nport-max = 5012\n");
-    let line = anna.complains(secs(3), "no free chat port");
+    let line = anna.complains(SOON, "no free chat port");
     println!("{line}");
     anna.is_well();
 }
@@ -129,11 +129,11 @@ fn no_chat_port_at_all_is_one_line() {
 #[test]
 fn a_guest_is_a_peer_of_its_own() {
     let Some(lan) = Lan::new(2) else { return };
-    let anna = lan.host(0).node("anna", "");
-    let mut bert = lan.host(1).node("bert", "");
+    let anna = lan.host(0).node("anna", SELDOM);
+    let mut bert = lan.host(1).node("bert", SELDOM);
     bert.sees(&["anna"]);
     anna.must(&["user", "add", "gast"]);
-    bert.wait_event("peer-joined", secs(3), |e| e["handle"] == "gast");
+    bert.wait_event("peer-joined", SOON, |e| e["handle"] == "gast");
     bert.sees(&["anna", "gast"]);
     let (guest, host) = (bert.peer("gast"), bert.peer("anna"));
     assert_eq!(guest["address"], host["address"]);
@@ -144,10 +144,10 @@ fn a_guest_is_a_peer_of_its_own() {
     anna.must(&["--as", "gast", "msg", "bert", "vom Gast"]);
     bert.hears("gast", "vom Gast");
     anna.must(&["msg", "gast", "von nebenan"]);
-    anna.wait_event("message", secs(2), |e| e["user"] == "gast" && e["text"] == "von nebenan");
+    anna.wait_event("message", SOON, |e| e["user"] == "gast" && e["text"] == "von nebenan");
     bert.mark();
     anna.must(&["user", "remove", "gast"]);
-    bert.wait_event("peer-left", secs(2), |e| e["handle"] == "gast");
+    bert.sees_leave("gast");
     std::thread::sleep(secs(2));
     assert_eq!(bert.handles(), ["anna"]);
     assert_eq!(anna.code(&["--as", "gast", "msg", "bert", "x"]), 1);
@@ -220,15 +220,15 @@ fn hangup_reads_the_settings_again() {
     let good = std::fs::read_to_string(anna.config()).unwrap();
     std::fs::write(anna.config(), "handle = \"anna\nautoreply = ").unwrap();
     anna.signal("HUP");
-    let line = anna.complains(secs(3), "t.toml");
+    let line = anna.complains(SOON, "t.toml");
     println!("{line}");
-    anna.complains(secs(3), "stay as they are");
+    anna.complains(SOON, "stay as they are");
     anna.is_well();
     assert_eq!(reply(&anna), "eins");
     std::fs::write(anna.config(), good.replace("eins", "zwei")).unwrap();
     anna.mark();
     anna.signal("HUP");
-    assert!(within(secs(3), || reply(&anna) == "zwei"), "{}", reply(&anna));
+    assert!(within(SOON, || reply(&anna) == "zwei"), "{}", reply(&anna));
     let errors = anna.events().iter().filter(|e| e["kind"] == "error").count();
     assert_eq!(errors, 0, "{:#?}", anna.events());
 }

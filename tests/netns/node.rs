@@ -1,6 +1,8 @@
 //! A running node on a host: the real binary, its events as `monitor --json` prints them.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -12,6 +14,9 @@ use super::lan::Host;
 
 /// Long enough for whatever must happen soon, on a machine that does much else meanwhile.
 pub const SOON: Duration = Duration::from_secs(10);
+
+/// Settings with which an announcement comes too late to be what is seen soon.
+pub const SELDOM: &str = "\n[slcp]\nannounce = 60\n";
 
 const BINARY: &str = env!("CARGO_BIN_EXE_klatsch");
 
@@ -70,6 +75,7 @@ pub struct Node {
     home: Arc<tempfile::TempDir>,
     instance: String,
     handle: String,
+    epoch: String,
     from: usize,
 }
 
@@ -125,7 +131,8 @@ impl Host {
         let mut monitor = monitor.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let events = Lines::read(monitor.stdout.take().unwrap());
         let (instance, handle) = (instance.to_owned(), handle.to_owned());
-        Node { child, monitor, log, events, home: home.clone(), instance, handle, from: 0 }
+        let home = home.clone();
+        Node { child, monitor, log, events, home, instance, handle, epoch, from: 0 }
     }
 }
 
@@ -144,6 +151,11 @@ pub fn cli(home: &Path, instance: &str, line: &[&str]) -> Command {
 
 fn json(line: &[u8]) -> Value {
     serde_json::from_slice(line).unwrap()
+}
+
+/// An event's.
+fn number(event: &Value) -> u64 {
+    event["seq"].as_u64().unwrap_or_else(|| panic!("no event: {event}"))
 }
 
 impl Drop for Node {
@@ -262,9 +274,45 @@ impl Node {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// From here on [`Node::wait_event`] looks.
+    /// From here on [`Node::wait_event`] looks: all that the node had told until now is before it.
+    #[track_caller]
     pub fn mark(&mut self) {
+        self.catch_up();
         self.from = self.events.all().len();
+    }
+
+    /// Waits until the monitor has printed all that the node has told by now.
+    #[track_caller]
+    fn catch_up(&self) {
+        let seen = self.events.all();
+        let printed = seen.last().map_or(0, |line| number(&json(line.as_bytes())));
+        let Some(newest) = self.told_after(printed) else { return };
+        let come = |line: &str| (number(&json(line.as_bytes())) >= newest).then_some(());
+        let caught_up = self.events.wait(seen.len(), SOON, come);
+        assert!(caught_up.is_some(), "{}: event {newest} is not printed", self.handle);
+    }
+
+    /// The number of the newest event it has told, where that is later than `seen`: what a reader
+    /// gets who asks for all since then and says no more, up to the end. None where the node is
+    /// gone: then no more comes.
+    fn told_after(&self, seen: u64) -> Option<u64> {
+        let socket = self.home.path().join("klatsch").join(&self.instance).join("control");
+        let mut socket = UnixStream::connect(socket).ok()?;
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        let since = format!("{}:{seen}", self.epoch);
+        let call = serde_json::json!({"method": "org.klatsch.Chat.Subscribe", "more": true,
+            "parameters": {"since": since}});
+        socket.write_all(format!("{call}\0").as_bytes()).ok()?;
+        socket.shutdown(Shutdown::Write).ok()?;
+        let mut told = Vec::new();
+        if let Err(error) = socket.read_to_end(&mut told) {
+            assert!(error.kind() != std::io::ErrorKind::WouldBlock, "{} is silent", self.handle);
+        }
+        let whole = told.iter().rposition(|b| *b == 0)?;
+        let replies = told[..whole].split(|b| *b == 0).map(json);
+        let events = replies.map(|reply| reply["parameters"]["event"].clone());
+        // a later run in the same home counts anew
+        events.filter(|event| event["epoch"] == *self.epoch).map(|event| number(&event)).max()
     }
 
     /// The first event of a kind since the mark that `wanted` says yes to.
@@ -296,18 +344,22 @@ impl Node {
     #[track_caller]
     pub fn reaches(&self, other: &Node, time: Duration) {
         let begun = Instant::now();
+        let run = format!("Versuch {:x}", fastrand::u32(..));
+        let of_run = |e: &Value| {
+            e["direction"] == "in" && e["text"].as_str().is_some_and(|t| t.starts_with(&run))
+        };
         let arrived = within(time, || {
-            let text = format!("Versuch {:?}", begun.elapsed());
-            self.code(&["msg", &other.handle, &text]);
-            let wait = Duration::from_millis(300);
-            other
-                .event_within(wait, "message", |e| {
-                    e["direction"] == "in" && e["text"] == text.as_str()
-                })
-                .is_some()
+            self.code(&["msg", &other.handle, &format!("{run} {:?}", begun.elapsed())]);
+            other.event_within(Duration::from_millis(300), "message", of_run).is_some()
         });
         assert!(arrived, "{} does not reach {}: {:#?}", self.handle, other.handle, self.who());
         println!("{} reaches {} after {:?}", self.handle, other.handle, begun.elapsed());
+    }
+
+    /// Someone says goodbye, and is not just missed.
+    #[track_caller]
+    pub fn sees_leave(&self, handle: &str) {
+        self.wait_event("peer-left", SOON, |e| e["handle"] == handle && e["reason"] == "left");
     }
 
     /// A text that comes in.
@@ -326,8 +378,10 @@ impl Node {
         event["text"].as_str().unwrap().to_owned()
     }
 
-    /// All events since the mark.
+    /// All events since the mark until now.
+    #[track_caller]
     pub fn events(&self) -> Vec<Value> {
+        self.catch_up();
         let all = self.events.all();
         all[self.from..].iter().map(|l| serde_json::from_str(l).unwrap()).collect()
     }
@@ -354,6 +408,34 @@ impl Node {
         assert!(self.child.try_wait().unwrap().is_none(), "{} is dead", self.handle);
         assert_eq!(self.code(&["status"]), 0);
     }
+}
+
+/// Waits until the link knows somebody who is here.
+#[track_caller]
+pub fn linked(node: &Node, handle: &str) {
+    let here = within(secs(20), || {
+        let all = node.who();
+        let is = |p: &Value| {
+            p["handle"] == handle && p["dialect"][0] == "link" && p["presence"] == "online"
+        };
+        all.iter().any(is)
+    });
+    assert!(here, "{handle} is not linked: {:#?}", node.who());
+}
+
+/// The same node again, after a SIGKILL.
+pub fn again(host: &Host, node: Node, handle: &str, extra: &str) -> Node {
+    let home = Arc::clone(node.home());
+    drop(node); // with SIGKILL
+    host.node_in(&home, "t", handle, extra, "")
+}
+
+/// How much longer than on an idle machine ten programs take to start and end: what a bound on a
+/// time that people wait is wider by.
+pub fn busy() -> Duration {
+    let begun = Instant::now();
+    assert!(Command::new(BINARY).arg("--version").output().unwrap().status.success());
+    begun.elapsed().saturating_sub(Duration::from_millis(100)) * 10
 }
 
 /// Tries until it is so.

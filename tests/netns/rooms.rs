@@ -114,6 +114,7 @@ fn clients_of_both_framings_meet_at_our_server_and_chat_in_private() {
 
     // refused, both ways
     anna.tell("no");
+    anna.says("answers", |how| how == "no");
     node.mark();
     node.must(&["chat", "anna"]);
     let over = chat(&node, "over", "anna");

@@ -4,7 +4,9 @@ use std::net::Ipv4Addr;
 
 use crate::bench::{Bench, To, addr};
 use klatsch::command::Command;
-use klatsch::dialect::slcp::machine::{ANSWER_WINDOW_MS, MAX_ANSWERS_PER_HOST};
+use klatsch::dialect::slcp::machine::{
+    ANSWER_WINDOW_MS, CREDIT_BYTES, CREDIT_MS, HEAD_BYTES, MAX_ANSWERS_PER_HOST,
+};
 use klatsch::model::{Answer, Net, What};
 use klatsch::node::io::Input;
 use proptest::prelude::*;
@@ -104,6 +106,91 @@ fn what_comes_out_for_what_comes_in_is_bounded() {
             }
         }
     }
+}
+
+/// Bytes of packets that leave within 10 s of so many words from forged sources, and that came in.
+fn drawn(handle: &str, words: &[(To, &str, &str)]) -> (usize, usize) {
+    let mut bench = Bench::new(handle, "192.168.178.12");
+    bench.advance(2 * CREDIT_MS);
+    bench.sent();
+    let head = HEAD_BYTES as usize;
+    let mut came = 0;
+    for (to, from, said) in words {
+        came += said.len() + head;
+        bench.datagram(from, *to, *said);
+        bench.advance(450); // longer than an answer waits
+    }
+    bench.advance(10_000);
+    let own = |to: &std::net::SocketAddrV4| to.ip().octets()[3] == 255;
+    let out = bench.sent().into_iter().map(|net| match net {
+        Net::Send { to, bytes, .. } if !own(&to) => bytes.len() + head,
+        _ => 0,
+    });
+    (out.sum(), came)
+}
+
+#[test]
+fn one_forged_text_or_image_draws_less_than_it_is() {
+    let handle = "B".repeat(64);
+    for (to, said) in [(To::Chat, "MSG x a"), (To::Chat, "IMG x 9"), (To::ImageUdp, "IMG a.png 9")]
+    {
+        let (out, came) = drawn(&handle, &[(to, VICTIM, said)]);
+        assert!(0 < out && out < came, "{said}: {out} for {came}");
+    }
+}
+
+#[test]
+fn words_forged_from_ever_new_sources_draw_no_more_than_they_are_beyond_the_credit() {
+    let handle = "B".repeat(64);
+    let whois = format!("WHOIS {handle}");
+    for (kind, lasting) in [("JOIN and LEAVE", true), ("WHOIS", false), ("MSG and LEAVE", false)] {
+        let sources: Vec<(String, String)> = (0..400)
+            .map(|n| (n % 200 + 20, 5_000 + n))
+            .map(|(host, port)| (format!("192.168.178.{host}:{port}"), format!("JOIN x {port}")))
+            .collect();
+        let words: Vec<(To, &str, &str)> = sources
+            .iter()
+            .map(|(from, join)| (from.as_str(), join.as_str()))
+            .flat_map(|(from, join)| match kind {
+                "WHOIS" => vec![(To::Discovery, from, whois.as_str())],
+                "MSG and LEAVE" => {
+                    vec![(To::Chat, from, "MSG x a"), (To::Discovery, from, "LEAVE x")]
+                }
+                _ => vec![(To::Discovery, from, join), (To::Discovery, from, "LEAVE x")],
+            })
+            .collect();
+        let (out, came) = drawn(&handle, &words);
+        let minutes = words.len() * 450 / CREDIT_MS as usize + 1;
+        println!("{kind}: {out} for {came} in {minutes} minutes");
+        let free = minutes * CREDIT_BYTES as usize;
+        assert!(out <= came + free, "{kind}: {out} for {came}");
+        // it is the credit that holds: without it a welcome would go to each
+        assert!(!lasting || out + 200 > came, "{kind}: {out} for {came}");
+    }
+}
+
+#[test]
+fn a_newcomer_is_welcomed_again_a_minute_after_forgeries_took_the_credit() {
+    let mut bench = Bench::new(&"B".repeat(64), "192.168.178.12");
+    let welcomed = |bench: &mut Bench, from: &str| {
+        let sent = bench.sent();
+        sent.iter().any(|net| {
+            matches!(net, Net::Send { to, bytes, .. }
+            if to.ip().to_string() == from && bytes.starts_with(b"JOIN"))
+        })
+    };
+    for n in 0..200 {
+        let from = format!("192.168.178.{}:5000", n + 20);
+        bench.datagram(&from, To::Discovery, "JOIN x 5000");
+        bench.advance(450);
+        bench.datagram(&from, To::Discovery, "LEAVE x");
+    }
+    bench.sent();
+    bench.advance(CREDIT_MS);
+    bench.sent();
+    bench.datagram("192.168.178.11:5000", To::Discovery, "JOIN anna 5000");
+    bench.advance(450);
+    assert!(welcomed(&mut bench, "192.168.178.11"));
 }
 
 #[test]

@@ -10,7 +10,8 @@ use klatsch::model::{
     Answer, Bind, Direction, Event, Handle, IoError, Link, Net, Now, Refusal, SocketId, Status,
     StreamId, Trouble, Wall, What,
 };
-use klatsch::node::io::{Action, FileDone, FileId, FileOp, Input, Picture, Ticket};
+use klatsch::node::io::{Action, FileDone, FileId, FileOp, Input, LinkOp, Picture, Ticket};
+use klatsch::node::linked::Identity;
 use klatsch::node::{Birth, Node};
 
 /// Which of the node's ports something comes to.
@@ -50,6 +51,11 @@ pub struct Store {
     /// Files under way.
     parts: BTreeMap<FileId, (String, Vec<u8>)>,
     open: BTreeMap<FileId, Vec<u8>>,
+    /// What comes over the link and is open, and what is unfinished: its stem and bytes.
+    coming: BTreeMap<FileId, String>,
+    pub unfinished: BTreeMap<String, (String, Vec<u8>)>,
+    /// Nothing more of that is taken.
+    pub full: bool,
     /// Files kept, by path.
     pub kept: BTreeMap<String, Vec<u8>>,
     /// Operations so far; the one of this number fails.
@@ -129,6 +135,17 @@ impl Bench {
 
     /// The same, after an earlier run of which this is kept.
     pub fn remembering(settings: Settings, kept: Kept, ip: &str, remembered: Remembered) -> Bench {
+        Bench::born(settings, kept, ip, remembered, None)
+    }
+
+    /// The same, with a link if there is a key.
+    pub fn born(
+        settings: Settings,
+        kept: Kept,
+        ip: &str,
+        remembered: Remembered,
+        identity: Option<Identity>,
+    ) -> Bench {
         let ip: Ipv4Addr = ip.parse().unwrap();
         let about = Status {
             version: "0".into(),
@@ -145,7 +162,7 @@ impl Bench {
             join: true,
             about,
             remembered,
-            identity: None,
+            identity,
         };
         let node = Node::new(Now { mono: 1_000_000, wall: Wall(1_795_228_536_764) }, birth);
         let mut bench = Bench {
@@ -243,7 +260,7 @@ impl Bench {
                         None
                     }
                     Net::Send { .. } | Net::Join { .. } | Net::Cast { .. } => None,
-                    Net::Dial(..) => None, // nobody else has a link here
+                    Net::Dial(..) => None, // whoever has a link here dials us
                     Net::Connect(id, to) => {
                         let refused = self.refuse.contains(&to);
                         let flow = Flow { to: Some(to), reads: 1, ..Flow::default() };
@@ -429,7 +446,7 @@ impl Bench {
 
     pub fn send_file(&mut self, to: &[&str], path: &str) -> Ticket {
         let to = to.iter().map(|t| (*t).to_string()).collect();
-        self.begin(Command::SendFile { to, path: path.into(), descriptor: None })
+        self.begin(Command::SendFile { to, path: path.into(), descriptor: None, name: None })
     }
 
     /// Those here, by name.
@@ -444,6 +461,7 @@ impl Store {
         if matches!(op, FileOp::Discard | FileOp::Close) {
             self.parts.remove(&file);
             self.open.remove(&file);
+            self.coming.remove(&file);
             return None;
         }
         self.count += 1;
@@ -474,7 +492,7 @@ impl Store {
                 }
                 None => Err(unknown()),
             },
-            FileOp::Link(_) => panic!("there is no link here"),
+            FileOp::Link(op) => return self.link(file, op),
             FileOp::Open { path } => match self.there.get(&path) {
                 Some(all) => {
                     self.open.insert(file, all.clone());
@@ -491,6 +509,49 @@ impl Store {
                 None => Err(unknown()),
             },
             FileOp::Discard | FileOp::Close => unreachable!("{op:?}"),
+        })
+    }
+
+    /// What the link wants of files that come.
+    fn link(&mut self, file: FileId, op: LinkOp) -> Option<Result<FileDone, IoError>> {
+        let part = |store: &mut Store| {
+            let name = store.coming.get(&file).cloned().expect("it is open");
+            store.unfinished.remove(&name).map(|part| (name, part)).expect("it is there")
+        };
+        Some(match op {
+            LinkOp::Part(of) => {
+                self.coming.insert(file, of.name.clone());
+                let (stem, offset) = (of.stem, of.offset);
+                let (_, bytes) = self.unfinished.entry(of.name).or_insert((stem, Vec::new()));
+                bytes.truncate(usize::try_from(offset).unwrap());
+                Ok(FileDone::Parted(bytes.len() as u64))
+            }
+            LinkOp::Hash { upto } => Ok(FileDone::Hashed(upto)),
+            LinkOp::Add(_) if self.full => {
+                self.coming.remove(&file);
+                Err(IoError::new(Trouble::Full, "the disk is full"))
+            }
+            LinkOp::Add(more) => {
+                let (name, mut of) = part(self);
+                of.1.extend(more);
+                self.unfinished.insert(name, of);
+                Ok(FileDone::Appended)
+            }
+            LinkOp::Sync => Ok(FileDone::Appended),
+            LinkOp::Place { sum, .. } => {
+                let (_, (stem, bytes)) = part(self);
+                assert_eq!(klatsch::dialect::link::noise::hash(&[&bytes]), sum);
+                self.coming.remove(&file);
+                let (path, picture) = (format!("/images/{stem}"), picture(&bytes));
+                self.kept.insert(path.clone(), bytes);
+                Ok(FileDone::Finished { path, picture })
+            }
+            LinkOp::Drop { name } => {
+                self.unfinished.remove(&name);
+                self.coming.remove(&file);
+                return None;
+            }
+            other => panic!("{other:?}: files only come here"),
         })
     }
 

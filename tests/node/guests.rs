@@ -30,7 +30,7 @@ fn with_guests() -> Bench {
 
 fn file(to: &[&str], path: &str) -> Command {
     let to = to.iter().map(|t| (*t).to_owned()).collect();
-    Command::SendFile { to, path: path.into(), descriptor: None }
+    Command::SendFile { to, path: path.into(), descriptor: None, name: None }
 }
 
 /// Who was told of a file, which way, and whether it is the room's.

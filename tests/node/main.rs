@@ -12,6 +12,7 @@ mod guests;
 mod hello;
 mod keeping;
 mod limits;
+mod linked;
 mod streams;
 mod transfers;
 mod troubles;

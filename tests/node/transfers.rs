@@ -116,6 +116,7 @@ fn a_removed_user_leaves_no_transfer_behind() {
         to: vec!["Nora".into(), "Eva".into()],
         path: "/a".into(),
         descriptor: None,
+        name: None,
     };
     bench.serve = false;
     let sending = bench.begin_as(Some("guest"), file.clone());
@@ -225,8 +226,7 @@ proptest! {
                     let file = Command::SendFile {
                         to: to.collect(),
                         path: "/a".into(),
-                        descriptor: None,
-                    };
+                        descriptor: None, name: None };
                     let user = (n % 2 == 1).then_some("guest");
                     tickets.push(bench.begin_as(user, file));
                 }

@@ -7,3 +7,4 @@ mod image;
 mod json;
 mod line;
 mod machine;
+mod web;

@@ -17,7 +17,7 @@ fn picture(world: &mut World, most: usize) -> Vec<u8> {
 
 fn send(world: &mut World, n: usize, to: &[&str]) -> Vec<Receipt> {
     let to = to.iter().map(|t| (*t).to_owned()).collect();
-    let command = Command::SendFile { to, path: PATH.into(), descriptor: None };
+    let command = Command::SendFile { to, path: PATH.into(), descriptor: None, name: None };
     match world.ask(n, None, command) {
         Ok(Answer::Sent(receipts)) => receipts,
         other => panic!("{other:?}"),

@@ -5,7 +5,8 @@ the victim's cable as IP packets; and whether anybody honest is displaced meanwh
     KLATSCH=target/release/klatsch tests/torture/abuse.py
 
 Each kind of datagram has a victim of its own, an address that never sent anything. It is forged
-once, then for some seconds at a hundred a second. TCP cannot be forged beyond its SYN; what the
+once, then for some seconds at a hundred a second. Before that JOIN, WHOIS and LEAVE are forged
+from ever new addresses, while few are known and each newcomer is welcomed. TCP cannot be forged beyond its SYN; what the
 kernel answers to that is counted too, for it is of the kernel."""
 
 import select
@@ -16,6 +17,9 @@ import time
 from lab import Lab, wait
 
 FLOOD_S, RATE = 5, 100
+SPRAYED, CREDIT, MINUTE = 200, 4_096, 60  # sources; CREDIT_BYTES in CREDIT_MS
+# one answer is longer than the question, for it names who we are or who is here
+LONGER = {"SLCP JOIN", "SLCP JOIN, ever new", "SLCP WHOIS", "hello hello", "directory login"}
 BOX, FRIEND, ATTACKER, VICTIMS = range(4)
 
 
@@ -52,15 +56,15 @@ def kinds(chat):
     return [
         ("SLCP WHO", 4000, lambda n: b"WHO\n", True),
         ("SLCP WHO, JSON", 4000, lambda n: b'["WHO", "x"]', True),
-        ("SLCP WHOIS", 4000, lambda n: b"WHOIS box\n", True),
+        ("SLCP WHOIS", 4000, lambda n: b"WHOIS box\n", False),
         ("SLCP JOIN", 4000, lambda n: b"JOIN x 5000\n", False),
         ("SLCP JOIN, ever new", 4000, lambda n: b"JOIN x%d %d\n" % (n, 5000 + n), False),
         ("SLCP LEAVE", 4000, lambda n: b"LEAVE x\n", False),
         ("SLCP KNOWUSERS", 4000, lambda n: b"KNOWUSERS x%d 10.79.0.3 %d\n" % (n, 5000 + n), False),
         ("SLCP AWAY", 4000, lambda n: b"AWAY x\n", False),
         ("SLCP junk", 4000, lambda n: bytes(range(128)) * 4, False),
-        ("chat MSG", chat, lambda n: b"MSG x hello there, how are you?\n", False),
-        ("chat IMG", chat, lambda n: b"IMG x 999\n", False),
+        ("chat MSG", chat, lambda n: b"MSG m hello there, how are you?\n", False),
+        ("chat IMG", chat, lambda n: b"IMG i 9\n", False),
         ("chat junk", chat, lambda n: bytes(range(128)) * 4, False),
         ("image port", 6000, lambda n: b"IMG a.png 999", False),
         ("hello hello", 9876, lambda n: b'{"command":"hello","peer_id":"v%d"}' % n, False),
@@ -82,14 +86,8 @@ def main():
         chat = 5010
         all_kinds = kinds(chat)
         victims = [f"10.79.9.{n + 1}" for n in range(len(all_kinds))]
-        lab.batch(lab.space(VICTIMS), [f"addr add {ip}/32 dev eth0" for ip in victims])
-        # as many are known as answers can name
-        crowd = lab.within(ATTACKER, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        crowd.bind(("10.79.0.3", 4100))
-        for n in range(40):
-            crowd.sendto(b"JOIN someone%d %d\n" % (n, 20_000 + n), (lab.ip(BOX), 4000))
-            time.sleep(0.01)
-        time.sleep(3)
+        crowds = [f"10.79.10.{n + 1}" for n in range(SPRAYED)]
+        lab.batch(lab.space(VICTIMS), [f"addr add {ip}/32 dev eth0" for ip in victims + crowds])
         raw = lab.within(ATTACKER, lambda: socket.socket(
             socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
         ear = lab.within(VICTIMS, lambda: socket.socket(
@@ -141,13 +139,39 @@ def main():
                 listen(end)
             return told, dict(came)
 
+        def spray():
+            came.clear()
+            told, begun = 0, time.monotonic()
+            for n, ip in enumerate(crowds):
+                for said in (b"JOIN s%d %d\n" % (n, 6_000 + n), b"WHOIS box\n", b"LEAVE s%d\n" % n):
+                    sent = udp(ip, 6_000 + n, lab.ip(BOX), 4000, said)
+                    raw.sendto(sent, (lab.ip(BOX), 0))
+                    told += len(sent)
+                    listen(time.monotonic() + 0.04)
+            end = time.monotonic() + 3
+            while time.monotonic() < end:
+                listen(end)
+            count, size = (sum(c[i] for ip, c in came.items() if ip in crowds) for i in (0, 1))
+            minutes = int((time.monotonic() - begun) / MINUTE) + 2
+            print(f"from {SPRAYED} sources: {told} bytes in, {size} out in {count} datagrams "
+                  f"(x{size / told:.2f}); {minutes * CREDIT} may go beyond what came in")
+            return size <= told + minutes * CREDIT
+
+        sprayed = spray()
+        # as many are known as answers can name
+        crowd = lab.within(ATTACKER, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        crowd.bind(("10.79.0.3", 4100))
+        for n in range(40):
+            crowd.sendto(b"JOIN someone%d %d\n" % (n, 20_000 + n), (lab.ip(BOX), 4000))
+            time.sleep(0.01)
+        time.sleep(3)
         once = phase(1, 0)
         time.sleep(6)
         most_in_second.clear()
         flood = phase(FLOOD_S * RATE, 1 / RATE)
         print(f"{'forged':22} {'port':>5} | once: in, out, ratio        | "
               f"{FLOOD_S * RATE} in {FLOOD_S} s: in, out, datagrams, ratio")
-        bad = []
+        bad = [] if sprayed else ["forged from ever new sources, words draw more than they are"]
         for kind, ip in zip(all_kinds, victims):
             name, port, said, more = kind
             (in1, in2), (o1, o2) = (once[0][ip], flood[0][ip]), (
@@ -161,6 +185,8 @@ def main():
                 windows = (FLOOD_S + 4) // 5 + 1
                 if o2[0] > 12 * windows or o2[2] > 512 or o1[0] > 3:
                     bad.append(f"{name}: {o1} {o2}")
+            elif o1[1] >= in1 and name not in LONGER or o1[0] > 2:
+                bad.append(f"{name}: alone {o1[1]} bytes for {in1}")
             elif o2[1] >= in2 or o2[2] > 512:
                 bad.append(f"{name}: {o2[1]} bytes for {in2}")
         second = max(most_in_second.values(), default=0)

@@ -213,6 +213,20 @@ class Soak:
                 return found
             before = min(e["order"] for e in page["entries"])
 
+    def tell(self):
+        """What still waits, and where: for whoever reads why it failed."""
+        for name, box in self.boxes.items():
+            try:
+                status, out = box.call("Status"), self.texts(box)
+                queued = [(e["order"], r) for e in out for r in e["recipients"]
+                          if e["direction"] == "out" and r["state"] == "queued"]
+                print(f"{name}: {status}, {box.descriptors()} descriptors, "
+                      f"{len(queued)} queued, such as {queued[:2]}", flush=True)
+                for peer in box.call("Who")["peers"]:
+                    print(f"  {peer}", flush=True)
+            except (OSError, EOFError, ValueError, Refused) as error:
+                print(f"{name}: {error!r}", flush=True)
+
     def settled(self):
         for name, box in self.boxes.items():
             status = box.call("Status")
@@ -283,7 +297,11 @@ def run(soak):
         thread.join(30)
     print("done:", soak.done)
     print(f"WHO: {soak.asked} asked, the slowest {soak.slowest * 1000:.0f} ms, {len(soak.late)} late")
-    healed = wait("what waits has gone", soak.settled, 240, 1)
+    try:
+        healed = wait("what waits has gone", soak.settled, 240, 1)
+    except AssertionError:
+        soak.tell()
+        raise
     print(f"settled {healed:.0f} s after the last")
     bad = list(soak.late)
     kept = {n: soak.texts(b) for n, b in soak.boxes.items()}

@@ -118,7 +118,7 @@ pub(super) static ROWS: &[Row] = &[
     },
     Row {
         key: "web.quota",
-        help: "bytes of all files that pages sent; the oldest make room",
+        help: "bytes of all files of guests, sent and received; the oldest make room",
         expected: "a number of bytes (K, M and G may follow), at least 1M",
         live: true,
         kind: Kind::Number,

@@ -138,7 +138,7 @@ impl Session {
                     bytes(received.size)
                 ));
                 let (path, descriptor) = (received.name, Some(0));
-                self.ask(Why::Typed, Command::SendFile { to, path, descriptor });
+                self.ask(Why::Typed, Command::SendFile { to, path, descriptor, name: None });
             }
         }
     }

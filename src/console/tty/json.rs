@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use futures_lite::future::or;
 
 use super::super::json::Json;
-use super::{Asking, CHUNK, Ended, Eof, Options, Pace, Signals, Terminal};
-use super::{ask, flush, gone, millis, raw, signalled, woken, written};
+use super::ends::{CHUNK, Pace, Terminal, flush, gone, written};
+use super::{Asking, Ended, Eof, Options, Signals, ask, millis, raw, signalled, woken};
 use crate::console::editor::Screen;
 use crate::hub::Way;
 use crate::model::Wall;

@@ -5,7 +5,8 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::vec::IntoIter;
 
 use nix::libc;
 
@@ -14,6 +15,7 @@ use super::super::session::{Session, Spool};
 use crate::command::Command;
 use crate::model::IoError;
 use crate::store::files::open_source;
+use crate::store::link::files_in;
 
 /// Lines of a file that are handed to the terminal at once.
 const LINES: usize = 12;
@@ -67,19 +69,42 @@ fn nameless(folder: Option<&Path>) -> io::Result<File> {
     Ok(file)
 }
 
-/// A file that goes.
+/// A file that goes, or the files of a folder, one after the other.
 pub(super) struct Sending {
     file: File,
     transmit: Transmit,
+    /// The folder, and which of its files follow.
+    folder: PathBuf,
+    next: IntoIter<String>,
+    /// Bytes of those before.
+    before: u64,
 }
 
 impl Sending {
     /// Opens it; the first line comes with it.
     pub(super) fn open(path: &str) -> Result<(Vec<u8>, Sending), IoError> {
-        let file = open_source(Path::new(path))?;
+        let folder = PathBuf::from(path);
+        let (file, name, next) = if folder.is_dir() {
+            let mut next = files_in(&folder)?.into_iter();
+            let name = next.next().unwrap_or_default();
+            (open_source(&folder.join(&name))?, name, next)
+        } else {
+            let name = path.rsplit('/').next().unwrap_or(path).to_owned();
+            (open_source(&folder)?, name, Vec::new().into_iter())
+        };
         let transmit = Transmit::default();
-        let name = path.rsplit('/').next().unwrap_or(path);
-        Ok((transmit.head(name), Sending { file, transmit }))
+        Ok((transmit.head(&name), Sending { file, transmit, folder, next, before: 0 }))
+    }
+
+    /// What ends this file, and begins the next of the folder if there is one.
+    fn end_of_file(&mut self) -> Result<(Vec<u8>, bool), IoError> {
+        let done = std::mem::take(&mut self.transmit);
+        self.before += done.size();
+        let mut out = done.end();
+        let Some(name) = self.next.next() else { return Ok((out, false)) };
+        self.file = open_source(&self.folder.join(&name))?;
+        out.extend(self.transmit.head(&name));
+        Ok((out, true))
     }
 
     /// The next lines; `None` when it is over, whole or not.
@@ -94,12 +119,20 @@ impl Sending {
                 session.file_sent(Err(&IoError::from(error).text));
                 None
             }
-            Ok(0) => {
-                let size = self.transmit.size();
-                out.extend(self.transmit.end());
-                session.file_sent(Ok(size));
-                None
-            }
+            Ok(0) => match self.end_of_file() {
+                Ok((lines, more)) => {
+                    out.extend(lines);
+                    if more {
+                        return Some(self);
+                    }
+                    session.file_sent(Ok(self.before));
+                    None
+                }
+                Err(error) => {
+                    session.file_sent(Err(&error.text));
+                    None
+                }
+            },
             Ok(_) => {
                 out.extend(self.transmit.piece(&bytes));
                 Some(self)

@@ -29,6 +29,11 @@ pub const EXPIRY_MS: u64 = 2 * 3_600_000;
 pub const ANSWER_BURST: u32 = 10;
 /// See [`ANSWER_BURST`], in milliseconds.
 pub const ANSWER_MS: u64 = 1_000;
+/// Answers to all addresses together at once, afterwards one in [`ALL_ANSWERS_MS`]: an answer is
+/// the whole list, up to [`MAX_DATAGRAM`] bytes, so that forged sources draw 64 KiB a second.
+pub const ALL_ANSWERS_BURST: u32 = 64;
+/// See [`ALL_ANSWERS_BURST`], in milliseconds.
+pub const ALL_ANSWERS_MS: u64 = 16;
 /// Users taken from another server's list: as many as a datagram may hold.
 pub const MAX_LISTED: usize = 64;
 /// Our users log in again so often, in milliseconds: it is how the list comes.

@@ -14,6 +14,7 @@ use super::history::Durable;
 use super::io::{FileDone, FileId, FileOp, LinkOp, PartOf};
 use crate::dialect::link::machine::{Machine, Opened};
 use crate::dialect::link::words::{Far, FileDo, FileNews, FileState, FileView, Outcome};
+use crate::model::limits::FILE_EXTENSION;
 use crate::model::{
     Answer, Delivery, Direction, EntryId, Handle, IoError, Millis, Now, Refusal, TransferState,
     TransferView, UserId, What,
@@ -26,8 +27,11 @@ const TELL_MS: Millis = 1_000;
 /// So often within [`RESTS_MS`] it is told that one rests; what it is then, STATUS says.
 const MAX_RESTS: u8 = 8;
 const RESTS_MS: Millis = 60_000;
-/// The longest extension that is kept of a name, see `store::quota`.
-const MAX_EXTENSION: usize = 8;
+/// Guests come back soon after a restart, or not at all: whose transfers nobody bears the name
+/// for then, they end.
+const ORPHANS_MS: Millis = 60_000;
+/// Why it ends then.
+const NOBODY: &str = "nobody of that name is there any more";
 
 /// What of a transfer does not change: told of when the machine knows it no more.
 #[derive(Clone)]
@@ -78,6 +82,8 @@ pub(super) struct LinkFiles {
     by_no: BTreeMap<u64, Moving>,
     by_file: HashMap<FileId, u64>,
     offering: offers::Offering,
+    /// When transfers of nobody who is here are to end.
+    orphans: Option<Millis>,
 }
 
 impl LinkFiles {
@@ -102,9 +108,14 @@ impl LinkFiles {
 
     /// A local user bears another handle.
     pub(super) fn renamed(&mut self, from: &Handle, to: &Handle) {
-        for moving in self.by_no.values_mut().filter(|m| m.about.user == *from) {
+        for moving in self.by_no.values_mut().filter(|m| m.about.user.is(from.as_str())) {
             moving.about.user = to.clone();
         }
+    }
+
+    /// When it wants to be looked at.
+    pub(super) fn wake_at(&self) -> Option<Millis> {
+        self.orphans
     }
 
     /// The transfer that people name so.
@@ -123,6 +134,28 @@ impl Node {
         let all: Vec<u64> =
             self.dialects.link.iter().flat_map(Machine::files).map(|view| view.no).collect();
         all.into_iter().for_each(|no| self.number_file(no, None));
+    }
+
+    /// Transfers whose user is not here: of a guest who was, when the last run ended.
+    fn orphans(&self) -> Vec<u64> {
+        let all = self.dialects.link.iter().flat_map(Machine::files);
+        let nobodys = all.filter(|view| self.users.called(view.user.as_str()).is_none());
+        nobodys.map(|view| view.no).collect()
+    }
+
+    /// A run begins: whoever comes back has a while for it.
+    pub(super) fn await_guests(&mut self, now: Now) {
+        self.files.orphans = (!self.orphans().is_empty()).then_some(now.mono + ORPHANS_MS);
+    }
+
+    /// Ends what nobody came back for.
+    pub(super) fn tick_files(&mut self, now: Now) {
+        if self.files.orphans.is_some_and(|at| at <= now.mono) {
+            self.files.orphans = None;
+            for no in self.orphans() {
+                self.end_file(now, no, Outcome::Cancelled, NOBODY);
+            }
+        }
     }
 
     /// Gives a transfer its number.
@@ -385,7 +418,7 @@ impl Node {
             self.end_file(now, no, Outcome::Refused, "");
             return Some(Ok(Answer::Done));
         }
-        if let Err(reason) = self.fits_asked(view.offer.bytes) {
+        if let Err(reason) = self.fits_asked(view.user, view.offer.bytes) {
             return failed(reason);
         }
         if let Some(machine) = self.dialects.link.as_mut() {
@@ -484,9 +517,9 @@ impl Node {
     pub(super) fn end_files_of(&mut self, now: Now, user: UserId) {
         let Some(handle) = self.users.get(user).map(|u| u.handle.clone()) else { return };
         let his = self.dialects.link.iter().flat_map(Machine::files);
-        let his: Vec<u64> = his.filter(|v| *v.user == handle).map(|v| v.no).collect();
-        for no in his {
-            self.end_file(now, no, Outcome::Cancelled, "nobody of that name is there any more");
+        let his = his.filter(|v| v.user.is(handle.as_str())).map(|v| v.no);
+        for no in his.collect::<Vec<u64>>() {
+            self.end_file(now, no, Outcome::Cancelled, NOBODY);
         }
     }
 
@@ -533,7 +566,7 @@ fn shown_name(name: &str) -> String {
 fn extension(name: &str) -> String {
     let tail = name.rsplit_once('.').map(|(_, tail)| tail.to_ascii_lowercase()).unwrap_or_default();
     let good = !tail.is_empty()
-        && tail.len() <= MAX_EXTENSION
+        && tail.len() <= FILE_EXTENSION
         && tail.bytes().all(|b| b.is_ascii_alphanumeric());
     // what marks files and folders of ours is nobody else's
     if good && tail != "folder" && tail != "part" { tail } else { "bin".into() }

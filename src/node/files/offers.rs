@@ -7,9 +7,13 @@ use super::super::delivery::{Fate, Target};
 use super::super::history::{Draft, Durable, Job};
 use super::super::io::{FileDone, FileId, FileOp, LinkOp, Survey, Ticket};
 use super::About;
+use crate::dialect::link::machine::Machine;
+use crate::dialect::link::noise::Fingerprint;
 use crate::dialect::link::words::{Content, Far, Offer, Outcome, Sending};
-use crate::model::history::{Body, Change, Recipient};
-use crate::model::limits::{LINK_FILES, MAX_PENDING};
+use crate::model::history::{Change, Recipient};
+use crate::model::limits::{
+    LINK_FILES, LINK_FILES_OF_GUESTS, LINK_FILES_PER_BOX_OF_GUESTS, MAX_PENDING,
+};
 use crate::model::{
     Answer, Delivery, Dialect, Direction, EntryId, Handle, IoError, Now, PeerId, Receipt, Refusal,
     TransferState, UserId, What,
@@ -31,6 +35,7 @@ struct Request {
     ticket: Ticket,
     user: UserId,
     path: String,
+    name: Option<String>,
     to: Vec<PeerId>,
     /// To whom it goes in plain dialects, and whether to everyone.
     rest: (Vec<Target>, bool),
@@ -73,7 +78,7 @@ impl Node {
         ticket: Ticket,
         user: UserId,
         (to, rest): (Vec<PeerId>, (Vec<Target>, bool)),
-        path: String,
+        (path, name): (String, Option<String>),
         given: Option<FileId>,
     ) {
         if self.files.by_no.len() + self.files.offering.all.len() >= 2 * LINK_FILES {
@@ -95,8 +100,18 @@ impl Node {
         }
         let (missing, survey) = (looks, None);
         let files = held.clone();
-        let request =
-            Request { ticket, user, path: path.clone(), to, rest, given, held, missing, survey };
+        let request = Request {
+            ticket,
+            user,
+            path: path.clone(),
+            name,
+            to,
+            rest,
+            given,
+            held,
+            missing,
+            survey,
+        };
         self.files.offering.all.insert(n, request);
         for file in files {
             let op = LinkOp::Survey { path: path.clone(), given };
@@ -152,10 +167,10 @@ impl Node {
     }
 
     fn offer_each(&mut self, now: Now, from: Handle, request: Request, survey: &Survey) {
-        let Request { ticket, user, path, to, rest, given, held, .. } = request;
-        let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        let Request { ticket, user, path, name, to, rest, given, held, .. } = request;
+        let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         let offer = Offer {
-            name: name.to_owned(),
+            name: name.unwrap_or_else(|| last.to_owned()),
             folder: survey.folder,
             files: survey.files,
             bytes: survey.bytes,
@@ -182,14 +197,7 @@ impl Node {
                 from: from.to_string(),
                 direction: Direction::Out,
                 dialect: Dialect::Link,
-                body: Body::File {
-                    path: path.clone(),
-                    size: survey.bytes,
-                    format: survey.picture.format.into(),
-                    width: survey.picture.width,
-                    height: survey.picture.height,
-                    gone: false,
-                },
+                body: survey.picture.body(path.clone(), survey.bytes),
                 autoreply: false,
                 recipients: vec![Recipient { peer, handle, state, reason: Some(reason) }],
             };
@@ -217,6 +225,10 @@ impl Node {
         let Some(to) = self.linked.get(peer).map(|l| l.far.clone()) else {
             return (Err("it is forgotten".into()), Vec::new());
         };
+        if self.is_guest(from) && !self.has_place_of_guests(to.of) {
+            let why = "guests here send so many files that way already: try again later";
+            return (Err(why.into()), Vec::new());
+        }
         let content = Content::Offer(offer.clone());
         let sending = Sending { entry, from: from.clone(), to, said: now.wall, content };
         let Some(machine) = self.dialects.link.as_mut() else {
@@ -226,6 +238,15 @@ impl Node {
             Ok((no, keep)) => (Ok((no, keep.token)), keep.rows),
             Err(why) => (Err(format!("the link does not take it: {why}")), Vec::new()),
         }
+    }
+
+    /// Whether a guest may offer one more file to a box: some places are the box's own users'.
+    fn has_place_of_guests(&self, of: Fingerprint) -> bool {
+        let all = self.dialects.link.iter().flat_map(Machine::files);
+        let theirs = all.filter(|v| v.giver && self.is_guest(v.user));
+        let (all, there) =
+            theirs.fold((0, 0), |(all, n), v| (all + 1, n + usize::from(v.far.of == of)));
+        all < LINK_FILES_OF_GUESTS && there < LINK_FILES_PER_BOX_OF_GUESTS
     }
 
     /// The offers are durable, or will not be.

@@ -1,5 +1,7 @@
 //! Files that come: which are wanted without asking, and what is kept of them when they are whole.
 
+use std::collections::BTreeMap;
+
 use super::super::Node;
 use super::super::history::Draft;
 use super::super::io::{Action, Picture};
@@ -7,8 +9,9 @@ use super::super::linked::Taken;
 use crate::config::AcceptFrom;
 use crate::dialect::link::machine::{Machine, Taking};
 use crate::dialect::link::noise::Fingerprint;
-use crate::dialect::link::words::{Far, FileState, FileView, Offer};
-use crate::model::history::{Body, Change};
+use crate::dialect::link::words::{Far, FileState, FileView, Offer, Outcome};
+use crate::model::history::Change;
+use crate::model::limits::{LINK_FILES_OF_GUESTS, LINK_FILES_PER_GUEST};
 use crate::model::{Dialect, Direction, Handle, Now, PeerId, TransferState, UserId, What};
 
 /// Why nobody is asked about an offer.
@@ -31,17 +34,16 @@ impl Node {
         let peer = self.know_linked(from);
         let unasked = self.takes_unasked(peer, offer);
         let wanted = unasked.is_some() && self.fits_unasked(from.of, offer.bytes);
-        let refuse = |why: String| Some(why);
-        let guest = self.users.get(user).is_some_and(|u| u.guest);
+        let guest = self.users.get(user).filter(|u| u.guest).map(|u| u.handle.clone());
         let quota = self.settings.files.quota;
-        let refused = if offer.bytes > quota {
-            refuse(format!("it has {} bytes and files.quota there allows {quota}", offer.bytes))
-        } else if guest && !wanted {
-            refuse("a guest there is not asked: his box takes no such file unasked".into())
-        } else {
-            None
+        let taken = match guest {
+            _ if offer.bytes > quota => {
+                Err(format!("it has {} bytes and files.quota there allows {quota}", offer.bytes))
+            }
+            Some(guest) => self.place_for_guest(now, &guest, offer.bytes),
+            None => Ok(()),
         };
-        if let Some(why) = refused {
+        if let Err(why) = taken {
             let keep = self.dialects.link.as_mut().map(|m| m.refuse(token, &why));
             return keep.into_iter().for_each(|k| self.link_keeps(now, k, None, Vec::new()));
         }
@@ -100,7 +102,8 @@ impl Node {
         taken.map(|v| v.offer.bytes).fold(0, u64::saturating_add)
     }
 
-    fn is_compared(&self, of: Fingerprint) -> bool {
+    /// Whether people compared keys with a box.
+    pub(in crate::node) fn is_compared(&self, of: Fingerprint) -> bool {
         self.dialects.link.as_ref().is_some_and(|m| m.is_verified(of))
     }
 
@@ -122,17 +125,73 @@ impl Node {
         within(theirs, 2) && within(its, 4)
     }
 
-    /// Whether there is room for what somebody wants beside what was accepted already; else why
-    /// not. What strangers sent unasked does not count.
-    pub(super) fn fits_asked(&self, bytes: u64) -> Result<(), String> {
+    /// Whether there is room for what one of our users wants beside what was accepted already;
+    /// else why not. What strangers sent unasked does not count, nor, for the box's own users,
+    /// what guests accepted.
+    pub(super) fn fits_asked(&self, user: &Handle, bytes: u64) -> Result<(), String> {
+        if self.is_guest(user) {
+            return self.fits_guest(user, bytes);
+        }
         let quota = self.settings.files.quota;
-        let promised = self.promised(|v| !v.unasked || self.is_compared(v.far.of));
+        let counts = |v: &FileView<'_>| !v.unasked || self.is_compared(v.far.of);
+        let promised = self.promised(|v| counts(v) && !self.is_guest(v.user));
         if promised.saturating_add(bytes) <= quota {
             return Ok(());
         }
         Err(format!(
             "it has {bytes} bytes, {promised} are accepted already, and files.quota allows {quota}"
         ))
+    }
+
+    pub(super) fn is_guest(&self, handle: &Handle) -> bool {
+        let user = self.users.called(handle.as_str()).and_then(|id| self.users.get(id));
+        user.is_some_and(|u| u.guest)
+    }
+
+    /// The same for a guest. What all of them accept is at most half of `files.quota`, and no
+    /// more than `web.quota`, of which one guest has a quarter; or a single file more.
+    fn fits_guest(&self, guest: &Handle, bytes: u64) -> Result<(), String> {
+        let most = self.settings.web.quota.min(self.settings.files.quota / 2);
+        let theirs = self.promised(|v| !v.unasked && self.is_guest(v.user));
+        let his = self.promised(|v| !v.unasked && v.user.is(guest.as_str()));
+        let within = |promised: u64, most| promised == 0 || promised.saturating_add(bytes) <= most;
+        let all = self.promised(|_| true).saturating_add(bytes) <= self.settings.files.quota;
+        if all && within(theirs, most) && within(his, most / 4) {
+            return Ok(());
+        }
+        Err(format!("it has {bytes} bytes, and others are on their way: accept it after them"))
+    }
+
+    /// Whether one more file may be offered to a guest. Where those for guests have all places,
+    /// whoever has most gives up the oldest of which nothing came.
+    fn place_for_guest(&mut self, now: Now, guest: &Handle, bytes: u64) -> Result<(), String> {
+        let most = self.settings.web.quota;
+        if bytes > most {
+            return Err(format!("it has {bytes} bytes and web.quota there allows {most}"));
+        }
+        let all = self.dialects.link.iter().flat_map(Machine::files).filter(|v| !v.giver);
+        // as the other side spells his name
+        let mut of: BTreeMap<String, (usize, Option<u64>)> = BTreeMap::new();
+        for view in all.filter(|v| self.is_guest(v.user)) {
+            let (count, oldest) = of.entry(view.user.key()).or_default();
+            *count += 1;
+            let untouched = view.done == 0 && view.state != FileState::Runs;
+            *oldest = oldest.or(untouched.then_some(view.no));
+        }
+        let his = of.get(&guest.key()).map_or(0, |(count, _)| *count);
+        if his >= LINK_FILES_PER_GUEST {
+            return Err(format!("{his} files are offered to him or on their way: later"));
+        }
+        if of.values().map(|(count, _)| count).sum::<usize>() < LINK_FILES_OF_GUESTS {
+            return Ok(());
+        }
+        let richer = of.values().filter(|(count, _)| *count > his + 1);
+        let goes = richer.filter_map(|(count, no)| no.map(|no| (*count, no))).max();
+        let Some((_, no)) = goes else {
+            return Err("too many files are on their way to guests there: later".into());
+        };
+        self.end_file(now, no, Outcome::Failed, "others wait there, and nothing of it came");
+        Ok(())
     }
 
     /// All of it is on the disk: it is kept, said and told.
@@ -151,14 +210,7 @@ impl Node {
             from: about.far.handle.to_string(),
             direction: Direction::In,
             dialect: Dialect::Link,
-            body: Body::File {
-                path: path.clone(),
-                size: about.size,
-                format: picture.format.into(),
-                width: picture.width,
-                height: picture.height,
-                gone: false,
-            },
+            body: picture.body(path.clone(), about.size),
             autoreply: false,
             recipients: Vec::new(),
         };

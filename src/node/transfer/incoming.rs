@@ -8,7 +8,7 @@ use super::super::history::Draft;
 use super::super::io::{Action, FileDone, FileOp, Picture};
 use super::{Incoming, MAX_WAITING_BYTES};
 use crate::dialect::slcp::machine::{ImageHeard, ImageKey};
-use crate::model::history::{Body, Change};
+use crate::model::history::Change;
 use crate::model::limits::{MAX_TRANSFERS, MAX_TRANSFERS_PER_PEER};
 use crate::model::{Dialect, Direction, IoError, Now, TransferState, What};
 
@@ -217,14 +217,7 @@ impl Node {
                 from,
                 direction: Direction::In,
                 dialect: Dialect::Slcp,
-                body: Body::File {
-                    path: path.clone(),
-                    size: incoming.got,
-                    format: picture.format.into(),
-                    width: picture.width,
-                    height: picture.height,
-                    gone: false,
-                },
+                body: picture.body(path.clone(), incoming.got),
                 autoreply: false,
                 recipients: Vec::new(),
             },

@@ -9,7 +9,7 @@ use super::super::history::{Draft, Durable, Job, LOBBY_KEY, MAY_BE_LOST};
 use super::super::io::{FileDone, FileId, FileOp, Ticket};
 use super::{ImageJob, ImageLeg, Leg, Opening, Outgoing};
 use crate::dialect::slcp::machine::Addressee;
-use crate::model::history::{Body, Change, Recipient};
+use crate::model::history::{Change, Recipient};
 use crate::model::limits::{MAX_PENDING, MAX_TRANSFERS};
 use crate::model::{
     Answer, Delivery, Direction, IoError, Now, Receipt, Refusal, TransferState, UserId, What,
@@ -74,14 +74,7 @@ impl Node {
             let reason = "its sender is no user of this node now";
             return Err(Refusal::Failed { reason: reason.into() });
         };
-        let body = Body::File {
-            path: opening.path.clone(),
-            size,
-            format: picture.format.into(),
-            width: picture.width,
-            height: picture.height,
-            gone: false,
-        };
+        let body = picture.body(opening.path.clone(), size);
         let refused = |target: &Target| match target {
             Target::Local(_) => None,
             Target::Peer(_) if picture.format == "unknown" => {

@@ -2,7 +2,7 @@
 
 import { t, speak, lang } from './words.js';
 import * as net from './net.js';
-import { $, el, face, message, moving, fate, clock, day, shortDay, toast, bytes, isJumbo } from './view.js';
+import { $, el, face, message, moving, saving, fate, clock, day, shortDay, toast, bytes, isJumbo } from './view.js';
 import { notice, noticed } from './notice.js';
 import { setUp } from './sheets.js';
 
@@ -176,6 +176,12 @@ async function missed() {
   if (state.open) await history(state.conversations.get(state.open), true);
   if (!lost && state.open) drawLog();
   who();
+  try {
+    const { transfers = [] } = await net.session(), there = new Set(transfers.map(e => e.id));
+    for (const c of state.conversations.values()) for (const id of c.moves.keys()) if (!there.has(id)) c.moves.delete(id);
+    transfers.forEach(transfer);
+    if (state.open) drawMoves();
+  } catch { /* the next gap, or the next visit */ }
 }
 
 // --- people --------------------------------------------------------------------------------------
@@ -291,9 +297,18 @@ const acts = {
   },
   picture(entry) { lightbox(entry); },
   async transfer(method, e) { try { await net.call(method, { number: e.number }); } catch (error) { toast(error.message || t('trouble')); } },
+  async look(folder, button, list) {
+    list.hidden = !list.hidden;
+    button.setAttribute('aria-expanded', String(!list.hidden));
+    if (list.hidden || list.firstChild) return;
+    try {
+      const { files } = await net.get(folder.url.replace('/api/v1/', ''));
+      list.append(...files.map(f => el('li', {}, saving({ url: f.url, name: f.path, size: f.size }, acts))));
+    } catch (error) { list.hidden = true; toast(error.status === 410 ? t('expired') : error.message || t('trouble')); }
+  },
   async save(file, bar, about) {
     bar.hidden = false;
-    try { await net.download(file.url, file.name || 'file', p => { bar.value = p; about.textContent = t('loading', Math.round(p * 100)); }); about.textContent = t('saved'); } catch (error) { about.textContent = error.status === 404 || error.status === 410 ? t('expired') : t('trouble'); }
+    try { await net.download(file.url, (file.name || 'file').split('/').pop(), p => { bar.value = p; about.textContent = t('loading', Math.round(p * 100)); }); about.textContent = t('saved'); } catch (error) { about.textContent = error.status === 404 || error.status === 410 ? t('expired') : t('trouble'); }
     bar.hidden = true;
   },
 };

@@ -150,11 +150,18 @@ function body(entry, acts) {
     return frame;
   }
   const file = entry.file || ownFile(entry.text || '');
-  if (file) {
-    const bar = el('progress', { max: 1, value: 0, hidden: true, 'aria-label': file.name });
-    const about = el('small', {}, file.size ? bytes(file.size) : t('saveFile'));
-    const save = el('button', { type: 'button', className: 'file', onclick: () => acts.save(file, bar, about) }, icon(FILE), el('span', {}, el('strong', {}, file.name || t('picture')), about, bar));
-    return el('div', { className: 'bubble' }, save);
+  if (file && file.format === 'folder' && file.url) {
+    const list = el('ul', { className: 'within', hidden: true });
+    const look = el('button', { type: 'button', className: 'file', 'aria-expanded': 'false', onclick: () => acts.look(file, look, list) }, icon(FILE), el('span', {}, el('strong', {}, file.name), el('small', {}, t('folder') + ' · ' + bytes(file.size))));
+    return el('div', { className: 'bubble' }, look, list);
   }
+  if (file) return el('div', { className: 'bubble' }, saving(file, acts));
   return el('div', { className: 'bubble' + (isJumbo(entry.text) ? ' jumbo' : '') }, linked(entry.text));
+}
+
+/** The button that saves a file. */
+export function saving(file, acts) {
+  const bar = el('progress', { max: 1, value: 0, hidden: true, 'aria-label': file.name });
+  const about = el('small', {}, file.size ? bytes(file.size) : t('saveFile'));
+  return el('button', { type: 'button', className: 'file', onclick: () => acts.save(file, bar, about) }, icon(FILE), el('span', {}, el('strong', {}, file.name || t('picture')), about, bar));
 }

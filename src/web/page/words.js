@@ -22,7 +22,7 @@ const en = {
   pictureFrom: n => 'Picture from ' + n, open: 'Open', results: 'Messages found', nothing: 'Nothing found', muted: 'The operator has muted you',
   renamed: 'Your name is changed', saved: 'Saved', newMessage: 'New message', leaveSure: 'Leave the chat? Your name becomes free.', trouble: 'Something went wrong',
   readBy: 'Read', room: 'Room', newRoom: 'Rooms', roomName: 'Name of the room', join: 'Join', leaveRoom: 'Leave the room', roomAbout: n => n === 1 ? 'a room with 1 person' : 'a room with ' + n + ' people', notIn: 'you are not in it', accept: 'Accept', refuse: 'Refuse', pause: 'Pause', goOn: 'Go on',
-  offered: 'offered', wantsToSend: n => n + ' wants to send you', waitsAnswer: 'waits to be accepted', paused: 'paused', running: 'under way', ended: 'ended',
+  folder: 'Folder', offered: 'offered', wantsToSend: n => n + ' wants to send you', waitsAnswer: 'waits to be accepted', paused: 'paused', running: 'under way', ended: 'ended',
   unverified: 'Names on a LAN are not proven', unread: n => n + ' unread', failedTo: 'Could not be sent', says: 'says',
 };
 
@@ -48,7 +48,7 @@ const de = {
   pictureFrom: n => 'Bild von ' + n, open: 'Öffnen', results: 'Gefundene Nachrichten', nothing: 'Nichts gefunden', muted: 'Der Betreiber hat dich stummgeschaltet',
   renamed: 'Dein Name ist geändert', saved: 'Gesichert', newMessage: 'Neue Nachricht', leaveSure: 'Chat verlassen? Dein Name wird frei.', trouble: 'Etwas ging schief',
   readBy: 'Gelesen', room: 'Raum', newRoom: 'Räume', roomName: 'Name des Raums', join: 'Eintreten', leaveRoom: 'Raum verlassen', roomAbout: n => n === 1 ? 'ein Raum mit 1 Person' : 'ein Raum mit ' + n + ' Personen', notIn: 'du bist nicht darin', accept: 'Annehmen', refuse: 'Ablehnen', pause: 'Anhalten', goOn: 'Weiter',
-  offered: 'angeboten', wantsToSend: n => n + ' möchte dir senden', waitsAnswer: 'wartet auf Annahme', paused: 'angehalten', running: 'unterwegs', ended: 'beendet',
+  folder: 'Ordner', offered: 'angeboten', wantsToSend: n => n + ' möchte dir senden', waitsAnswer: 'wartet auf Annahme', paused: 'angehalten', running: 'unterwegs', ended: 'beendet',
   unverified: 'Namen im LAN sind nicht geprüft', unread: n => n + ' ungelesen', failedTo: 'Konnte nicht gesendet werden', says: 'sagt',
 };
 
@@ -74,7 +74,7 @@ const cs = {
   pictureFrom: n => 'Obrázek od ' + n, open: 'Otevřít', results: 'Nalezené zprávy', nothing: 'Nic nenalezeno', muted: 'Správce tě umlčel',
   renamed: 'Jméno je změněno', saved: 'Uloženo', newMessage: 'Nová zpráva', leaveSure: 'Opustit chat? Tvé jméno se uvolní.', trouble: 'Něco se nepovedlo',
   readBy: 'Přečteno', room: 'Místnost', newRoom: 'Místnosti', roomName: 'Jméno místnosti', join: 'Vstoupit', leaveRoom: 'Opustit místnost', roomAbout: n => 'místnost, lidí: ' + n, notIn: 'nejsi v ní', accept: 'Přijmout', refuse: 'Odmítnout', pause: 'Pozastavit', goOn: 'Pokračovat',
-  offered: 'nabídnuto', wantsToSend: n => n + ' ti chce poslat', waitsAnswer: 'čeká na přijetí', paused: 'pozastaveno', running: 'na cestě', ended: 'ukončeno',
+  folder: 'Složka', offered: 'nabídnuto', wantsToSend: n => n + ' ti chce poslat', waitsAnswer: 'čeká na přijetí', paused: 'pozastaveno', running: 'na cestě', ended: 'ukončeno',
   unverified: 'Jména v síti nejsou ověřená', unread: n => n + ' nepřečtených', failedTo: 'Nelze odeslat', says: 'píše',
 };
 

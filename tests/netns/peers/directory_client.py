@@ -19,7 +19,7 @@ NAME, SERVER, OWN = sys.argv[1:4]
 class Client:
     def __init__(self):
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.settimeout(5)
+        self.udp.settimeout(10)
         self.chat = None
         self.refresh()
 

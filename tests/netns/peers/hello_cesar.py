@@ -54,10 +54,10 @@ class Cesar:
                 s.sendall(self.line({"command": "hello", "peer_id": self.name}))
                 history = json.loads(s.recv(4096).decode())["messages"]
                 say(history=[[m["peer_id"], m["message"]] for m in history.values()])
-                say(knows=name)
                 s.sendall(self.line({"status": "ok", "messages": self.messages}))
                 s.settimeout(None)
                 self.streams[source[0]] = s
+                say(knows=name)
                 while data := s.recv(4096):
                     said = json.loads(data.decode())
                     if said.get("command") == "new_message":

@@ -4,7 +4,8 @@ one json.loads for whatever one recv brings, and dead for good on a datagram tha
 usage: hello_vanis.py NAME BROADCAST_IP [OLD_MESSAGE]
 stdin: msg TEXT | raw HOST TEXT
 stdout: {"ready": true}, {"knows": name}, {"text": [from, text]}, {"delivered": text},
-        {"history": [[from, text], …]}, {"raw": answer}, {"error": text}
+        {"history": [[from, text], …]}, {"stands": ip} (a connection that it made and sends over),
+        {"raw": answer}, {"error": text}
 """
 import json
 import socket
@@ -88,6 +89,7 @@ class Vanis:
             self.merge(json.loads(s.recv(65536).decode())["messages"])
             with self.lock:
                 self.out[ip] = s
+            say(stands=ip)
         except Exception as error:
             say(error=f"connecting to {ip}: {type(error).__name__}: {error}")
             with self.lock:
@@ -156,14 +158,15 @@ class Vanis:
         return True
 
     def raw(self, host, text):
-        """Bytes as they are typed in, and what is answered within a second."""
+        """Bytes as they are typed in, and what is answered until a second of silence."""
         with socket.create_connection((host, PORT), 5) as s:
             s.sendall(text.encode().decode("unicode_escape").encode("latin-1"))
-            s.settimeout(1)
+            s.settimeout(10)
             answer = b""
             try:
                 while piece := s.recv(65536):
                     answer += piece
+                    s.settimeout(1)
             except TimeoutError:
                 pass
             say(raw=answer.decode())

@@ -4,7 +4,7 @@ usage: room_client.py lines|lengths NICK SERVER_IP
 stdin: all TEXT | ask NICK | yes | no | pm NICK TEXT | close NICK | quit | mute (reads no more)
 stdout: {"ready": true}, {"welcome": nick}, {"users": [nick …]}, {"text": [nick, text]},
         {"refused": text} (ERROR), {"asked": ip}, {"chat": nick}, {"pm": [nick, text]},
-        {"over": nick}, {"rejected": ip}, {"error": text}, {"lost": true}
+        {"over": nick}, {"rejected": ip}, {"answers": yes or no}, {"error": text}, {"lost": true}
 `yes` and `no`: how the next requests are answered; at first yes.
 """
 import socket
@@ -157,6 +157,7 @@ class Client:
             self.ask(rest)
         elif verb in ("yes", "no"):
             self.answer = verb == "yes"
+            say(answers=verb)
         elif verb == "pm":
             nick, text = rest.split(" ", 1)
             text += "\n" if FRAMING == "lines" else ""

@@ -6,7 +6,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use super::{Machine, same};
 use crate::dialect::bucket::Bucket;
 use crate::dialect::directory::{
-    ANSWER_BURST, ANSWER_MS, EXPIRY_MS, MAX_PER_SOURCE, MAX_USERS, codec,
+    ALL_ANSWERS_BURST, ALL_ANSWERS_MS, ANSWER_BURST, ANSWER_MS, EXPIRY_MS, MAX_PER_SOURCE,
+    MAX_USERS, codec,
 };
 use crate::dialect::heard::Contact;
 use crate::model::{Millis, Net, SocketId};
@@ -17,6 +18,8 @@ pub(super) struct Logins {
     users: BTreeMap<String, Login>,
     /// How fast each address is answered.
     answers: BTreeMap<Ipv4Addr, Bucket>,
+    /// How fast all of them together are.
+    to_all: Option<Bucket>,
 }
 
 struct Login {
@@ -54,7 +57,8 @@ impl Logins {
         }
         let bucket =
             self.answers.entry(ip).or_insert_with(|| Bucket::new(now, ANSWER_BURST, ANSWER_MS));
-        bucket.take(now)
+        let all = || Bucket::new(now, ALL_ANSWERS_BURST, ALL_ANSWERS_MS);
+        bucket.take(now) && self.to_all.get_or_insert_with(all).take(now)
     }
 }
 

@@ -3,8 +3,8 @@
 use super::super::codec::{Said, parse};
 use super::super::machine::Setup;
 use super::super::{
-    ANSWER_BURST, EXPIRY_MS, MAX_DATAGRAM, MAX_LOST, MAX_PER_SOURCE, MAX_USERS, REFRESH_MS,
-    REPLY_MS,
+    ALL_ANSWERS_BURST, ALL_ANSWERS_MS, ANSWER_BURST, EXPIRY_MS, MAX_DATAGRAM, MAX_LOST,
+    MAX_PER_SOURCE, MAX_USERS, REFRESH_MS, REPLY_MS,
 };
 use super::{Bench, at, contact, login, logout, setup};
 use crate::dialect::heard::Heard;
@@ -96,6 +96,22 @@ fn ten_thousand_logins_of_one_address_take_its_own_places_only() {
     assert!(b.sent.iter().all(|(_, text)| text.len() <= MAX_DATAGRAM));
     b.asks("10.0.0.12:1", &login("Mert"));
     assert!(b.sent.last().unwrap().1.starts_with("{\"Mert\": [\"10.0.0.12\", 1], \"box\""));
+}
+
+#[test]
+fn answers_to_all_addresses_together_are_few_in_a_second() {
+    let mut b = Bench::new(setup(), &["box"]);
+    b.sent.clear();
+    let hosts = 20..20 + 3 * ALL_ANSWERS_BURST;
+    for host in hosts.clone() {
+        b.asks(&format!("10.0.0.{host}:1"), &login(&format!("m{host}")));
+    }
+    assert_eq!(b.sent.len(), ALL_ANSWERS_BURST as usize);
+    b.now += ALL_ANSWERS_MS;
+    b.asks("10.0.0.12:1", &login("Mert"));
+    assert_eq!(b.sent.len(), ALL_ANSWERS_BURST as usize + 1);
+    b.asks("10.0.0.12:1", &login("Mert"));
+    assert_eq!(b.sent.len(), ALL_ANSWERS_BURST as usize + 1);
 }
 
 #[test]

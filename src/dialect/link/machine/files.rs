@@ -2,13 +2,14 @@
 //! what people decide, and how either ends.
 
 use super::super::files::{FileFrame, Outcome, Verdict};
-use super::super::frame::Frame;
+use super::super::frame::{Content, Frame, Message};
 use super::super::noise::Fingerprint;
-use super::super::words::{FileNews, FileView, Heard, Keep, Row};
+use super::super::words::{FileNews, FileView, Heard, Keep, Out, Row};
 use super::Machine;
 use super::gives::Give;
+use super::messages::Waiting;
 use super::takes::Take;
-use crate::model::{EntryId, Handle, Millis, StreamId};
+use crate::model::{EntryId, Handle, Millis, StreamId, Wall};
 
 impl Machine {
     /// All files that are offered or on their way.
@@ -47,10 +48,10 @@ impl Machine {
 
     /// One of our users has another handle.
     pub fn renamed(&mut self, from: &Handle, to: &Handle) {
-        for take in self.takes.values_mut().filter(|t| t.to == *from) {
+        for take in self.takes.values_mut().filter(|t| t.to.is(from.as_str())) {
             take.to = to.clone();
         }
-        for give in self.gives.values_mut().filter(|g| g.from == *from) {
+        for give in self.gives.values_mut().filter(|g| g.from.is(from.as_str())) {
             give.from = to.clone();
         }
     }
@@ -99,6 +100,31 @@ impl Machine {
             FileFrame::Gone { id } => self.take_gone(of, id),
         }
         Ok(())
+    }
+
+    /// It cannot be: the other side and the node are told.
+    pub(super) fn fail_file(&mut self, no: u64, why: &str) {
+        if let Some(keep) = self.end_file(no, Outcome::Failed, why) {
+            self.out.push_back(Out::Keep(keep));
+            self.heard(Heard::File { no, news: FileNews::Over(Outcome::Failed, why.into()) });
+        }
+    }
+
+    /// A verdict goes as a message: it arrives, once, whatever happens.
+    pub(super) fn say_verdict(
+        &mut self,
+        of: Fingerprint,
+        (from, to): (Handle, Handle),
+        verdict: Verdict,
+        mut rows: Vec<Row>,
+    ) -> Keep {
+        let (entry, content) = (verdict.id, Content::Verdict(verdict));
+        let message = Message { seq: 1, entry, from, to, said: Wall(0), content };
+        let (rng, neighbours) = (&mut self.rng, &mut self.neighbours);
+        let Some(n) = neighbours.get_mut(&of) else { return Keep { token: 0, rows } };
+        let (seq, more) = n.out.push_reply(of, message, || rng.u64());
+        rows.extend(more);
+        Keep { token: self.wait(Waiting::Verdict(of, seq)), rows }
     }
 
     /// The other side says that a transfer is over: it counts once that is kept, together with

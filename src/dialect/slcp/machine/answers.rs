@@ -32,6 +32,13 @@ const JSON_LIST: ListForm = ListForm {
     newline: false,
     over: Transport::Udp,
 };
+/// What is answered to other words than WHO (a newcomer's welcome, an IAM) is in sum no more than
+/// what all other words were that came in, packets counted whole; but for so many bytes …
+pub const CREDIT_BYTES: u32 = 4_096;
+/// … in so long: a newcomer's name may be shorter than ours.
+pub const CREDIT_MS: Millis = 60_000;
+/// Bytes of the heads of a datagram: IPv4 and UDP.
+pub const HEAD_BYTES: u32 = 28;
 /// An answer leaves after a random time up to this.
 const JITTER_MS: Millis = 400;
 
@@ -63,6 +70,42 @@ pub(super) struct Answers {
     waiting: VecDeque<(Millis, Due)>,
     answers: Limiter,
     autoreplies: Limiter,
+    credit: Credit,
+}
+
+/// What others' words may still draw out of us, in bytes of packets: whoever forges a new source
+/// with each of them gets no more than he sends.
+struct Credit {
+    bytes: u32,
+    full: Millis,
+}
+
+impl Default for Credit {
+    fn default() -> Credit {
+        Credit { bytes: CREDIT_BYTES, full: 0 }
+    }
+}
+
+impl Credit {
+    fn earn(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(packet(bytes)).min(CREDIT_BYTES);
+    }
+
+    fn covers(&mut self, now: Millis, bytes: usize) -> bool {
+        if now >= self.full + CREDIT_MS {
+            (self.bytes, self.full) = (CREDIT_BYTES, now);
+        }
+        packet(bytes) <= self.bytes
+    }
+
+    fn spend(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(packet(bytes));
+    }
+}
+
+/// Bytes of a datagram's packet.
+fn packet(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(HEAD_BYTES)
 }
 
 /// Bounds what strangers can make us send: per source and in all.
@@ -185,7 +228,8 @@ impl Machine {
                     let ip = if e.ip.is_loopback() { shown? } else { e.ip };
                     Some(Entry { ip, ..e.clone() })
                 }));
-                self.answer_who(now, speaker, due.from, json, reply_port, &own);
+                let may = Machine::may_answer;
+                self.answer_who(now, speaker, due.from, (json, reply_port), &own, may);
             }
         }
     }
@@ -193,12 +237,12 @@ impl Machine {
     fn answer_newcomer(&mut self, now: Millis, speaker: UserId, chat: SocketAddrV4, own: &[Entry]) {
         let json = self.contacts.speaks_json(chat);
         if json || self.contacts.listens_on_chat_port(chat) {
-            self.answer_who(now, speaker, chat, json, None, own);
+            self.answer_who(now, speaker, chat, (json, None), own, Machine::may_welcome);
         }
         let discovery = SocketAddrV4::new(*chat.ip(), self.setup.port);
         for entry in own {
             let join = encode::join(&entry.handle, entry.port);
-            if self.may_answer(now, chat, join.len()) {
+            if self.may_welcome(now, chat, join.len()) {
                 self.send(speaker, discovery, join);
             }
         }
@@ -209,9 +253,9 @@ impl Machine {
         now: Millis,
         speaker: UserId,
         from: SocketAddrV4,
-        json: bool,
-        reply_port: Option<u16>,
+        (json, reply_port): (bool, Option<u16>),
         entries: &[Entry],
+        may: fn(&mut Machine, Millis, SocketAddrV4, usize) -> bool,
     ) {
         // where the programs really listen for it (PROTOCOLS section 2, "WHO reply"): the port
         // they asked from, the port they name, or their chat port
@@ -250,7 +294,7 @@ impl Machine {
             }
             let most = if n == 0 { lists.len() } else { 1 };
             for bytes in lists.iter().take(most) {
-                if self.may_answer(now, from, bytes.len()) {
+                if may(self, now, from, bytes.len()) {
                     self.send(speaker, *place, bytes.clone());
                 }
             }
@@ -270,6 +314,26 @@ impl Machine {
     /// Whether one more datagram (or line) of answers may go to this address now.
     pub(super) fn may_answer(&mut self, now: Millis, to: SocketAddrV4, bytes: usize) -> bool {
         self.answers.answers.allow(now, to, bytes)
+    }
+
+    /// The same for what answers another word than WHO: only as far as such words came in.
+    pub(super) fn may_welcome(&mut self, now: Millis, to: SocketAddrV4, bytes: usize) -> bool {
+        let may = self.answers.credit.covers(now, bytes) && self.may_answer(now, to, bytes);
+        if may {
+            self.answers.credit.spend(bytes);
+        }
+        may
+    }
+
+    /// A word other than WHO came in, of so many bytes.
+    pub(super) fn word_came(&mut self, bytes: usize) {
+        self.answers.credit.earn(bytes);
+    }
+
+    /// Somebody is asked whether he is here, which no credit may forbid: a forged LEAVE or text
+    /// asks for it, and others get the less.
+    pub(super) fn question_goes(&mut self, bytes: usize) {
+        self.answers.credit.spend(bytes);
     }
 
     /// Whether an automatic text may go to this address now: a forged text must not make us

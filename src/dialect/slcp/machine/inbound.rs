@@ -42,6 +42,9 @@ impl Machine {
         if self.continues_image(now, from, role, &arrived.bytes, said.as_ref().ok()) {
             return;
         }
+        if !matches!(said, Ok(Said::Who { .. })) {
+            self.word_came(arrived.bytes.len());
+        }
         match said {
             Ok(said) => {
                 // programs hand on the JOINs of others from their discovery port (BYMY, Rajan):
@@ -249,7 +252,7 @@ impl Machine {
         let found = own.into_iter().find(|e| e.handle.is(wanted.as_str()));
         if let (Some(entry), Some(speaker)) = (found, self.speaker()) {
             let iam = encode::iam(&entry.handle, entry.ip, entry.port);
-            if self.may_answer(now, from, iam.len()) {
+            if self.may_welcome(now, from, iam.len()) {
                 self.send(speaker, from, iam);
             }
         }

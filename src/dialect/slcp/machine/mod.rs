@@ -24,8 +24,8 @@ pub use crate::model::UserId;
 
 use answers::Answers;
 pub use answers::{
-    ANSWER_WINDOW_MS, Due, MAX_ANSWER_BYTES, MAX_ANSWERS, MAX_ANSWERS_PER_HOST, MAX_SOURCES,
-    MAX_WAITING,
+    ANSWER_WINDOW_MS, CREDIT_BYTES, CREDIT_MS, Due, HEAD_BYTES, MAX_ANSWER_BYTES, MAX_ANSWERS,
+    MAX_ANSWERS_PER_HOST, MAX_SOURCES, MAX_WAITING,
 };
 use contacts::Contacts;
 pub use heard::{Addressee, Heard, ImageHeard, ImageKey, Lesson, Me, Out, Setup, TextHeard};
@@ -247,9 +247,11 @@ impl Machine {
         let Some(id) = self.speaker() else { return };
         let json = self.contacts.speaks_json(to);
         let said = if json { encode::json_who(&self.users[&id].handle) } else { encode::who() };
-        self.send(id, SocketAddrV4::new(*to.ip(), self.setup.port), said.clone());
-        if self.contacts.listens_on_chat_port(to) {
-            self.send(id, to, said);
+        let discovery = SocketAddrV4::new(*to.ip(), self.setup.port);
+        let chat = self.contacts.listens_on_chat_port(to).then_some(to);
+        for place in [Some(discovery), chat].into_iter().flatten() {
+            self.question_goes(said.len());
+            self.send(id, place, said.clone());
         }
     }
 
