@@ -181,10 +181,10 @@ class Box:
             self.socket.close()
             self.root = None
 
-    def good(self, slot, seconds=240):
-        """Waits until the slot has its tries back."""
+    def good(self, slot, seconds=240, trial="none"):
+        """Waits until the slot has its tries back; `trial`: one that was given up and is still noted."""
         end = time.monotonic() + seconds
-        while slots(self.card).get("kl_" + slot.lower()) != "3" or slots(self.card)["kl_trial"] != "none":
+        while slots(self.card).get("kl_" + slot.lower()) != "3" or slots(self.card)["kl_trial"] != trial:
             if time.monotonic() > end:
                 raise Failed(f"slot {slot} was not marked good: {slots(self.card)}")
             self.line.read(1)

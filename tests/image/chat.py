@@ -293,7 +293,7 @@ def fallback(box, reborn, bad_file):
     write_fat(box.card, "extra.txt", "extra=systemd.debug_shell=hvc0\n")
     box = reborn()
     box.chats(slot=was)
-    box.good(was)
+    box.good(was, trial=other)
     expect(slots(box.card)["kl_" + other.lower()] == "0", f"slot {was} chats and is good, {other} stays out of use")
     return box
 

@@ -96,20 +96,6 @@ def led(box, nora):
     expect(True, "and plugged in again: steadily on")
 
 
-def booting(box):
-    """Reads the pin from the daemon's start until the console answers."""
-    box.line.wait(r"Starting kernel", BOOT_S)
-    seen, end = [], time.monotonic() + BOOT_S
-    while not re.search(r"\S+> $", box.line.text[box.line.mark:]):
-        if time.monotonic() > end:
-            raise Failed("no chat")
-        seen += beats(box, 1)[0]
-        box.line.type("\r")
-        while box.line.read(0):
-            pass
-    return [length for _, length in seen]
-
-
 def hooks(box, nora):
     print("= a hook", flush=True)
     box.shell("mkdir -p /etc/klatsch/hooks && cat >/etc/klatsch/hooks/message <<'END'\n" + HOOK + "END\n"
@@ -143,11 +129,11 @@ def journal(box):
     print("= the journal's copy", flush=True)
     expect(box.shell("ls -d /var/log/journal /data/log/journal 2>/dev/null || true") == ""
            and box.shell("ls -d /run/log/journal/*") != "", "the journal is in memory")
-    box.shell("for n in $(seq 6000); do echo \"line $n of a talkative program, said again and again and again\"; "
+    box.shell("for n in $(seq 3000); do echo \"line $n of a talkative program, said " + "again and again " * 16 + "\"; "
               "done | systemd-cat -t talkative; systemctl start klatsch-log-keep", 120)
     size = int(box.shell("stat -c %s /data/log/0.log"))
-    expect(200_000 < size <= 262_144 and "talkative" in box.shell("tail -n 3 /data/log/0.log"),
-           f"of 6000 lines the last are in /data/log/0.log: {size} bytes, 262,144 at most")
+    expect(size == 262_144 and "talkative" in box.shell("tail -n 3 /data/log/0.log"),
+           f"of 3000 long lines the last are in /data/log/0.log: {size:,} bytes")
     used = int(box.shell("journalctl --disk-usage -o cat | grep -oE '[0-9.]+[KM]' | tail -n 1 | tr -d . "
                          "| sed 's/K/ 1024/; s/M/ 104858/' | awk '{print $1 * $2}'"))
     expect(used <= 9 << 20, f"the journal itself takes {used / (1 << 20):.1f} MB of memory, 8 at most")
@@ -156,7 +142,7 @@ def journal(box):
     expect(said.split() == [f"{n}.log" for n in range(8)] + ["5"], "of twelve starts the last eight have one")
 
 
-def clock(box, reborn):
+def clock(box):
     print("= the clock", flush=True)
     said = box.shell("cat /sys/class/rtc/rtc0/since_epoch; date +%s; stat -c %Y /usr/lib/clock-epoch 2>/dev/null || true")
     rtc, now = (int(word) for word in said.split()[:2])
@@ -171,9 +157,8 @@ def clock(box, reborn):
     expect(True, "CONFIG TIME on the console sets it")
     box.line.ask("REBOOT", r"klatsch: slot [AB], then", BOOT_S)
     box.restarts()
-    lit = booting(box)
-    quick = [length for length in lit if length < 0.35]
-    expect(len(quick) >= 4, f"while it starts the LED flashes: {len(quick)} times below 0.35 s")
+    box.line.wait(r"Starting kernel", BOOT_S)
+    box.line.wait(r"\S+> $", BOOT_S, press="\r")
     now = box.shell("date -u +%s")
     since = int(now) - 1_801_627_500
     expect(0 <= since < 1200, f"after the restart it goes on from there: {since} s after the time that was set")
@@ -238,7 +223,7 @@ def page_update(box, name, scratch):
 def main():
     name = sys.argv[1]
     scratch = tempfile.mkdtemp(prefix="klatsch-house")
-    card = os.path.join(os.path.dirname(image(name)), "house.img")
+    card = os.path.join(os.path.dirname(image(name)), os.path.basename(scratch) + ".img")
     lan.make(["alpha"])
     box = None
     try:
@@ -254,13 +239,11 @@ def main():
         nora.where("alpha")
         nora.join()
         box.good("A")
-        system(box)
-        led(box, nora)
-        hooks(box, nora)
-        journal(box)
-        clock(box, None)
-        console_update(box, stick, good)
-        page_update(box, name, scratch)
+        parts = {"system": lambda: system(box), "led": lambda: led(box, nora), "hooks": lambda: hooks(box, nora),
+                 "journal": lambda: journal(box), "clock": lambda: clock(box),
+                 "console": lambda: console_update(box, stick, good), "page": lambda: page_update(box, name, scratch)}
+        for part in os.environ.get("KLATSCH_HOUSE", " ".join(parts)).split():
+            parts[part]()
         print("test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; a box by itself")
     except Failed as error:
         print(f"FAILED: {error}\ntest result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out")

@@ -105,9 +105,8 @@ def point(box):
     report(box, ("wifi.country: applied (DE)", "wifi.key: applied, kept on the box and taken out of the file"))
     box.shell("(" + OTHER + ")", 120)
     until(box, "iw dev wlan0 info | grep -q 'type AP'", 60, "hostapd opened wlan0 as an access point")
-    said = box.shell("iw dev wlan0 info; ip -4 addr show dev wlan0; iw reg get")
-    expect("channel 6" in said, "on channel 6")
-    expect("country DE" in said, "with German rules")
+    until(box, "iw dev wlan0 info | grep -q 'channel 6 '", 60, "on channel 6")
+    until(box, "iw reg get | grep -q 'country DE'", 60, "with German rules")
     until(box, "ip -4 addr show dev wlan0 | grep -q 192.168.84.1/24", 60, "networkd gave it its address")
     box.shell(PHONE.format(ssid="Kaffeeklatsch ☕", key="falscher Key", file="wrong.conf"))
     time.sleep(20)
@@ -125,7 +124,7 @@ def point(box):
     expect(said.count("192.168.84.1") >= 2, "the name by which an iPhone looks for an Internet is here")
     said = box.shell("/run/there sh -c 'echo nameserver 192.168.84.1 >/run/other/resolv && "
                      "mount --bind /run/other/resolv /run/systemd/resolve/stub-resolv.conf'; "
-                     "/run/there wget -q -O - http://captive.apple.com/hotspot-detect.html", 60)
+                     "/run/there wget -q -O - http://captive.apple.com/hotspot-detect.html | gunzip -c", 60)
     expect("klatsch" in said.lower() and "Success" not in said, "and shows the box's page instead of Apple's word: "
            + said.split("\n")[0][:60])
     said = box.shell("/run/there wget -q -O - http://klatsch.box/api/v1/session")
