@@ -127,8 +127,8 @@ def point(box):
                      "/run/there wget -q -O - http://captive.apple.com/hotspot-detect.html | gunzip -c", 60)
     expect("klatsch" in said.lower() and "Success" not in said, "and shows the box's page instead of Apple's word: "
            + said.split("\n")[0][:60])
-    said = box.shell("/run/there wget -q -O - http://klatsch.box/api/v1/session")
-    expect(said.startswith("{"), "http://klatsch.box/ answers")
+    said = box.shell("/run/there wget -q -O - http://klatsch.box/ | gunzip -c")
+    expect("klatsch" in said.lower(), "http://klatsch.box/ answers")
     expect(box.shell("stat -c '%a %U' /run/klatsch-box/hostapd.conf") == "600 root", "the key is for root's eyes alone")
     box.shell("sync")
 
