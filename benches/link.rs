@@ -250,7 +250,8 @@ impl Cable {
              -o PidFile=none -o UsePAM=no -f /dev/null"
         );
         let mut daemon = self.on(1, &sshd);
-        let mut daemon = daemon.args(options.split_whitespace()).spawn().ok()?;
+        let sftp = "Subsystem=sftp internal-sftp"; // scp speaks it since OpenSSH 9
+        let mut daemon = daemon.args(options.split_whitespace()).args(["-o", sftp]).spawn().ok()?;
         std::thread::sleep(Duration::from_millis(500));
         let mut copy = self.on(0, "scp");
         copy.args(["-q", "-P", "7022", "-i", &format!("{at}/key"), "-o"]);
