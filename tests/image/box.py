@@ -5,6 +5,7 @@ root shell (the kernel option systemd.debug_shell, put on the card's FAT partiti
 its own) is there to measure and to do harm, never to chat.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import zlib
 
@@ -228,6 +230,29 @@ class Box:
         for end in (".shell", ".qmp"):
             if os.path.exists(self.sockets + end):
                 os.remove(self.sockets + end)
+
+
+@contextlib.contextmanager
+def shown(name, part, what):
+    """Runs one part on a card: its result in a line, and afterwards no box runs, its lines are in
+    a log and the card is gone. Whoever starts a box puts it into the list that this gives, with
+    the card's path."""
+    folder = os.path.dirname(image(name))
+    card, boxes = os.path.join(folder, f"{part}.img"), []
+    try:
+        yield card, boxes
+        print(f"test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; {what}")
+    except Failed as error:
+        print(f"FAILED: {error}\ntest result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out")
+        sys.exit(1)
+    finally:
+        with open(os.path.join(folder, f"{part}.log"), "w", encoding="utf-8") as log:
+            for box in boxes:
+                root = box.root
+                box.free()
+                log.write(box.line.text + ("\n= root\n" + root.text if root else ""))
+        if os.path.exists(card) and not os.environ.get("KLATSCH_KEEP"):
+            os.remove(card)
 
 
 def remove(path):

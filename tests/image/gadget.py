@@ -6,11 +6,10 @@ so the computer at the cable's other end is the box's own root. What the box run
 a Pi, but for the port's driver (dwc2 there).
 """
 
-import os
 import re
 import sys
 
-from box import Box, Failed, expect, image, new_card
+from box import Box, expect, new_card, shown
 
 TALK = r"""
 exec 7<>/dev/ttyACM0
@@ -48,24 +47,10 @@ def cable(box):
 
 
 def main(name):
-    card = os.path.join(os.path.dirname(image(name)), "gadget.img")
-    new_card(name, card, extra="modules_load=dummy_hcd")
-    box = None
-    try:
-        box = Box(name, card)
-        cable(box)
-        print("test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; the USB port at a computer's")
-    except Failed as error:
-        print(f"FAILED: {error}\ntest result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out")
-        sys.exit(1)
-    finally:
-        if box:
-            root = box.root
-            box.free()
-            with open(os.path.join(os.path.dirname(image(name)), "gadget.log"), "w", encoding="utf-8") as log:
-                log.write(box.line.text + ("\n= root\n" + root.text if root else ""))
-        if os.path.exists(card) and not os.environ.get("KLATSCH_KEEP"):
-            os.remove(card)
+    with shown(name, "gadget", "the USB port at a computer's") as (card, boxes):
+        new_card(name, card, extra="modules_load=dummy_hcd")
+        boxes.append(Box(name, card))
+        cable(boxes[0])
 
 
 if __name__ == "__main__":

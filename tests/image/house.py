@@ -19,7 +19,7 @@ import time
 
 import bundles
 import lan
-from box import BOOT_S, TOP, Box, Failed, expect, host, image, new_card, remove, slots, write_fat
+from box import BOOT_S, TOP, Box, Failed, expect, host, image, new_card, remove, shown, slots, write_fat
 
 CARD = """led = "ACT"
 [web]
@@ -223,39 +223,29 @@ def page_update(box, name, scratch):
 def main():
     name = sys.argv[1]
     scratch = tempfile.mkdtemp(prefix="klatsch-house")
-    card = os.path.join(os.path.dirname(image(name)), os.path.basename(scratch) + ".img")
     lan.make(["alpha"])
-    box = None
     try:
-        new_card(name, card)
-        write_fat(card, "klatsch.toml", CARD)
-        kinds, _, _, good = bundles.make(name, scratch)
-        stick = bundles.stick(scratch, "new.img", [("good.raucb", "new.raucb")], 128)
-        box = Box(name, card, "tap,id=lan,ifname=alpha,script=no,downscript=no", scratch=scratch,
-                  more=(*GPIO, "-dtb", tree(name, scratch), "-rtc", "base=2001-02-03T04:05:06"))
-        nora = lan.Person("nora")
-        print(f"from power to chat: {box.chats():.0f} s", flush=True)
-        box.line.ask("HANDLE alpha", r"alpha> ")
-        nora.where("alpha")
-        nora.join()
-        box.good("A")
-        parts = {"system": lambda: system(box), "led": lambda: led(box, nora), "hooks": lambda: hooks(box, nora),
-                 "journal": lambda: journal(box), "clock": lambda: clock(box),
-                 "console": lambda: console_update(box, stick, good), "page": lambda: page_update(box, name, scratch)}
-        for part in os.environ.get("KLATSCH_HOUSE", " ".join(parts)).split():
-            parts[part]()
-        print("test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; a box by itself")
-    except Failed as error:
-        print(f"FAILED: {error}\ntest result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out")
-        sys.exit(1)
+        with shown(name, "house", "a box by itself") as (card, boxes):
+            new_card(name, card)
+            write_fat(card, "klatsch.toml", CARD)
+            kinds, _, _, good = bundles.make(name, scratch)
+            stick = bundles.stick(scratch, "new.img", [("good.raucb", "new.raucb")], 128)
+            box = Box(name, card, "tap,id=lan,ifname=alpha,script=no,downscript=no", scratch=scratch,
+                      more=(*GPIO, "-dtb", tree(name, scratch), "-rtc", "base=2001-02-03T04:05:06"))
+            boxes.append(box)
+            nora = lan.Person("nora")
+            print(f"from power to chat: {box.chats():.0f} s", flush=True)
+            box.line.ask("HANDLE alpha", r"alpha> ")
+            nora.where("alpha")
+            nora.join()
+            box.good("A")
+            parts = {"system": lambda: system(box), "led": lambda: led(box, nora), "hooks": lambda: hooks(box, nora),
+                     "journal": lambda: journal(box), "clock": lambda: clock(box),
+                     "console": lambda: console_update(box, stick, good),
+                     "page": lambda: page_update(box, name, scratch)}
+            for part in os.environ.get("KLATSCH_HOUSE", " ".join(parts)).split():
+                parts[part]()
     finally:
-        if box:
-            root = box.root
-            box.free()
-            with open(os.path.join(os.path.dirname(image(name)), "house.log"), "w", encoding="utf-8") as log:
-                log.write(box.line.text + ("\n= root\n" + root.text if root else ""))
-        if os.path.exists(card) and not os.environ.get("KLATSCH_KEEP"):
-            os.remove(card)
         remove(scratch)
 
 

@@ -8,12 +8,11 @@ point, or a house's access point (hostapd, udhcpd) has the box as its client. Wh
 what it runs on a Pi, but for the radio's driver and its firmware.
 """
 
-import os
 import re
 import sys
 import time
 
-from box import Box, Failed, expect, image, new_card, read_fat, write_fat
+from box import Box, Failed, expect, new_card, read_fat, shown, write_fat
 
 POINT = """[wifi]
 mode = "access-point"
@@ -145,30 +144,17 @@ def client(box):
 
 
 def main(name):
-    card = os.path.join(os.path.dirname(image(name)), "radio.img")
-    new_card(name, card)
-    box = None
-    try:
+    with shown(name, "radio", "Wi-Fi by make-believe radios") as (card, boxes):
+        new_card(name, card)
         for text, act in ((POINT, point), (CLIENT, client)):
             write_fat(card, "klatsch.toml", text)
             box = Box(name, card)
+            boxes.append(box)
             act(box)
             box.free()
             left = read_fat(card, "klatsch.toml")
             key = re.search(r'key = "(.*)"', text).group(1)
             expect(key not in left and "(kept on the box)" in left, "the key is gone from the card")
-        print("test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; Wi-Fi by make-believe radios")
-    except Failed as error:
-        print(f"FAILED: {error}\ntest result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out")
-        sys.exit(1)
-    finally:
-        if box:
-            root = box.root
-            box.free()
-            with open(os.path.join(os.path.dirname(image(name)), "radio.log"), "w", encoding="utf-8") as log:
-                log.write(box.line.text + ("\n= root\n" + root.text if root else ""))
-        if os.path.exists(card) and not os.environ.get("KLATSCH_KEEP"):
-            os.remove(card)
 
 
 if __name__ == "__main__":
