@@ -1,10 +1,15 @@
 //! Files of the link on a real disk.
 
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
 use super::super::files::Desk;
+use super::part::{FORSAKEN, MAX_NAME, safe};
 use super::*;
 use crate::config;
 use crate::dialect::link::noise::hash;
-use crate::node::io::{FileId, FileOp, LinkOp};
+use crate::model::limits::LINK_FOLDER_FILES;
+use crate::node::io::{FileDone, FileId, FileOp, LinkOp, PartOf, Survey};
 
 const FILE: FileId = FileId(1);
 const OTHER: FileId = FileId(2);
