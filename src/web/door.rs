@@ -399,9 +399,7 @@ pub fn keep_what_came(site: &Site, event: &Event) {
     let id = id.to_string();
     let (path, format, size, link) = (path.clone(), format.clone(), *size, None);
     let name = site.name_of(&id, &path);
-    let stored = Stored { id, owner, path, size, format, name, link };
-    site.shelf.borrow_mut().keep(stored, site.set().quota);
-    site.touch();
+    site.keep_file(Stored { id, owner, path, size, format, name, link });
 }
 
 /// Brings in again who was in the chat when the daemon ended.

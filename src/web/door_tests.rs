@@ -8,6 +8,7 @@ use futures_lite::StreamExt;
 use super::*;
 use crate::config::Settings;
 use crate::hub::Hub;
+use crate::node::io::FileOp;
 use crate::web::site::tests::bare;
 
 /// What the node was asked to do with `anna`, whose page was closed, at each of these times.
@@ -61,10 +62,10 @@ fn who_closed_the_page_is_away_soon_and_leaves_after_web_stay() {
 
 #[test]
 fn what_comes_for_guests_counts_once_in_the_pages_quota_and_bears_its_senders_name() {
-    let dir = tempfile::tempdir().unwrap();
     let (hub, _calls) = Hub::new(1);
     let mut settings = Settings::default();
     settings.web.quota = 100;
+    let operations = hub.file_operations();
     let site = bare(hub, settings, None);
     let mut anna = guest("anna");
     anna.here = true;
@@ -72,8 +73,7 @@ fn what_comes_for_guests_counts_once_in_the_pages_quota_and_bears_its_senders_na
     site.guests.borrow_mut().add(anna);
     let came = |n: u64, user: &str| {
         let (id, peer) = (crate::model::EntryId { epoch: 1, n }, crate::model::PeerId(7));
-        let path = dir.path().join(n.to_string()).display().to_string();
-        std::fs::write(&path, "x").unwrap();
+        let path = format!("/images/{n}");
         let (direction, dialect) = (crate::model::Direction::In, crate::model::Dialect::Link);
         let (handle, name) = ("bob".to_owned(), "../Bericht 1.pdf".to_owned());
         site.learn_name(&What::Transfer {
@@ -108,16 +108,17 @@ fn what_comes_for_guests_counts_once_in_the_pages_quota_and_bears_its_senders_na
         keep_what_came(&site, &event);
         path
     };
-    let bens = came(1, "ben");
+    came(1, "ben");
     assert_eq!(site.shelf.borrow().bytes(), 0, "the box's own user's are not the page's");
     let first = came(2, "ANNA");
     assert_eq!(site.shelf.borrow().bytes(), 60, "once");
     assert_eq!(site.name_of("x", &first), "Bericht 1.pdf");
     let id = crate::model::EntryId { epoch: 1, n: 2 }.to_string();
     assert_eq!(site.shelf.borrow().get(&id).unwrap().owner, owner);
-    let second = came(3, "anna");
-    let there = |path: &str| std::path::Path::new(path).exists();
-    assert!(there(&bens) && !there(&first) && there(&second), "the oldest made room");
+    let removed = || Vec::from_iter(std::iter::from_fn(|| operations.try_recv().ok()).map(|o| o.1));
+    assert!(removed().is_empty());
+    came(3, "anna");
+    assert_eq!(removed(), [FileOp::Remove { path: first }], "the oldest made room");
 }
 
 #[test]

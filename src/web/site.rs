@@ -18,7 +18,7 @@ use super::http::Ports;
 use super::reply::{self, Reply};
 use super::route::{Route, is_probe};
 use super::server::{self, BadBody, Payload, Reached, Tenant};
-use super::shelf::{Seen, Shelf};
+use super::shelf::{Seen, Shelf, Stored};
 use super::{address, calls, door, events, http, metrics, operator, plain, uploads};
 use crate::command::Command;
 use crate::config::{Settings, Web, rows};
@@ -204,6 +204,13 @@ impl Site {
     pub fn touch(&self) {
         self.dirty.set(true);
         self.changed.notify(usize::MAX);
+    }
+
+    /// Keeps a file on the shelf; those that make room for it are removed.
+    pub(super) fn keep_file(&self, file: Stored) {
+        let gone = self.shelf.borrow_mut().keep(file, self.set().quota);
+        gone.into_iter().for_each(|path| self.desk.remove(path));
+        self.touch();
     }
 
     /// Keeps what changed; what the disk refuses is still to be kept.

@@ -309,8 +309,7 @@ async fn finish(site: &Rc<Site>, id: &str, upload: &Rc<Upload>, mut hold: Hold) 
         name: upload.name.clone(),
         link: None,
     };
-    site.shelf.borrow_mut().keep(stored, site.set().quota);
-    site.touch();
+    site.keep_file(stored);
     let size = upload.size;
     reply::good(&json!({"id": id, "offset": size, "size": size, "format": picture.format}))
 }
