@@ -81,11 +81,6 @@ fn rooms_converge_among_ten_to_two_hundred_boxes() {
     }
 }
 
-#[test]
-fn seed_151() {
-    storm(151, 6, 80);
-}
-
 /// Seed 151: a disk that is full for more than a minute, and messages lost with a session.
 #[test]
 fn rooms_converge_after_a_long_full_disk_and_a_broken_session() {
