@@ -77,7 +77,8 @@ export default {
       await until('Bob is away', () => anna.$('#list .item[data-key=bob] .face[data-p=away]'), 40000);
       await open(anna, 'bob'); await say(anna, 'while you were away');
       await until('his answer comes by itself', async () => (await texts(anna)).length === 2);
-      await bob.goto(daemon.base);
+      // by a link whose end is no text
+      await bob.goto(daemon.base + '/#%E0');
       await until('Bob is back', () => anna.$('#list .item[data-key=bob] .face[data-p=online]'), 15000);
       await open(bob, 'anna');
       await until('and reads what came meanwhile', async () => (await texts(bob)).includes('while you were away'));
