@@ -513,17 +513,11 @@ fn enter(at: impl AsFd + Copy, name: &str) -> Result<OwnedFd, IoError> {
 }
 
 /// The name that a file or folder within a received folder gets: what is harmless of the sender's.
-/// Two that become one replace each other within that folder alone.
+/// One that is not as it was bears a hash of the sender's before it: names that differ in what was
+/// changed or cut off alone stay apart, and none of the files is lost.
 fn safe(name: &str) -> String {
     let good = |c: char| c.is_alphanumeric() || " ._-+,=@()[]#&'~".contains(c);
     let mut safe: String = name.chars().map(|c| if good(c) { c } else { '_' }).collect();
-    if safe != name {
-        // so that names that differ in these alone stay apart
-        let mut hasher = Blake2s256::new();
-        hasher.update(name.as_bytes());
-        let hash: [u8; 32] = hasher.finalize().into();
-        safe = format!("{:02x}{:02x}{:02x}-{safe}", hash[0], hash[1], hash[2]);
-    }
     if safe.starts_with('.') {
         safe.replace_range(..1, "_");
     }
@@ -539,7 +533,12 @@ fn safe(name: &str) -> String {
             safe.push_str(&tail);
         }
     }
-    safe.trim_end().to_owned()
+    safe.truncate(safe.trim_end().len());
+    if safe == name {
+        return safe;
+    }
+    let hash = Blake2s256::digest(name.as_bytes());
+    format!("{:02x}{:02x}{:02x}-{safe}", hash[0], hash[1], hash[2])
 }
 
 /// Removes what is unfinished under a name.
