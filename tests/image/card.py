@@ -19,6 +19,9 @@ SECTOR = 512
 KERNELS = {"arm64": (56, b"ARM\x64"), "armhf": (36, bytes.fromhex("18286f01"))}
 # That a Pi shows how the chat is with, where it is not ACT: docs/flash.md.
 LEDS = {"bcm2711-rpi-400.dtb": "PWR", "bcm2712-rpi-5-b.dtb": None}
+# What the USB port that dwc2 drives is for, where it is not the host's: docs/flash.md.
+PORTS = {"bcm2837-rpi-zero-2-w.dtb": "otg", "bcm2711-rpi-4-b.dtb": "peripheral", "bcm2711-rpi-400.dtb": "peripheral",
+         "bcm2712-rpi-5-b.dtb": None}
 BOARDS = {
     "qemu-arm64": {"arch": "arm64", "console": ["ttyAMA0"]},
     "qemu-armhf": {"arch": "armhf", "console": ["ttyAMA0"]},
@@ -90,6 +93,11 @@ def trees(card, board):
             # a property of four bytes: its length, its name's place, itself
             expect(b"gpio-leds\0" in raw and re.search(rb"(?s)\0\0\0\x04...." + led.encode() + b"\0", raw),
                    f"{name} has an LED that is called {led}")
+        port = PORTS.get(name, "host")
+        if port:
+            said = port.encode() + b"\0"
+            expect(re.search(rb"(?s)" + re.escape(struct.pack(">I", len(said))) + b"...." + said, raw),
+                   f"{name}: the USB port that dwc2 drives is for: {port}")
 
 
 def slot(card, table, board, name):

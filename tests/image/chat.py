@@ -184,7 +184,8 @@ def cut_in_chat(alpha, beta, reborn, number):
     end = time.monotonic() + BACK_S
     while True:
         kept = history(beta, "alpha")
-        lines = [int(n) for n in re.findall(rf"cut {number} line (\d+) end", kept)]
+        # by their numbers in the history: what arrives at this moment stands among them too
+        lines = [int(n) for n in re.findall(rf"#\d+ [^\n]*alpha: cut {number} line (\d+) end", kept)]
         if len(set(lines)) == sent:
             break
         if time.monotonic() > end:

@@ -97,6 +97,9 @@ fn two_hundred_boxes_hear_one_and_traffic_settles() {
 fn crowd(count: usize) {
     let mut lan = Lan::gather(11, count);
     lan.run(60_000);
+    // what each says of itself to all, and of others to those that know them not
+    let (frames, bytes) = (lan.frames / count as u64, lan.bytes / count);
+    println!("{count} boxes: {frames} frames and {bytes} bytes each while all come");
     let before = lan.frames;
     lan.say(0, "to all");
     lan.run(1_000);
