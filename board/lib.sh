@@ -209,12 +209,25 @@ trim_root() {
         "$root"/usr/lib/kernel "$root"/usr/lib/*/gconv "$root"/usr/lib/klibc \
         "$root"/usr/share/{initramfs-tools,mime,glib-2.0,libc-bin,keyrings,X11,polkit-1,systemd/tests} \
         "$root"/usr/lib/systemd/{ukify,portable,boot} "$root"/usr/lib/*/systemd/tests
+    trim_unwanted
     install -d "$root/var/cache" "$root/var/log"
     # Debian's choice of the two, which its maintainer script would have made
     ln -sf regulatory.db-debian "$root/usr/lib/firmware/regulatory.db"
     ln -sf regulatory.db.p7s-debian "$root/usr/lib/firmware/regulatory.db.p7s"
     trim_board
     echo "$(du -sm "$root" | cut -f1) MB are left"
+}
+
+# All files of the packages in system/unwanted. That nothing that stays is linked to one of them is
+# looked at by tests/image/card.py.
+trim_unwanted() {
+    local package file
+    for package in $(sed 's/#.*//' "$here/system/unwanted"); do
+        sed -n "s/^$package //p" "$out/files" | while read -r file; do
+            [ -d "$out/root/$file" ] || rm -f "$out/root/$file"
+        done
+    done
+    rm -f "$out/root/usr/bin/lslogins" # linked to liblastlog2
 }
 
 # --- what boots ---------------------------------------------------------------------------------

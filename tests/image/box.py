@@ -57,7 +57,12 @@ def read_fat(card, name):
     return host("mtype", "-i", f"{card}@@{FAT_OFFSET}", f"::{name}")
 
 
-def new_card(name, path, extra=""):
+# The watchdog's 15 s, the longest that a Pi's can wait, are too short for a box in QEMU on a machine
+# that has others' work to do; that they are set is looked at by house.py.
+PATIENT = "systemd.watchdog_sec=60"
+
+
+def new_card(name, path, extra=PATIENT):
     """A card fresh from the image, with a root shell on the test's own line."""
     if os.path.exists(path):
         os.remove(path)
@@ -159,20 +164,10 @@ class Box:
         return self.age()
 
     def answers(self, seconds=BOOT_S):
-        """Waits for the console of a system that is starting. The watchdog's 15 s, the Pi's longest, may
-        be too short where others have the processor: said, and borne once."""
-        said = self.line.wait(r"U-Boot 20\d\d|[^\s=]> $", seconds, press="\r")
-        if said.endswith("> "):
-            return
-        print(f"  the watchdog restarted it as it started, {self.age():.0f} s after power; load {os.getloadavg()[0]:.0f}",
-              flush=True)
-        # the key that was to wake the console may have stopped U-Boot
-        if self.line.wait(r"\n=> $|klatsch: slot [AB], then", seconds).endswith("=> "):
-            self.line.type("boot\r")
-            self.line.wait(r"klatsch: slot [AB], then", seconds)
-        self.line.wait(r"Starting kernel", seconds)
+        """Waits for the console of a system that is starting."""
+        # U-Boot's own prompt, where a key stopped it, is another
         if not self.line.wait(r"U-Boot 20\d\d|[^\s=]> $", seconds, press="\r").endswith("> "):
-            raise Failed("it restarted by itself twice")
+            raise Failed(f"it started again by itself {self.age():.0f} s after power; load {os.getloadavg()[0]:.0f}")
 
     def shell(self, command, seconds=ANSWER_S):
         """Has root do something; what it said. Raises Failed if it did not succeed."""

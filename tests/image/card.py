@@ -28,7 +28,7 @@ BOARDS = {
     "rpi-arm64": {
         "arch": "arm64", "console": ["ttyS1", "ttyAMA10"],
         # QEMU's raspi3b leaves the device tree where a RAM of 1 GB has its 128th MiB
-        "taken": [(0x0800_0000, 0x0801_0000)],
+        "taken": [(0x0800_0000, 0x0802_0000)],
         "config": ["arm_64bit=1", "kernel=u-boot.bin", "enable_uart=1", "upstream_kernel=1", "gpu_mem=16"],
         "files": ["bootcode.bin", "start_cd.elf", "fixup_cd.dat", "start4cd.elf", "fixup4cd.dat", "u-boot.bin",
                   "LICENCE.broadcom"],

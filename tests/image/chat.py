@@ -24,7 +24,7 @@ import zlib
 
 import bundles
 import lan
-from box import BOOT_S, Box, Failed, expect, image, new_card, remove, slots, write_fat
+from box import BOOT_S, PATIENT, Box, Failed, expect, image, new_card, remove, slots, write_fat
 
 # A box that lost power comes back, and its neighbour links up with it again.
 BACK_S = 240
@@ -282,7 +282,7 @@ def fallback(box, reborn, bad_file):
                      f"/usr/lib/klatsch/update --stay /run/again/{bad_file}; umount /run/again", 300)
     expect(f"stands in slot {other}" in said, said.splitlines()[-1])
     box.cut()
-    write_fat(box.card, "extra.txt", "extra=systemd.debug_shell=hvc0 klatsch.trial=60 "
+    write_fat(box.card, "extra.txt", f"extra=systemd.debug_shell=hvc0 {PATIENT} klatsch.trial=60 "
               "systemd.mask=klatsch.service systemd.mask=klatsch.socket\n")
     box = reborn()
     for left in (2, 1, 0):
@@ -291,7 +291,7 @@ def fallback(box, reborn, bad_file):
     box.line.wait(rf"klatsch: slot {was}, then", BOOT_S)
     expect(True, f"after three starts without an answer U-Boot takes slot {was} again")
     box.cut()
-    write_fat(box.card, "extra.txt", "extra=systemd.debug_shell=hvc0\n")
+    write_fat(box.card, "extra.txt", f"extra=systemd.debug_shell=hvc0 {PATIENT}\n")
     box = reborn()
     box.chats(slot=was)
     box.good(was, trial=other)

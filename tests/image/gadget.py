@@ -9,7 +9,7 @@ a Pi, but for the port's driver (dwc2 there).
 import re
 import sys
 
-from box import Box, expect, new_card, shown
+from box import PATIENT, Box, expect, new_card, shown
 
 TALK = r"""
 exec 7<>/dev/ttyACM0
@@ -48,7 +48,7 @@ def cable(box):
 
 def main(name):
     with shown(name, "gadget", "the USB port at a computer's") as (card, boxes):
-        new_card(name, card, extra="modules_load=dummy_hcd")
+        new_card(name, card, extra=f"modules_load=dummy_hcd {PATIENT}")
         boxes.append(Box(name, card))
         cable(boxes[0])
 

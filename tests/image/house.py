@@ -23,7 +23,7 @@ import time
 
 import bundles
 import lan
-from box import BOOT_S, TOP, Box, Failed, expect, host, image, new_card, remove, shown, slots, write_fat
+from box import BOOT_S, PATIENT, TOP, Box, Failed, expect, host, image, new_card, remove, shown, slots, write_fat
 
 CARD = """led = "ACT"
 [web]
@@ -286,7 +286,8 @@ def main():
     lan.make(["alpha"])
     try:
         with shown(name, "house", "a box by itself") as (card, boxes):
-            new_card(name, card)
+            wanted = os.environ.get("KLATSCH_HOUSE", "system led hooks journal clock console page server").split()
+            new_card(name, card, extra="" if "system" in wanted else PATIENT)
             write_fat(card, "klatsch.toml", CARD)
             kinds, _, _, good = bundles.make(name, scratch)
             stick = bundles.stick(scratch, "new.img", [("good.raucb", "new.raucb")], 128)
@@ -308,7 +309,7 @@ def main():
                      "journal": lambda: journal(box), "clock": lambda: clock(box),
                      "console": lambda: console_update(box, stick, good),
                      "page": lambda: page_update(box, scratch), "server": lambda: server(box, start)}
-            for part in os.environ.get("KLATSCH_HOUSE", " ".join(parts)).split():
+            for part in wanted:
                 parts[part]()
     finally:
         remove(scratch)
