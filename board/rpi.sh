@@ -1,7 +1,9 @@
 # What the Raspberry Pi boards share; sourced by their files. Pi's own boot firmware (under its own
 # licence, from Debian's non-free-firmware) loads U-Boot from the FAT partition, U-Boot the slot.
 
-packages=(raspi-firmware u-boot-rpi
+packages=(
+    raspi-firmware     # Pi's own boot firmware; the firmware of a radio
+    u-boot-rpi         # U-Boot
     firmware-brcm80211 # the radios' firmware
 )
 # The firmware hands over the device tree that it chose and completed.
@@ -9,7 +11,7 @@ fdt=fdt_addr
 # The LED beside the power socket, by the label that every Pi's device tree gives it.
 led=ACT
 # Below the 512 MB of the smallest board, less what the graphics processor keeps.
-memory_kernel=0x00200000 memory_gzip=0x08000000 memory_initrd=0x10000000
+memory_kernel=0x00200000 memory_gzip=0x0c000000 memory_initrd=0x10000000
 early=(mmc_block bcm2835 sdhci_iproc bcm2835_dma bcm2835_wdt
     clk_raspberrypi raspberrypi_cpufreq gpio_raspberrypi_exp i2c_bcm2835 pwm_bcm2835
     phy_generic reset_raspberrypi pcie_brcmstb xhci_pci usb_storage uas sd_mod dwc2 leds_gpio)

@@ -19,11 +19,16 @@ SECTOR = 512
 KERNELS = {"arm64": (56, b"ARM\x64"), "armhf": (36, bytes.fromhex("18286f01"))}
 # That a Pi shows how the chat is with, where it is not ACT: docs/flash.md.
 LEDS = {"bcm2711-rpi-400.dtb": "PWR", "bcm2712-rpi-5-b.dtb": None}
+# What the USB port that dwc2 drives is for, where it is not the host's: docs/flash.md.
+PORTS = {"bcm2837-rpi-zero-2-w.dtb": "otg", "bcm2711-rpi-4-b.dtb": "peripheral", "bcm2711-rpi-400.dtb": "peripheral",
+         "bcm2712-rpi-5-b.dtb": None}
 BOARDS = {
     "qemu-arm64": {"arch": "arm64", "console": ["ttyAMA0"]},
     "qemu-armhf": {"arch": "armhf", "console": ["ttyAMA0"]},
     "rpi-arm64": {
         "arch": "arm64", "console": ["ttyS1", "ttyAMA10"],
+        # QEMU's raspi3b leaves the device tree where a RAM of 1 GB has its 128th MiB
+        "taken": [(0x0800_0000, 0x0801_0000)],
         "config": ["arm_64bit=1", "kernel=u-boot.bin", "enable_uart=1", "upstream_kernel=1", "gpu_mem=16"],
         "files": ["bootcode.bin", "start_cd.elf", "fixup_cd.dat", "start4cd.elf", "fixup4cd.dat", "u-boot.bin",
                   "LICENCE.broadcom"],
@@ -90,9 +95,25 @@ def trees(card, board):
             # a property of four bytes: its length, its name's place, itself
             expect(b"gpio-leds\0" in raw and re.search(rb"(?s)\0\0\0\x04...." + led.encode() + b"\0", raw),
                    f"{name} has an LED that is called {led}")
+        port = PORTS.get(name, "host")
+        if port:
+            said = port.encode() + b"\0"
+            expect(re.search(rb"(?s)" + re.escape(struct.pack(">I", len(said))) + b"...." + said, raw),
+                   f"{name}: the USB port that dwc2 drives is for: {port}")
 
 
-def slot(card, table, board, name):
+def places(text, slot, unpacked, taken):
+    """Where U-Boot's script puts what it loads: nothing upon anything else, nor on a device tree."""
+    found = re.search(r"(0x\w+) /kernel && unzip \1 (0x\w+) && load \S+ \S+ (0x\w+) /initrd", text)
+    size = lambda file: os.path.getsize(os.path.join(slot, file))
+    # what the kernel takes with what it clears: Documentation/arch/arm64/booting.rst, image_size
+    sizes = (size("kernel"), struct.unpack("<Q", unpacked[16:24])[0], size("initrd"))
+    parts = sorted([*((int(at, 16), int(at, 16) + n) for at, n in zip(found.groups(), sizes)), *taken])
+    expect(all(one[1] <= other[0] for one, other in zip(parts, parts[1:])), "the script loads nothing upon anything else: "
+           + ", ".join(f"{at:#x} to {end:#x}" for at, end in parts))
+
+
+def slot(card, table, board, name, text):
     with tempfile.TemporaryDirectory() as scratch:
         mounted = []
         try:
@@ -110,12 +131,15 @@ def slot(card, table, board, name):
             data = subprocess.run(["zcat", "-f", os.path.join(top, "kernel")], check=True, capture_output=True).stdout
             at, magic = KERNELS[board["arch"]]
             expect(data[at:at + 4] == magic, f"a kernel for {board['arch']}, {len(data):,} bytes unpacked")
+            if board["arch"] == "arm64":
+                places(text, top, data, board.get("taken", []))
             with open(os.path.join(top, "initrd"), "rb") as file:
                 expect(file.read(4) == b"\x28\xb5\x2f\xfd", "the initrd is zstd's")
             for path in board.get("root", []) + ["usr/bin/klatsch", "usr/bin/rauc", "etc/rauc/keyring.pem",
                                                  "usr/lib/klatsch/klatsch-request", "usr/lib/klatsch/update",
                                                  "usr/lib/systemd/systemd", "usr/share/doc/copyright.tar.xz"]:
                 expect(os.path.lexists(os.path.join(root, path)), f"/{path}")
+            linked(root)
             listed = subprocess.run(["find", os.path.join(root, "usr/lib/modules"), "-name", "*.ko"], check=True,
                                     capture_output=True, text=True).stdout
             have = {os.path.basename(path)[:-3].replace("-", "_") for path in listed.split()}
@@ -135,7 +159,26 @@ def slot(card, table, board, name):
                        "no user has a password")
         finally:
             for folder in reversed(mounted):
-                subprocess.run(["umount", folder], check=False)
+                subprocess.run(["umount", "--lazy", folder], check=False)  # its loop is let go of a little later
+
+
+def linked(root):
+    """No program lost a library with the packages that board/system/unwanted takes out."""
+    have, programs = set(), []
+    for folder, _, files in os.walk(os.path.join(root, "usr")):
+        for path in (os.path.join(folder, file) for file in files):
+            if os.path.exists(path):
+                have.add(os.path.basename(path))
+            if os.path.islink(path):
+                continue
+            with open(path, "rb") as file:
+                if file.read(4) == b"\x7fELF" and not path.endswith(".ko"):
+                    programs.append(path)
+    said = host("readelf", "-dW", *programs)
+    wanted = set(re.findall(r"\(NEEDED\).*\[(.*)\]", said))
+    expect(len(programs) > 100 and wanted and wanted <= have,
+           f"{len(programs)} programs and libraries find the {len(wanted)} libraries that they are linked to"
+           + "".join(f", but for {name}" for name in sorted(wanted - have)))
 
 
 def main():
@@ -153,9 +196,9 @@ def main():
                 expect(line in lines, f"config.txt: {line}")
             for kernel in re.findall(r"(?m)^kernel=(.*)$", "\n".join(lines)):
                 expect(kernel in listing, f"the {kernel} that config.txt names is there")
-        script(card, board)
+        text = script(card, board)
         trees(card, board)
-        slot(card, table, board, name)
+        slot(card, table, board, name, text)
         print("test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; the card of " + name)
     except Failed as error:
         print(f"FAILED: {error}\ntest result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out")

@@ -184,7 +184,8 @@ def cut_in_chat(alpha, beta, reborn, number):
     end = time.monotonic() + BACK_S
     while True:
         kept = history(beta, "alpha")
-        lines = [int(n) for n in re.findall(rf"cut {number} line (\d+) end", kept)]
+        # by their numbers in the history: what arrives at this moment stands among them too
+        lines = [int(n) for n in re.findall(rf"#\d+ [^\n]*alpha: cut {number} line (\d+) end", kept)]
         if len(set(lines)) == sent:
             break
         if time.monotonic() > end:
@@ -308,7 +309,7 @@ def hang(box):
     expect(True, f"the watchdog restarted it after {time.monotonic() - began:.0f} s")
     box.restarts()
     box.line.wait(r"Starting kernel", BOOT_S)
-    box.line.wait(r"\S+> $", BOOT_S, press="\r")
+    box.answers()
 
 
 def main():

@@ -27,7 +27,7 @@ cat /run/said
 
 
 def cable(box):
-    box.line.wait(r"\S+> $", 420, press="\r")
+    box.answers()
     print(f"from power to chat: {box.age():.0f} s", flush=True)
     expect(box.shell("systemctl is-active klatsch-gadget || true") == "active", "the port was made a gadget")
     said = box.shell("n=0; until [ -e /dev/ttyACM0 ] || [ $n -gt 30 ]; do sleep 1; n=$((n + 1)); done; "

@@ -3,18 +3,22 @@
 a network namespace of its own).
 
 Looks at what is mounted and written, the watchdog, the journal's copy, the LED as it is on the
-board's pin, hooks, and the clock over a restart; then a new version is handed in by `klatsch update`
-and one by the operator's part of the page. The machine has a battery clock that stands in 2001, as
-good as none, and an LED on a line of its GPIO chip, under the name that a Pi's has.
+board's pin, hooks, and the clock: by a visitor's browser, by the operator, over a restart; then a new
+version is handed in by `klatsch update` and one by the operator's part of the page; in the end the
+card names a time server. The machine has a battery clock that stands in 2001, as good as none, and an
+LED on a line of its GPIO chip, under the name that a Pi's has. KLATSCH_HOUSE names parts, else all.
 """
 
 import http.client
 import json
 import os
 import re
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import bundles
@@ -27,6 +31,11 @@ operator-pin = "815-operator"
 [time]
 server = "none"
 """
+SERVED = f"""[time]
+server = "{lan.OWN}"
+"""
+# What the time server says: 2028-05-06 07:08:09, in seconds since 1970, and since 1900 for NTP.
+SAID, NTP = 1_841_209_689, 2_208_988_800
 # QEMU's virt: the PL061 at 0x0903_0000, its data register with all eight lines unmasked.
 PIN = 0x0903_03FC
 # With ACPI the machine has another chip in its place.
@@ -147,7 +156,21 @@ def clock(box):
     said = box.shell("cat /sys/class/rtc/rtc0/since_epoch; date +%s; stat -c %Y /usr/lib/clock-epoch 2>/dev/null || true")
     rtc, now = (int(word) for word in said.split()[:2])
     expect(rtc < 1_100_000_000 < now, f"the battery clock stands in {time.gmtime(rtc).tm_year}, the box in {time.gmtime(now).tm_year}")
-    expect("not" in box.line.ask("DOCTOR", r"clock +[^\n]*\n"), "the box says that its clock is not confirmed")
+    expect("not confirmed" in box.line.ask("DOCTOR", r"clock +[^\n]*\n"), "the box says that its clock is not confirmed")
+    ahead = now + 40 * 86_400
+    status, _, said = ask(box, "/api/v1/session", json.dumps({"handle": "visitor", "clock": ahead * 1000}))
+    expect(status == 200, f"a visitor's browser says {time.strftime('%F %H:%M', time.gmtime(ahead))} as it enters: {status}")
+    end = time.monotonic() + 60
+    while not 0 <= int(box.shell("date +%s")) - ahead < 600:
+        if time.monotonic() > end:
+            raise Failed("the box did not take the visitor's time: " + box.shell("date -u"))
+        time.sleep(1)
+    expect("not confirmed" in box.line.ask("DOCTOR", r"clock +[^\n]*\n"), "the box takes it, and still says that its clock is not confirmed")
+    for later in (ahead + 10 * 86_400, now):
+        status, _, said = ask(box, "/api/v1/session", json.dumps({"handle": f"visitor{later}", "clock": later * 1000}))
+        expect(status == 200, f"another visitor says {time.strftime('%F', time.gmtime(later))}: {status}")
+    time.sleep(5)
+    expect(0 <= int(box.shell("date +%s")) - ahead < 900, "once only: nobody after the first moves it, on or back")
     box.line.ask("CONFIG TIME 2027-02-03 04:05", r"> $")
     end = time.monotonic() + 60
     while not box.shell("date -u '+%F %H'").startswith("2027-02-03 04"):
@@ -158,13 +181,61 @@ def clock(box):
     box.line.ask("REBOOT", r"klatsch: slot [AB], then", BOOT_S)
     box.restarts()
     box.line.wait(r"Starting kernel", BOOT_S)
-    box.line.wait(r"\S+> $", BOOT_S, press="\r")
+    box.answers()
     now = box.shell("date -u +%s")
     since = int(now) - 1_801_627_500
     expect(0 <= since < 1200, f"after the restart it goes on from there: {since} s after the time that was set")
     said = box.shell("cat /sys/class/block/vda1/stat /sys/class/block/vda2/stat /sys/class/block/vda3/stat")
     writes = [int(line.split()[4]) for line in said.splitlines()]
     expect(writes == [0, 0, 0], "and in this start not one sector of the FAT partition and of the slots was written")
+
+
+def time_server():
+    """RFC 5905's server, as far as one needs it who asks by SNTP."""
+    end, began = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), time.monotonic()
+    end.bind((lan.OWN, 123))
+
+    def serve():
+        while True:
+            asked, who = end.recvfrom(512)
+            if len(asked) < 48 or asked[0] & 7 != 3:
+                continue
+            now = struct.pack(">II", int(SAID + NTP + time.monotonic() - began), 0)
+            # version 4, server, stratum 1; asked when it says (its bytes 40 to 47 come back)
+            end.sendto(struct.pack(">BBbbII4s", 0x24, 1, 6, -20, 0, 0, b"LOCL") + now + asked[40:48] + now + now, who)
+    threading.Thread(target=serve, daemon=True).start()
+    return began
+
+
+def server(box, start):
+    print("= a time server", flush=True)
+    box.shell("sync")
+    box.cut()
+    write_fat(box.card, "klatsch.toml", SERVED)
+    began = time_server()
+    box = start()
+    box.chats()
+    end = time.monotonic() + 180
+    while not 0 <= int(box.shell("date +%s")) - SAID <= time.monotonic() - began + 2:
+        if time.monotonic() > end:
+            raise Failed("the box has not the server's time: " + box.shell("date -u; timedatectl timesync-status; "
+                         "journalctl -b --no-pager -o cat -u systemd-timesyncd; true"))
+        time.sleep(2)
+    expect(True, "a time server on the card: the box has its time, " + box.shell("date -u '+%F %H:%M'"))
+    said = box.line.ask("DOCTOR", r"clock +[^\n]*\n")
+    expect("not confirmed" not in said and "2028-05-06" in said, "and DOCTOR takes it for confirmed")
+
+
+def ask(box, path, body, cookies="", kind="application/json", seconds=60):
+    """A POST to the box's page: status, cookie, what it said."""
+    address = re.search(r"inet (169\.254\.\d+\.\d+)", box.shell("ip -4 addr")).group(1)
+    connection = http.client.HTTPConnection(address, 80, timeout=seconds)
+    headers = {"Content-Type": kind}
+    if cookies:
+        headers["Cookie"] = cookies
+    connection.request("POST", path, body, headers)
+    answer = connection.getresponse()
+    return answer.status, answer.getheader("Set-Cookie") or "", answer.read().decode()
 
 
 def console_update(box, stick, good):
@@ -178,44 +249,33 @@ def console_update(box, stick, good):
     box.restarts()
     box.line.wait(r"klatsch: slot B, then", BOOT_S)
     box.line.wait(r"Starting kernel", BOOT_S)
-    box.line.wait(r"\S+> $", BOOT_S, press="\r")
+    box.answers()
     box.good("B")
     expect(True, "slot B runs, and was marked good")
     box.unplug(3)
 
 
-def page_update(box, name, scratch):
+def page_update(box, scratch):
     print("= the operator's part of the page", flush=True)
-    address = re.search(r"inet (169\.254\.\d+\.\d+)", box.shell("ip -4 addr")).group(1)
-
-    def ask(path, body, cookies="", kind="application/json", seconds=60):
-        connection = http.client.HTTPConnection(address, 80, timeout=seconds)
-        headers = {"Content-Type": kind}
-        if cookies:
-            headers["Cookie"] = cookies
-        connection.request("POST", path, body, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.getheader("Set-Cookie") or "", answer.read().decode()
-
     with open(os.path.join(scratch, "good.raucb"), "rb") as file:
         bundle = file.read()
     with open(os.path.join(scratch, "stranger.raucb"), "rb") as file:
         stranger = file.read()
-    status, _, _ = ask("/api/v1/update", b"x", kind="application/octet-stream")
+    status, _, _ = ask(box, "/api/v1/update", b"x", kind="application/octet-stream")
     expect(status == 401, "nobody but the operator hands an update in: 401")
-    status, _, _ = ask("/api/v1/operator", json.dumps({"pin": "4711"}))
+    status, _, _ = ask(box, "/api/v1/operator", json.dumps({"pin": "4711"}))
     expect(status != 200, f"a wrong PIN: {status}")
-    status, cookie, said = ask("/api/v1/operator", json.dumps({"pin": "815-operator"}))
+    status, cookie, said = ask(box, "/api/v1/operator", json.dumps({"pin": "815-operator"}))
     expect(status == 200 and cookie, "the card's operator PIN opens it")
     cookie = cookie.split(";")[0]
-    status, _, said = ask("/api/v1/update", stranger, cookie, "application/octet-stream", 300)
+    status, _, said = ask(box, "/api/v1/update", stranger, cookie, "application/octet-stream", 300)
     expect(status >= 400 and "not signed with the key" in said, f"a stranger's bundle: {status} {json.loads(said).get('message', said)}")
-    status, _, said = ask("/api/v1/update", bundle, cookie, "application/octet-stream", 600)
+    status, _, said = ask(box, "/api/v1/update", bundle, cookie, "application/octet-stream", 600)
     expect(status == 200 and "stands in slot A" in said, f"the new version: {status} {said}")
     box.restarts()
     box.line.wait(r"klatsch: slot A, then", BOOT_S)
     box.line.wait(r"Starting kernel", BOOT_S)
-    box.line.wait(r"\S+> $", BOOT_S, press="\r")
+    box.answers()
     box.good("A")
     expect(slots(box.card)["kl_order"] == "A B", "slot A runs, and was marked good")
 
@@ -230,9 +290,14 @@ def main():
             write_fat(card, "klatsch.toml", CARD)
             kinds, _, _, good = bundles.make(name, scratch)
             stick = bundles.stick(scratch, "new.img", [("good.raucb", "new.raucb")], 128)
-            box = Box(name, card, "tap,id=lan,ifname=alpha,script=no,downscript=no", scratch=scratch,
-                      more=(*GPIO, "-dtb", tree(name, scratch), "-rtc", "base=2001-02-03T04:05:06"))
-            boxes.append(box)
+            leds = tree(name, scratch)
+
+            def start():
+                boxes.append(Box(name, card, "tap,id=lan,ifname=alpha,script=no,downscript=no", scratch=scratch,
+                                 more=(*GPIO, "-dtb", leds, "-rtc", "base=2001-02-03T04:05:06")))
+                return boxes[-1]
+
+            box = start()
             nora = lan.Person("nora")
             print(f"from power to chat: {box.chats():.0f} s", flush=True)
             box.line.ask("HANDLE alpha", r"alpha> ")
@@ -242,7 +307,7 @@ def main():
             parts = {"system": lambda: system(box), "led": lambda: led(box, nora), "hooks": lambda: hooks(box, nora),
                      "journal": lambda: journal(box), "clock": lambda: clock(box),
                      "console": lambda: console_update(box, stick, good),
-                     "page": lambda: page_update(box, name, scratch)}
+                     "page": lambda: page_update(box, scratch), "server": lambda: server(box, start)}
             for part in os.environ.get("KLATSCH_HOUSE", " ".join(parts)).split():
                 parts[part]()
     finally:

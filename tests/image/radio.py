@@ -84,7 +84,7 @@ def report(box, words):
     said = box.line.wait(r"Nothing was refused", 60)
     for word in words:
         expect(word in said, f"the serial line says: {word}")
-    box.line.wait(r"\S+> $", 420, press="\r")
+    box.answers()
     print(f"from power to chat: {box.age():.0f} s", flush=True)
 
 
