@@ -20,50 +20,63 @@ const APART_MS: Millis = 10_000;
 /// glibc's own beginning; said, so that it does not rise with the first large block (mallopt(3)).
 #[cfg(target_env = "gnu")]
 const MAPPED_BYTES: nix::libc::c_int = 128 * 1024;
-
-/// Free bytes at the heap's end that stay with us until it is looked through: while a file passes,
-/// its pieces of 60 kB come and go there, and each new page costs a fault.
-#[cfg(target_env = "gnu")]
-const FREE_BYTES: nix::libc::c_int = 512 * 1024;
+/// Free bytes at the heap's end that are not given back at once …
+const FREE_BYTES: i32 = 64 * 1024;
+/// … and in a busy time, until it is looked through: the pieces of a file, 60 kB each, come and go
+/// there, and each page given back costs a fault when it is taken again.
+const BUSY_FREE_BYTES: i32 = 512 * 1024;
 
 /// What the allocator may hold, for the process's life; before a thread is started.
 #[allow(unsafe_code)]
 pub(super) fn hold_little() {
     #[cfg(target_env = "gnu")]
     {
-        use nix::libc::{M_ARENA_MAX, M_MMAP_THRESHOLD, M_TOP_PAD, M_TRIM_THRESHOLD, mallopt};
+        use nix::libc::{M_ARENA_MAX, M_MMAP_THRESHOLD, M_TOP_PAD, mallopt};
         // SAFETY: mallopt(3) takes numbers and changes how the allocator works from now on.
         unsafe {
             mallopt(M_ARENA_MAX, 1);
-            mallopt(M_TRIM_THRESHOLD, FREE_BYTES);
             mallopt(M_TOP_PAD, 16 * 1024);
             mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
         }
     }
+    keep_free(FREE_BYTES);
+}
+
+#[allow(unsafe_code)]
+fn keep_free(bytes: i32) {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: as above.
+    unsafe {
+        nix::libc::mallopt(nix::libc::M_TRIM_THRESHOLD, bytes);
+    }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = bytes;
 }
 
 /// Counts what was done since the heap was last looked through.
+#[derive(Default)]
 pub(super) struct Heap {
     work: u32,
     trimmed: Millis,
 }
 
-impl Default for Heap {
-    /// To be looked through first: what the start needed goes back.
-    fn default() -> Heap {
-        Heap { work: BUSY, trimmed: 0 }
-    }
-}
-
 impl Heap {
     /// Something came in.
     pub(super) fn input(&mut self) {
-        self.work = self.work.saturating_add(1);
+        self.works(1);
     }
 
     /// Somebody called.
     pub(super) fn call(&mut self) {
-        self.work = self.work.saturating_add(CALL);
+        self.works(CALL);
+    }
+
+    fn works(&mut self, more: u32) {
+        let before = self.work;
+        self.work = before.saturating_add(more);
+        if before < BUSY && self.work >= BUSY {
+            keep_free(BUSY_FREE_BYTES);
+        }
     }
 
     /// Time passed: after a busy time what is free goes back. Whether it was looked through.
@@ -72,6 +85,7 @@ impl Heap {
             return false;
         }
         (self.work, self.trimmed) = (0, now);
+        keep_free(FREE_BYTES);
         trim();
         true
     }
@@ -90,39 +104,32 @@ fn trim() {
 mod tests {
     use super::*;
 
-    /// It was looked through once, after the start.
-    fn started() -> Heap {
-        let mut heap = Heap::default();
-        assert!(heap.tick(APART_MS));
-        heap
-    }
-
     fn fill(heap: &mut Heap, n: u32) {
         (0..n).for_each(|_| heap.input());
     }
 
     #[test]
     fn the_heap_is_looked_through_after_a_busy_time_and_not_too_often() {
-        let mut heap = started();
+        let mut heap = Heap::default();
         fill(&mut heap, BUSY - 1);
-        assert!(!heap.tick(2 * APART_MS));
+        assert!(!heap.tick(APART_MS));
         heap.input();
-        assert!(heap.tick(2 * APART_MS));
+        assert!(heap.tick(APART_MS));
         fill(&mut heap, BUSY);
-        assert!(!heap.tick(3 * APART_MS - 1));
-        assert!(heap.tick(3 * APART_MS));
-        assert!(!heap.tick(4 * APART_MS));
+        assert!(!heap.tick(2 * APART_MS - 1));
+        assert!(heap.tick(2 * APART_MS));
+        assert!(!heap.tick(3 * APART_MS));
     }
 
     #[test]
     fn one_call_is_a_busy_time_and_what_came_after_the_last_look_is_not_forgotten() {
-        let mut heap = started();
+        let mut heap = Heap::default();
         heap.call();
-        assert!(heap.tick(2 * APART_MS));
+        assert!(heap.tick(APART_MS));
         // too soon: it is done later, with nothing more coming
         heap.call();
-        assert!(!heap.tick(2 * APART_MS + 1));
-        assert!(heap.tick(3 * APART_MS));
-        assert!(!heap.tick(4 * APART_MS));
+        assert!(!heap.tick(APART_MS + 1));
+        assert!(heap.tick(2 * APART_MS));
+        assert!(!heap.tick(3 * APART_MS));
     }
 }
