@@ -6,8 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{
-    AcceptFrom, Directory, Files, Hello, History, Keep, Link, Room, Slcp, Web, WhenFull,
+    AcceptFrom, Directory, Files, Hello, History, Keep, Link, Room, Slcp, User, Web, WhenFull,
 };
+use crate::model::limits::{MAX_LINK_PEERS, MAX_USERS};
 
 const FILE: &str = "/etc/chat/config.toml";
 

@@ -5,9 +5,11 @@
 //! * [`interface`]: the description for others, held to the code by its tests
 //! * [`socket`]: making the listener, or getting it from systemd
 //! * [`server`] and `session`: who may be connected, and one connection's life
+//! * `given`: which descriptors are not taken from everyone
 //! * [`client`]: the other end, for the CLI and an attached console
 
 pub mod client;
+mod given;
 pub mod interface;
 pub mod server;
 mod session;

@@ -4,7 +4,7 @@
 //! ring at its own pace, a reply that is not taken in time ends it.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use smol::Timer;
 
+use super::given::keeps_readers_waiting;
 use super::interface::DESCRIPTION;
 use super::server::{About, FRAME_MS, MAX_SUBSCRIBERS, Seat, WRITE_MS};
 use super::varlink::{self, Call, MAX_FRAME, Reply, SERVICE, Standard, TooLong};
@@ -183,6 +184,15 @@ impl Session {
         if let Some(index) = descriptor {
             let file = files.into_iter().nth(*index as usize);
             let file = file.ok_or(Standard::InvalidParameter("fileDescriptor".into()))?;
+            if !self.is_trusted() {
+                if let Some(kind) = keeps_readers_waiting(file.as_fd()) {
+                    let what = format!(
+                        "a file on {kind} may keep the node waiting: copy it to a disk of this \
+                         machine first"
+                    );
+                    return Err(refused(&Refusal::Denied { what }));
+                }
+            }
             return Ok(Some(file));
         }
         let Some(path) = path else {

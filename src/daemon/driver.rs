@@ -136,6 +136,7 @@ impl Driver {
     /// the configuration again; in a terminal it means that the terminal is gone.
     pub(super) async fn run(
         mut self,
+        caught: std::io::Result<signals::Caught>,
         calls: Receiver<Call>,
         store: Receiver<Told>,
         reload: Reload,
@@ -143,7 +144,8 @@ impl Driver {
         quit: Receiver<()>,
     ) {
         let (signal, signals) = async_channel::unbounded();
-        if let Err(error) = signals::listen(&self.executor, &signal) {
+        let listens = caught.and_then(|all| signals::listen(all, &self.executor, &signal));
+        if let Err(error) = listens {
             log::warn!("signals cannot be caught: {error}");
         }
         let _links = self.executor.spawn(links::watch(self.told.clone()));

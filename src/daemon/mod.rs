@@ -205,6 +205,7 @@ fn absolute(path: &Path) -> PathBuf {
 }
 
 async fn run(start: Start) -> Result<ExitCode, Stop> {
+    let caught = signals::catch();
     let mut grounds = grounds(&start)?;
     let socket = match control::socket::Socket::from_systemd() {
         Some(socket) => socket,
@@ -289,7 +290,7 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     }
     // Boxed: `LocalExecutor::run` holds what it is given four times over, and what is once written
     // to of the stack stays with the process.
-    let running = Box::pin(driver.run(calls, store_told, reload, !terminal, quit.1));
+    let running = Box::pin(driver.run(caught, calls, store_told, reload, !terminal, quit.1));
     let code = executor
         .run(Box::pin(async {
             if terminal {

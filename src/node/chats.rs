@@ -438,7 +438,7 @@ impl Node {
             _ => Err(Refusal::bad(
                 if accept { "ACCEPT" } else { "REFUSE" },
                 number.to_string(),
-                "the number of somebody who asks, as STATUS shows it",
+                "the number of a chat or file that waits for your answer, as STATUS shows it",
             )),
         }
     }

@@ -183,6 +183,12 @@ pub enum FileOp {
     },
     /// Close a file that was read. No answer.
     Close,
+    /// Remove what was received whole, a file or a folder with all that is in it; entries say then
+    /// that it is gone. No answer.
+    Remove {
+        /// Its path, absolute, as the storage thread gave it.
+        path: String,
+    },
     /// What files that go over the link need beyond that.
     Link(LinkOp),
 }
@@ -190,7 +196,8 @@ pub enum FileOp {
 impl FileOp {
     /// Whether it ends the file, and has no answer.
     pub fn is_final(&self) -> bool {
-        matches!(self, FileOp::Discard | FileOp::Close | FileOp::Link(LinkOp::Drop { .. }))
+        use FileOp::{Close, Discard, Link, Remove};
+        matches!(self, Discard | Close | Remove { .. } | Link(LinkOp::Drop { .. }))
     }
 }
 

@@ -169,6 +169,10 @@ impl Desk {
                 self.let_go(file);
                 return None;
             }
+            FileOp::Remove { path } => {
+                self.quota.remove(path);
+                return None;
+            }
             FileOp::Link(LinkOp::Drop { name }) => {
                 self.let_go(file);
                 self.asleep.remove(&name);

@@ -293,3 +293,27 @@ fn where_new_ones_are_refused_the_old_ones_stay() {
     ok(desk.perform(ID, create("carl-20200101000000-1")));
     ok(desk.perform(ID, FileOp::Append(vec![1; 3_000])));
 }
+
+#[test]
+fn what_is_to_be_removed_goes_with_all_that_is_in_it_and_no_link_is_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, other) = (dir.path().join("x.folder"), dir.path().join("other"));
+    std::fs::create_dir_all(folder.join("a/b")).unwrap();
+    std::fs::create_dir(&other).unwrap();
+    let file = dir.path().join("page-1.png");
+    for path in [folder.join("a/b/c"), other.join("stays"), file.clone()] {
+        std::fs::write(path, "x").unwrap();
+    }
+    std::os::unix::fs::symlink(&other, folder.join("a/link")).unwrap();
+    let mut desk = Desk::new(dir.path().into(), config::Files::default());
+    for path in [&folder, &file, &dir.path().join("gone already")] {
+        let path = path.display().to_string();
+        assert!(desk.perform(ID, FileOp::Remove { path: path.clone() }).is_none());
+        assert_eq!(desk.removed(), [path], "its entries say so");
+    }
+    assert_eq!(names(dir.path()), ["other"]);
+    assert!(other.join("stays").exists());
+    let other = other.join("stays/no folder").display().to_string();
+    desk.perform(ID, FileOp::Remove { path: other });
+    assert!(desk.removed().is_empty(), "it could not be removed");
+}

@@ -135,6 +135,48 @@ mod tests {
         assert_eq!(of(Some(dir.path())).unwrap_err().kind, Trouble::Denied);
     }
 
+    /// In a thread whose calls of getrandom(2) without a flag fail as no kernel has them fail, and
+    /// with one succeed: whoever asks so as not to wait, or reads /dev/urandom instead, gets bytes.
+    #[allow(unsafe_code)]
+    fn where_only_waiting_fails<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+        use nix::libc::{self, sock_filter, sock_fprog};
+        let line = |code, jt, jf, k| sock_filter { code, jt, jf, k };
+        // seccomp(2), struct seccomp_data: the number at 0, the third argument's low half at 32
+        let (load, equal, give) = (0x20, 0x15, 0x06);
+        let mut filter = [
+            line(load, 0, 0, 0),
+            line(equal, 0, 3, libc::SYS_getrandom as u32),
+            line(load, 0, 0, if cfg!(target_endian = "big") { 36 } else { 32 }),
+            line(equal, 0, 1, 0),
+            line(give, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EXDEV as u32),
+            line(give, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let run = || {
+            let program = sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+            // SAFETY: the program is whole and outlives the calls; it holds for this thread only.
+            let set = unsafe {
+                libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+                    | libc::prctl(
+                        libc::PR_SET_SECCOMP,
+                        libc::SECCOMP_MODE_FILTER,
+                        &raw const program,
+                    )
+            };
+            assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+            act()
+        };
+        std::thread::scope(|scope| scope.spawn(run).join().unwrap())
+    }
+
+    #[test]
+    fn a_key_is_made_only_of_what_the_kernel_gives_who_waits_for_it() {
+        let error = where_only_waiting_fails(random).unwrap_err();
+        assert!(error.text.starts_with("the kernel gives no randomness"), "{error:?}");
+        let guest = where_only_waiting_fails(crate::web::guests::random);
+        assert!(guest.is_err(), "nor what a guest is known by");
+        assert!(random().is_ok() && crate::web::guests::random().is_ok());
+    }
+
     #[test]
     fn a_backup_reads_back_and_nothing_else_does() {
         let secret = Secret::new([0xa5; 32]);

@@ -1,6 +1,7 @@
 //! How much room received files take, and which of them go first. Only files under names that
 //! the node gives are counted and removed: the folder may be one that people use too.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -62,6 +63,23 @@ impl Quota {
     /// A file went, or a folder came: it is counted again.
     pub(super) fn recount(&mut self) {
         self.used = None;
+    }
+
+    /// Removes a file or a folder that was received whole, wherever it lies.
+    pub(super) fn remove(&mut self, path: String) {
+        let removed = match std::fs::remove_file(&path) {
+            // never through a link within it: it goes by descriptors
+            Err(error) if error.kind() == ErrorKind::IsADirectory => std::fs::remove_dir_all(&path),
+            other => other,
+        };
+        match removed {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                log::warn!("{path} cannot be removed: {error}");
+            }
+            // somebody else may have removed it
+            _ => self.removed.push(path),
+        }
+        self.recount();
     }
 
     /// Whether `wanted` bytes have room beside the finished files, as far as these are counted.

@@ -7,11 +7,11 @@ use hyper::body::Incoming;
 use hyper::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::door;
 use super::events::dress;
 use super::guests::{Known, is_key};
 use super::reply::{self, Reply};
 use super::site::{Head, Site, Who};
+use super::{address, door};
 use crate::api::{self, BadRequest, Kind, METHODS, Object, Request};
 use crate::command::{Command, LOBBY};
 use crate::model::{Answer, Refusal};
@@ -310,7 +310,7 @@ async fn send_file(
         let token = super::guests::random()
             .map_err(|error| Refusal::Failed { reason: format!("no random numbers: {error}") })?;
         let token = site.shelf.borrow_mut().link(upload, token, site.wall()).unwrap_or_default();
-        let base = door::address(site, head).await;
+        let base = address::of(site, head).await;
         let text = format!("{base}d/{token}/{}", super::http::encoded(&file.name));
         if let Answer::Sent(sent) = door::act(site, id, Command::Send { to: links, text }).await? {
             receipts.extend(sent);

@@ -1,4 +1,4 @@
-//! Coming and going: who is let in, who is away, who is gone; and where the door is.
+//! Coming and going: who is let in, who is away, who is gone.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -15,13 +15,17 @@ use super::guests::{self, Guest};
 use super::reply::{self, Reply};
 use super::shelf::Stored;
 use super::site::{Head, Site, Who};
+use super::uploads;
 use crate::command::{Command, Parked};
 use crate::hub::parked;
 use crate::model::answer::Status;
 use crate::model::{Answer, Event, Handle, Millis, Refusal, TransferView, Wall, What};
 
-/// Between two looks at who is away, in milliseconds. Only while there are guests.
+/// Between two looks at who is away and which upload stands still, in milliseconds. Only while
+/// there are such. What the disk refused is tried again as often.
 const TEND_MS: u64 = 5_000;
+/// What changed waits so long for more, in milliseconds, before it is kept.
+const SAVE_MS: u64 = 1_000;
 /// What a guest's browser keeps its cookie for, in seconds.
 const COOKIE_S: u64 = guests::FORGET_MS / 1_000;
 
@@ -45,9 +49,7 @@ pub async fn session(site: &Rc<Site>, head: &Head, body: Incoming) -> Reply {
         Method::DELETE => {
             let mut reply = reply::good(&json!({}));
             if let Who::Guest(id) = &head.who {
-                remove(site, id).await;
-                site.guests.borrow_mut().all.retain(|guest| guest.id != *id);
-                site.touch();
+                forget(site, id).await;
                 reply::cookie(&mut reply, &site.cookie_name("guest"), "", 0);
             }
             reply
@@ -133,7 +135,8 @@ fn default_autoreply() -> String {
     crate::config::User::default().autoreply
 }
 
-/// Lets a newcomer in; its id. Who has a cookie of a guest is that guest, under a new name.
+/// Lets a newcomer in; its id. Who has the cookie of a guest that is not in the chat any more may
+/// be a new one.
 pub async fn enter(site: &Rc<Site>, head: &Head, name: &str, pin: &str) -> Result<String, Reply> {
     let set = site.set();
     if let Who::Guest(id) = &head.who {
@@ -159,7 +162,10 @@ pub async fn enter(site: &Rc<Site>, head: &Head, name: &str, pin: &str) -> Resul
     let handle = Handle::try_from(name.trim())
         .map_err(|bad| reply::refusal(&Refusal::bad("the name", name, bad.expected())))?;
     let _one = site.coming_in.lock().await;
-    make_room(site, set.guests, head.from).await.map_err(|refusal| reply::refusal(&refusal))?;
+    // nobody leaves for a name that cannot be had
+    if is_free(site, &handle).await {
+        make_room(site, set.guests, head.from).await.map_err(|refusal| reply::refusal(&refusal))?;
+    }
     let since = add(site, &handle, None).await.map_err(|refusal| reply::refusal(&refusal))?;
     let mut guest = Guest::new(handle.clone(), head.from, site.wall()).map_err(|error| {
         log::error!("web: no random numbers: {error}");
@@ -210,6 +216,15 @@ pub async fn shield(site: &Site, handle: &Handle) -> bool {
     }
     site.hub.keep_private(handle, true);
     true
+}
+
+/// Whether nobody bears a name; who tries to take one that is not free learns which is.
+async fn is_free(site: &Site, handle: &Handle) -> bool {
+    let users = status(site).await.map(|status| status.users).unwrap_or_default();
+    let command = Command::FreeHandle { handle: handle.to_string() };
+    let free = site.hub.ask(None, command, None).await;
+    // the node's own user asks here: to him his own name is free
+    free == Ok(Answer::Handle(handle.clone())) && users.iter().all(|user| user.handle != *handle)
 }
 
 /// One more user of the node, whose talk is private from its first word.
@@ -348,9 +363,19 @@ pub async fn remove(site: &Rc<Site>, id: &str) {
     site.touch();
 }
 
-/// A local user of this name is gone: if it was a guest, it is not in the chat any more.
-pub fn left(site: &Site, handle: &str) {
-    for guest in site.guests.borrow_mut().all.iter_mut().filter(|g| g.handle.is(handle)) {
+/// A guest leaves for good: nothing knows it any more, and what it was uploading goes.
+pub async fn forget(site: &Rc<Site>, id: &str) {
+    remove(site, id).await;
+    site.guests.borrow_mut().all.retain(|guest| guest.id != id);
+    site.uploads.borrow_mut().retain(|_, upload| upload.owner() != id);
+    site.touch();
+}
+
+/// A local user of this name is gone, by the event of this number: if it was a guest, it is not in
+/// the chat any more. One that came in later bears the name since.
+pub fn left(site: &Site, handle: &str, seq: u64) {
+    let mut guests = site.guests.borrow_mut();
+    for guest in guests.all.iter_mut().filter(|g| g.handle.is(handle) && seq > g.joined) {
         guest.here = false;
     }
 }
@@ -374,9 +399,7 @@ pub fn keep_what_came(site: &Site, event: &Event) {
     let id = id.to_string();
     let (path, format, size, link) = (path.clone(), format.clone(), *size, None);
     let name = site.name_of(&id, &path);
-    let stored = Stored { id, owner, path, size, format, name, link };
-    site.shelf.borrow_mut().keep(stored, site.set().quota);
-    site.touch();
+    site.keep_file(Stored { id, owner, path, size, format, name, link });
 }
 
 /// Brings in again who was in the chat when the daemon ended.
@@ -398,12 +421,15 @@ pub async fn bring_back(site: Rc<Site>) {
 pub async fn tend(site: Rc<Site>) {
     loop {
         let changed = site.changed.listen();
-        if site.guests.borrow().here() == 0 && !site.is_dirty() {
+        let idle = site.guests.borrow().here() == 0 && site.uploads.borrow().is_empty();
+        if idle && !site.is_dirty() {
             changed.await;
         }
-        Timer::after(Duration::from_millis(if site.is_dirty() { 1_000 } else { TEND_MS })).await;
+        let soon = site.is_dirty() && !site.is_refused();
+        Timer::after(Duration::from_millis(if soon { SAVE_MS } else { TEND_MS })).await;
         site.save();
         let now = site.now();
+        uploads::give_up_idle(&site, now);
         look(&site, now).await;
     }
 }
@@ -472,194 +498,6 @@ pub async fn status(site: &Site) -> Option<Box<Status>> {
     }
 }
 
-/// An address of the page that other machines can open: as this one calls us, if that is no name
-/// of its own machine; else the one it reached us at (a phone at a box's access point cannot open
-/// the box's address on the Ethernet); else the first of our network addresses.
-pub async fn address(site: &Site, head: &Head) -> String {
-    let called = head.header("host").and_then(super::http::authority);
-    if let (Some((host, port)), false) = (called, site.set().captive) {
-        let local = host == "localhost"
-            || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        if !local {
-            return at(&host, port.unwrap_or(80));
-        }
-    }
-    if let Some(own) = head.reached.filter(can_be_opened) {
-        return at(&own.to_string(), site.port);
-    }
-    let links = status(site).await.map(|status| status.links).unwrap_or_default();
-    let is_far = |ip: &str| ip.parse::<std::net::IpAddr>().is_ok_and(|ip| !ip.is_loopback());
-    let link = links.iter().find(|link| is_far(&link.address)).or(links.first());
-    at(link.map_or("localhost", |link| link.address.as_str()), site.port)
-}
-
-/// Whether others can type it: not our own machine's, and none that needs an interface beside it.
-fn can_be_opened(own: &std::net::IpAddr) -> bool {
-    match own {
-        std::net::IpAddr::V4(own) => !own.is_loopback(),
-        std::net::IpAddr::V6(own) => !own.is_loopback() && !own.is_unicast_link_local(),
-    }
-}
-
-/// The address at a host and port, as a person types it.
-pub fn at(host: &str, port: u16) -> String {
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    if port == 80 { format!("http://{host}/") } else { format!("http://{host}:{port}/") }
-}
-
-/// `/api/v1/address`.
-pub async fn whereabouts(site: &Site, head: &Head) -> Reply {
-    reply::good(&json!({"address": address(site, head).await}))
-}
-
-/// `/qr.svg`.
-pub async fn code(site: &Site, head: &Head) -> Reply {
-    match super::qr::svg(&address(site, head).await) {
-        Some(svg) => reply::whole(StatusCode::OK, "image/svg+xml", svg),
-        None => reply::wrong(StatusCode::INTERNAL_SERVER_ERROR, "the address is too long"),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-    use std::rc::Rc;
-
-    use futures_lite::StreamExt;
-
-    use super::*;
-    use crate::config::Settings;
-    use crate::hub::Hub;
-    use crate::web::site::Ground;
-
-    #[test]
-    fn a_phone_at_the_access_point_is_led_to_the_address_it_reached() {
-        let opens = |own: &str| can_be_opened(&own.parse().unwrap());
-        assert!(opens("192.168.84.1") && opens("169.254.7.9") && opens("fd00::1"));
-        assert!(!opens("127.0.0.1") && !opens("::1"));
-        assert!(!opens("fe80::1"), "no browser takes an interface in an address");
-    }
-
-    /// What the node was asked to do with `anna`, whose page was closed, at each of these times.
-    fn alone(stay: u32, times: &[Millis]) -> Vec<String> {
-        let executor = Rc::new(smol::LocalExecutor::new());
-        let (hub, calls) = Hub::new(1);
-        let asked = Rc::new(RefCell::new(Vec::new()));
-        let kept = Rc::clone(&asked);
-        executor
-            .spawn(async move {
-                let mut calls = Box::pin(calls);
-                while let Some(call) = calls.next().await {
-                    kept.borrow_mut().push(match call.command {
-                        Command::SetPresence { away, .. } => format!("away {away}"),
-                        Command::RemoveUser { handle, .. } => format!("remove {handle}"),
-                        other => format!("{other:?}"),
-                    });
-                    let _ = call.reply.send(Ok(Answer::Done)).await;
-                }
-            })
-            .detach();
-        let mut settings = Settings::default();
-        settings.web.stay = stay;
-        let restart = async_channel::bounded(1).0;
-        let host = "box".to_owned();
-        let site = Site::new(Ground { hub, folder: None, port: 1, settings, host, restart });
-        let address = IpAddr::from([10, 0, 0, 1]);
-        let mut anna = Guest::new(Handle::try_from("anna").unwrap(), address, 1).unwrap();
-        (anna.here, anna.alone) = (true, Some(1_000));
-        site.guests.borrow_mut().add(anna);
-        let mut busy = Guest::new(Handle::try_from("busy").unwrap(), address, 1).unwrap();
-        (busy.here, busy.streams) = (true, 1);
-        site.guests.borrow_mut().add(busy);
-        smol::block_on(executor.run(async {
-            for now in times {
-                look(&site, *now).await;
-            }
-        }));
-        drop(site);
-        asked.take()
-    }
-
-    #[test]
-    fn who_closed_the_page_is_away_soon_and_leaves_after_web_stay() {
-        let away = 1_000 + guests::AWAY_MS;
-        for stay in [1, 60] {
-            let over = 1_000 + u64::from(stay) * 60_000;
-            assert!(alone(stay, &[away - 1]).is_empty());
-            assert_eq!(alone(stay, &[away, away + 5_000]), ["away true"]);
-            assert_eq!(alone(stay, &[away, over - 1]), ["away true"]);
-            assert_eq!(alone(stay, &[away, over, over + 5_000]), ["away true", "remove anna"]);
-        }
-    }
-
-    #[test]
-    fn what_comes_for_guests_counts_once_in_the_pages_quota_and_bears_its_senders_name() {
-        let dir = tempfile::tempdir().unwrap();
-        let (hub, _calls) = Hub::new(1);
-        let mut settings = Settings::default();
-        settings.web.quota = 100;
-        let restart = async_channel::bounded(1).0;
-        let host = "box".to_owned();
-        let site = Site::new(Ground { hub, folder: None, port: 1, settings, host, restart });
-        let anna = Handle::try_from("anna").unwrap();
-        let mut guest = Guest::new(anna.clone(), IpAddr::from([10, 0, 0, 1]), 1).unwrap();
-        guest.here = true;
-        let owner = guest.id.clone();
-        site.guests.borrow_mut().add(guest);
-        let came = |n: u64, user: &str| {
-            let (id, peer) = (crate::model::EntryId { epoch: 1, n }, crate::model::PeerId(7));
-            let path = dir.path().join(n.to_string()).display().to_string();
-            std::fs::write(&path, "x").unwrap();
-            let (direction, dialect) = (crate::model::Direction::In, crate::model::Dialect::Link);
-            let (handle, name) = ("bob".to_owned(), "../Bericht 1.pdf".to_owned());
-            site.learn_name(&What::Transfer {
-                id,
-                number: Some(1),
-                direction,
-                peer,
-                handle: handle.clone(),
-                name,
-                done: 60,
-                size: Some(60),
-                state: crate::model::TransferState::Done,
-                reason: None,
-            });
-            let what = What::Image {
-                id,
-                conversation: peer.to_string(),
-                from: handle,
-                to: user.to_owned(),
-                peer,
-                dialect,
-                direction,
-                path: path.clone(),
-                size: 60,
-                format: "unknown".into(),
-                width: None,
-                height: None,
-            };
-            let user = Some(Handle::try_from(user).unwrap());
-            let event = Event { at: Wall(0), user, what };
-            keep_what_came(&site, &event);
-            keep_what_came(&site, &event);
-            path
-        };
-        let bens = came(1, "ben");
-        assert_eq!(site.shelf.borrow().bytes(), 0, "the box's own user's are not the page's");
-        let first = came(2, "ANNA");
-        assert_eq!(site.shelf.borrow().bytes(), 60, "once");
-        assert_eq!(site.name_of("x", &first), "Bericht 1.pdf");
-        let id = crate::model::EntryId { epoch: 1, n: 2 }.to_string();
-        assert_eq!(site.shelf.borrow().get(&id).unwrap().owner, owner);
-        let second = came(3, "anna");
-        let there = |path: &str| std::path::Path::new(path).exists();
-        assert!(there(&bens) && !there(&first) && there(&second), "the oldest made room");
-    }
-
-    #[test]
-    fn addresses_are_as_people_type_them() {
-        assert_eq!(super::at("10.0.0.1", 8484), "http://10.0.0.1:8484/");
-        assert_eq!(super::at("box.local", 80), "http://box.local/");
-        assert_eq!(super::at("fe80::1", 80), "http://[fe80::1]/");
-    }
-}
+#[path = "door_tests.rs"]
+mod tests;

@@ -80,6 +80,12 @@ impl Desk {
         is_there
     }
 
+    /// Removes a file that is there, on the storage thread.
+    pub fn remove(&self, path: String) {
+        self.next.set(self.next.get() + 1);
+        self.hub.file_end(self.next.get(), FileOp::Remove { path });
+    }
+
     fn close(&self, n: u64) {
         let open = self.open.borrow_mut().remove(&n);
         if let Some(open) = open {

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::gate::{Bucket, Level, gives_way};
 use crate::model::{Handle, Millis};
+use crate::store::identity;
 
 /// Guests remembered, in the chat or not; the one gone longest is forgotten for a newcomer.
 pub const MAX_REMEMBERED: usize = 256;
@@ -207,11 +208,18 @@ impl Guests {
     }
 
     /// Keeps them. The file is replaced whole or not at all; it is not forced to the disk, so
-    /// that a slow one does not hold up the chat.
+    /// that a slow one does not hold up the chat. Where it would be longer than is read again, the
+    /// answers to what was sent are left out: who the guests are is worth more.
     ///
     /// # Errors
     /// As the file system has them.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
+        let mut text = serde_json::to_vec(self)?;
+        if text.len() as u64 > MAX_FILE {
+            let without = |guest: &Guest| Guest { keys: VecDeque::new(), ..guest.clone() };
+            let (all, banned) = (self.all.iter().map(without).collect(), self.banned.clone());
+            text = serde_json::to_vec(&Guests { all, banned })?;
+        }
         let new = folder.join(format!("{FILE}.new"));
         match std::fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -219,7 +227,7 @@ impl Guests {
         }
         let mut file =
             std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
+        file.write_all(&text)?;
         std::fs::rename(&new, folder.join(FILE))
     }
 }
@@ -285,14 +293,13 @@ impl Guest {
     }
 }
 
-/// 128 random bits of the system's, as 32 hexadecimal digits.
+/// 128 random bits of the kernel's, as 32 hexadecimal digits.
 ///
 /// # Errors
-/// Where there is no `/dev/urandom`.
+/// As [`identity::random`] has them.
 pub fn random() -> io::Result<String> {
-    let mut bytes = [0; 16];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    let bytes = identity::random().map_err(|error| io::Error::other(error.text))?;
+    Ok(bytes[..16].iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Whether a key of a send is one: printable, not too long.
@@ -371,6 +378,26 @@ mod tests {
         assert_eq!(anna.key("k2"), Known::No, "it was never answered: it may be sent again");
         std::fs::write(dir.path().join(FILE), "{").unwrap();
         assert!(Guests::read(dir.path(), 2_000).all.is_empty());
+    }
+
+    #[test]
+    fn guests_with_long_answers_in_a_crowded_room_are_known_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut guests = Guests::default();
+        for n in 0..20 {
+            // a text to all of 2,000 has so many receipts
+            let mut one = guest(&format!("anna{n}"));
+            one.key("k");
+            one.answered("k", Some(json!({"receipts": "x".repeat(300_000)})));
+            guests.add(one);
+        }
+        guests.write(dir.path()).unwrap();
+        let bytes = std::fs::metadata(dir.path().join(FILE)).unwrap().len();
+        assert!(bytes <= MAX_FILE, "{bytes}");
+        let again = Guests::read(dir.path(), 2_000);
+        let tokens =
+            |guests: &Guests| guests.all.iter().map(|g| g.token.clone()).collect::<Vec<_>>();
+        assert_eq!(tokens(&again), tokens(&guests));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The page: anyone with a browser on the LAN is in the chat.
 //!
-//! `server` bounds connections; `site` finds what a request is for and who asks; `door` lets
-//! guests come and go; `calls` are the control interface's methods, `events` its stream;
+//! `server` reads requests and `seats` bounds connections; `route` says what a path is for, `site`
+//! who asks; `door` lets guests come and go, `address` says where it is; `calls` are the control interface's methods, `events` its stream;
 //! `uploads` and `files` carry files; `plain` is the page without scripts, `words` its languages; `operator` and
 //! `metrics` are for who runs the box. `assets` are the page's own files, built in. Pure parts:
 //! `http` (heads), `gate` (PINs and floods), `guests`, `shelf`, `qr`, `reply`.
@@ -11,6 +11,7 @@
 // An error here is the answer to a request, sent at once: nothing is gained by boxing it.
 #![allow(clippy::result_large_err)]
 
+mod address;
 pub mod assets;
 pub mod calls;
 mod door;
@@ -27,6 +28,8 @@ pub mod operator;
 pub mod plain;
 pub mod qr;
 pub mod reply;
+mod route;
+mod seats;
 pub mod server;
 pub mod shelf;
 pub mod site;

@@ -232,7 +232,7 @@ fn schema(kind: &str, about: &str) -> (Value, bool) {
 mod tests {
     use super::*;
     use crate::api::{Kind, METHODS};
-    use crate::web::{calls, site::Route};
+    use crate::web::{calls, route::Route};
 
     fn whole() -> Value {
         let interface = include_str!("../control/org.klatsch.Chat.varlink");

@@ -187,11 +187,9 @@ async fn guest(site: &Rc<Site>, id: &str, act: Option<&str>) -> Reply {
             }
         }
         Some("kick" | "ban") => {
-            door::remove(site, id).await;
-            let mut guests = site.guests.borrow_mut();
-            guests.all.retain(|guest| guest.id != id);
+            door::forget(site, id).await;
             if act == Some("ban") {
-                guests.ban(address);
+                site.guests.borrow_mut().ban(address);
             }
         }
         _ => return super::calls::bad_parameter("act"),

@@ -133,9 +133,7 @@ pub async fn answer(site: &Rc<Site>, head: &Head, what: What, body: Incoming) ->
             }
         },
         (What::Leave, Who::Guest(id)) => {
-            door::remove(site, id).await;
-            site.guests.borrow_mut().all.retain(|guest| guest.id != *id);
-            site.touch();
+            door::forget(site, id).await;
             let mut reply = reply::see_other("/plain");
             reply::cookie(&mut reply, &site.cookie_name("guest"), "", 0);
             reply

@@ -1,18 +1,16 @@
-//! The HTTP/1.1 server: who is connected, and what bounds hold before anything is understood.
+//! The HTTP/1.1 server: what is asked on each connection, and what bounds hold before anything is understood.
 //!
 //! Every bound is per connection or in all, so that the slow and the many hold up only themselves.
 //! What a request means is the tenant's business: the page's (`site`), or the hello chat's API's
 //! (`hello`).
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_lite::{FutureExt, Stream};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
@@ -24,10 +22,10 @@ use nix::sys::socket::{setsockopt, sockopt};
 use smol::{Async, LocalExecutor, Task, Timer};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
-use super::gate::gives_way;
+use super::seats::{EndAll, Seat, Table, Work};
 
 /// Connections at once. When one more comes, the one that was idle longest is closed; if all are
-/// at work, the newest of the address that has most of them ([`gives_way`]), or the newcomer.
+/// at work, the newest of the address that has most of them ([`super::gate::gives_way`]), or the newcomer.
 pub const MAX_CONNECTIONS: usize = 256;
 /// Connections at once from one address: a browser opens six, some phones share an address.
 pub const MAX_PER_ADDRESS: usize = 24;
@@ -330,155 +328,11 @@ pub enum BadBody {
     Cut,
 }
 
-struct Table {
-    most: usize,
-    most_each: usize,
-    places: RefCell<BTreeMap<u64, Place>>,
-    next: Cell<u64>,
-}
-
-struct Place {
-    ip: IpAddr,
-    /// Answers under way.
-    working: usize,
-    idle: Instant,
-    task: Option<Task<()>>,
-}
-
-impl Table {
-    fn new(most: usize, most_each: usize) -> Table {
-        Table { most, most_each, places: RefCell::default(), next: Cell::new(0) }
-    }
-
-    fn seat(table: &Rc<Table>, ip: IpAddr) -> Option<Seat> {
-        let mut places = table.places.borrow_mut();
-        let of_address = places.values().filter(|place| place.ip == ip).count();
-        let full = places.len() >= table.most;
-        let mut pushed_out = None;
-        if full || of_address >= table.most_each {
-            let idle = places.iter().filter(|(_, p)| p.working == 0 && (full || p.ip == ip));
-            let longest = idle.map(|(id, place)| (place.idle, *id)).min().map(|(_, id)| id);
-            let leaves = match longest {
-                Some(id) => id,
-                None if of_address >= table.most_each => return None,
-                None => {
-                    let most = gives_way(places.values().map(|place| place.ip), ip)?;
-                    *places.iter().rev().find(|(_, place)| place.ip == most)?.0
-                }
-            };
-            pushed_out = places.remove(&leaves);
-        }
-        let id = table.next.replace(table.next.get() + 1);
-        places.insert(id, Place { ip, working: 0, idle: Instant::now(), task: None });
-        drop(places);
-        drop(pushed_out);
-        Some(Seat { table: Rc::clone(table), id })
-    }
-
-    fn take_place(&self, id: u64, task: Task<()>) {
-        if let Some(place) = self.places.borrow_mut().get_mut(&id) {
-            place.task = Some(task);
-        }
-    }
-}
-
-struct EndAll(Rc<Table>);
-
-impl Drop for EndAll {
-    fn drop(&mut self) {
-        let places = std::mem::take(&mut *self.0.places.borrow_mut());
-        drop(places);
-    }
-}
-
-/// A connection's place in the table; dropping it frees it.
-struct Seat {
-    table: Rc<Table>,
-    id: u64,
-}
-
-impl Seat {
-    fn works(seat: &Rc<Seat>) -> Work {
-        if let Some(place) = seat.table.places.borrow_mut().get_mut(&seat.id) {
-            place.working += 1;
-        }
-        Work(Rc::clone(seat))
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let place = self.table.places.borrow_mut().remove(&self.id);
-        // A task may not drop itself: it goes on to its end, which is here.
-        if let Some(task) = place.and_then(|place| place.task) {
-            task.detach();
-        }
-    }
-}
-
-/// An answer under way on a connection.
-struct Work(Rc<Seat>);
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        if let Some(place) = self.0.table.places.borrow_mut().get_mut(&self.0.id) {
-            place.working = place.working.saturating_sub(1);
-            place.idle = Instant::now();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
-
-    fn ip(n: u8) -> IpAddr {
-        IpAddr::from([10, 0, 0, n])
-    }
-
-    #[test]
-    fn one_past_an_addresss_share_pushes_out_its_own_idle_one_only() {
-        let table = Rc::new(Table::new(MAX_CONNECTIONS, MAX_PER_ADDRESS));
-        let other = Table::seat(&table, ip(9)).unwrap();
-        let seats: Vec<Rc<Seat>> =
-            (0..MAX_PER_ADDRESS).map(|_| Rc::new(Table::seat(&table, ip(1)).unwrap())).collect();
-        let newcomer = Table::seat(&table, ip(1)).unwrap();
-        assert!(!table.places.borrow().contains_key(&seats[0].id));
-        assert!(table.places.borrow().contains_key(&other.id));
-        let working: Vec<Work> = seats.iter().skip(1).map(Seat::works).collect();
-        let newcomer = Rc::new(newcomer);
-        let own = Seat::works(&newcomer);
-        assert!(Table::seat(&table, ip(1)).is_none(), "all are at work");
-        assert!(Table::seat(&table, ip(2)).is_some());
-        drop((working, own));
-        assert!(Table::seat(&table, ip(1)).is_some());
-    }
-
-    #[test]
-    fn one_past_all_connections_pushes_out_the_longest_idle() {
-        let table = Rc::new(Table::new(MAX_CONNECTIONS, MAX_PER_ADDRESS));
-        let seats: Vec<Seat> = (0..MAX_CONNECTIONS)
-            .map(|n| Table::seat(&table, ip((n / MAX_PER_ADDRESS) as u8)).unwrap())
-            .collect();
-        let first = seats[0].id;
-        let _newcomer = Table::seat(&table, ip(99)).unwrap();
-        assert_eq!(table.places.borrow().len(), MAX_CONNECTIONS);
-        assert!(!table.places.borrow().contains_key(&first));
-    }
-
-    #[test]
-    fn eleven_busy_addresses_do_not_keep_others_out() {
-        let table = Rc::new(Table::new(MAX_CONNECTIONS, MAX_PER_ADDRESS));
-        let seats: Vec<Rc<Seat>> = (0..MAX_CONNECTIONS)
-            .map(|n| Rc::new(Table::seat(&table, ip((n / MAX_PER_ADDRESS) as u8)).unwrap()))
-            .collect();
-        let _working: Vec<Work> = seats.iter().map(Seat::works).collect();
-        let newcomer = || Some(Seat::works(&Rc::new(Table::seat(&table, ip(99))?)));
-        let newcomers: Vec<Work> = (0..MAX_PER_ADDRESS).map_while(|_| newcomer()).collect();
-        assert_eq!(table.places.borrow().len(), MAX_CONNECTIONS);
-        // twelve addresses share them: 256 / 12
-        assert_eq!(newcomers.len(), 21);
-    }
 
     /// Takes a while for each answer, and counts those it made to the end.
     struct Slow(Cell<u32>);

@@ -1,8 +1,7 @@
 //! What pages brought and may fetch: uploads under way, files that were kept, and under which
-//! addresses who may have them. Pure, save that files it gives up are removed.
+//! addresses who may have them. Pure: files it gives up are removed by who asked.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -47,13 +46,15 @@ pub struct Shelf {
 
 impl Shelf {
     /// Keeps one more; the oldest make room for it when there are too many or too many bytes.
-    pub fn keep(&mut self, file: Stored, quota: u64) {
+    /// Their paths: these files are to be removed.
+    #[must_use]
+    pub fn keep(&mut self, file: Stored, quota: u64) -> Vec<String> {
         self.files.push_back(file);
+        let mut gone = Vec::new();
         while self.files.len() > 1 && (self.files.len() > MAX_FILES || self.bytes() > quota) {
-            if let Some(old) = self.files.pop_front() {
-                remove(&old.path);
-            }
+            gone.extend(self.files.pop_front().map(|old| old.path));
         }
+        gone
     }
 
     /// Bytes of all of them.
@@ -85,23 +86,6 @@ impl Shelf {
         self.files.iter().find(|file| {
             file.link.as_ref().is_some_and(|(t, until)| super::gate::same(token, t) && *until > now)
         })
-    }
-}
-
-fn remove(path: &str) {
-    let path = Path::new(path);
-    let removed = match std::fs::remove_file(path) {
-        // a folder that came over the link
-        Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {
-            std::fs::remove_dir_all(path)
-        }
-        other => other,
-    };
-    if let Err(error) = removed.or_else(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => Ok(()),
-        _ => Err(e),
-    }) {
-        log::warn!("web: {} cannot be removed: {error}", path.display());
     }
 }
 
@@ -147,13 +131,11 @@ impl Seen {
 mod tests {
     use super::*;
 
-    fn stored(n: usize, dir: &Path, size: u64) -> Stored {
-        let path = dir.join(format!("f{n}")).display().to_string();
-        std::fs::write(&path, b"x").unwrap();
+    fn stored(n: usize, size: u64) -> Stored {
         Stored {
             id: format!("u{n}"),
             owner: "g".into(),
-            path,
+            path: format!("/images/{n}"),
             size,
             format: "unknown".into(),
             name: "a.pdf".into(),
@@ -162,45 +144,26 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_make_room_and_are_removed_from_the_disk() {
-        let dir = tempfile::tempdir().unwrap();
+    fn the_oldest_make_room_and_are_to_be_removed() {
         let mut shelf = Shelf::default();
         for n in 0..4 {
-            shelf.keep(stored(n, dir.path(), 40), 100);
+            let gone = shelf.keep(stored(n, 40), 100);
+            let oldest = n.checked_sub(2).map(|n| format!("/images/{n}"));
+            assert_eq!(gone, Vec::from_iter(oldest));
         }
         assert!(shelf.get("u1").is_none() && shelf.get("u2").is_some());
-        assert!(!dir.path().join("f1").exists() && dir.path().join("f2").exists());
         for n in 4..4 + MAX_FILES {
-            shelf.keep(stored(n, dir.path(), 0), u64::MAX);
+            let _ = shelf.keep(stored(n, 0), u64::MAX);
         }
         assert_eq!(shelf.files.len(), MAX_FILES);
-        shelf.keep(stored(9_999, dir.path(), 1_000), 100);
-        assert_eq!(shelf.files.len(), 1, "the newest stays");
-    }
-
-    #[test]
-    fn a_folder_that_came_makes_room_with_all_that_is_in_it_and_no_link_is_followed() {
-        let dir = tempfile::tempdir().unwrap();
-        let (folder, other) = (dir.path().join("x.folder"), dir.path().join("other"));
-        std::fs::create_dir_all(folder.join("a/b")).unwrap();
-        std::fs::create_dir(&other).unwrap();
-        for path in [folder.join("a/b/c"), other.join("stays")] {
-            std::fs::write(path, "x").unwrap();
-        }
-        std::os::unix::fs::symlink(&other, folder.join("a/link")).unwrap();
-        let mut shelf = Shelf::default();
-        let path = folder.display().to_string();
-        shelf.keep(Stored { path, ..stored(1, dir.path(), 60) }, 100);
-        shelf.keep(stored(2, dir.path(), 60), 100);
-        assert!(!folder.exists() && other.join("stays").exists());
-        assert!(shelf.get("u1").is_none() && shelf.get("u2").is_some());
+        let gone = shelf.keep(stored(9_999, 1_000), 100);
+        assert_eq!((shelf.files.len(), gone.len()), (1, MAX_FILES), "the newest stays");
     }
 
     #[test]
     fn a_link_holds_for_its_time() {
-        let dir = tempfile::tempdir().unwrap();
         let mut shelf = Shelf::default();
-        shelf.keep(stored(1, dir.path(), 1), 100);
+        let _ = shelf.keep(stored(1, 1), 100);
         let token = "0123456789abcdef0123456789abcdef".to_owned();
         assert_eq!(shelf.link("u1", token.clone(), 1_000), Some(token.clone()));
         assert_eq!(shelf.link("u1", "other".into(), 2_000), Some(token.clone()), "one is enough");

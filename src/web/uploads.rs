@@ -75,7 +75,10 @@ pub fn read(folder: &Path) -> Shelf {
     let mut text = String::new();
     let file = std::fs::File::open(folder.join(FILE));
     match file.and_then(|file| file.take(MAX_FILE).read_to_string(&mut text)) {
-        Ok(_) => serde_json::from_str(&text).unwrap_or_default(),
+        Ok(_) => serde_json::from_str(&text).unwrap_or_else(|error| {
+            log::warn!("web: {FILE} is damaged ({error}): the files of earlier uploads stay");
+            Shelf::default()
+        }),
         Err(_) => Shelf::default(),
     }
 }
@@ -128,11 +131,7 @@ pub async fn begin(site: &Rc<Site>, head: &Head, body: Incoming) -> Reply {
         return reply::refusal(&Refusal::TooLong { bytes: size, limit: most });
     }
     let now = site.now();
-    let idle = |upload: &Rc<Upload>| {
-        let state = upload.state.borrow();
-        state.paper.is_some() && state.last + UPLOAD_MS < now
-    };
-    site.uploads.borrow_mut().retain(|_, upload| !idle(upload));
+    give_up_idle(site, now);
     if let Err(reply) = has_place(site, id, head.from) {
         return reply;
     }
@@ -156,6 +155,15 @@ pub async fn begin(site: &Rc<Site>, head: &Head, body: Incoming) -> Reply {
     }
     site.uploads.borrow_mut().insert(made.clone(), Rc::new(upload));
     reply::json(StatusCode::CREATED, &json!({"id": made, "offset": 0, "size": size}))
+}
+
+/// Gives up those that got no byte for [`UPLOAD_MS`]: what came of them takes room.
+pub(super) fn give_up_idle(site: &Site, now: Millis) {
+    let idle = |upload: &Rc<Upload>| {
+        let state = upload.state.borrow();
+        state.paper.is_some() && state.last + UPLOAD_MS < now
+    };
+    site.uploads.borrow_mut().retain(|_, upload| !idle(upload));
 }
 
 /// Whether one more may begin: where there are too many in all, the address that sends most gives
@@ -301,8 +309,7 @@ async fn finish(site: &Rc<Site>, id: &str, upload: &Rc<Upload>, mut hold: Hold) 
         name: upload.name.clone(),
         link: None,
     };
-    site.shelf.borrow_mut().keep(stored, site.set().quota);
-    site.touch();
+    site.keep_file(stored);
     let size = upload.size;
     reply::good(&json!({"id": id, "offset": size, "size": size, "format": picture.format}))
 }
@@ -445,4 +452,35 @@ async fn give(site: &Rc<Site>, head: &Head, path: &str, name: &str) -> Reply {
         reply::set(&mut reply, CONTENT_RANGE, &format!("bytes {first}-{last}/{size}"));
     }
     reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+    use crate::hub::Hub;
+    use crate::node::io::{FileDone, FileOp};
+    use crate::web::site::tests::bare;
+
+    #[test]
+    fn an_upload_that_stands_still_is_given_up_though_nobody_begins_another() {
+        let (hub, _calls) = Hub::new(1);
+        let site = bare(Rc::clone(&hub), Settings::default(), None);
+        let operations = hub.file_operations();
+        let made = async {
+            let (file, _) = operations.recv().await.unwrap();
+            hub.file_done(file, Ok(FileDone::Created));
+        };
+        let (paper, ()) =
+            smol::block_on(smol::future::zip(site.desk.create("page-1".into()), made));
+        let state = RefCell::new(State { offset: 3, paper: paper.ok(), last: 7 });
+        let from = IpAddr::from([10, 0, 0, 1]);
+        let upload = Upload { owner: "g".into(), from, name: "a".into(), size: 9, state };
+        site.uploads.borrow_mut().insert("u".into(), Rc::new(upload));
+        give_up_idle(&site, 7 + UPLOAD_MS);
+        assert_eq!(site.uploads.borrow().len(), 1);
+        give_up_idle(&site, 8 + UPLOAD_MS);
+        assert!(site.uploads.borrow().is_empty());
+        assert_eq!(operations.try_recv().unwrap().1, FileOp::Discard, "it takes no more room");
+    }
 }

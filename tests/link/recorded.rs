@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use klatsch::dialect::link::frame::{Frame, VERSION};
-use klatsch::dialect::link::machine::{FILES, READ, ROOMS};
+use klatsch::dialect::link::machine::{FILES, READ, ROOMS, ROSTERS};
 use klatsch::dialect::link::noise::{Handshake, Rng, Secret};
 use klatsch::dialect::link::rooms::Post;
 use klatsch::dialect::link::session::{Event, Session};
@@ -18,7 +18,7 @@ use klatsch::model::{EntryId, RoomName, StreamId, Wall};
 use crate::world::World;
 
 /// What both boxes could, each time something was added; the last is what this program can.
-const LEVELS: [u32; 3] = [0, FILES, FILES | ROOMS | READ];
+const LEVELS: [u32; 4] = [0, FILES, FILES | ROOMS | READ, FILES | ROOMS | READ | ROSTERS];
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/link")
@@ -106,6 +106,10 @@ const FRAMES_V1: &[(&str, &str)] = &[
     ("1806636f666665650000000000000003010104616e6e61", "Room(Here"),
     ("1906636f6666656500", "Room(Members"),
     ("1a06636f666665650000", "Room(Have"),
+    (
+        "1a06636f666665650000010203040506070801",
+        "Room(Have(RoomName(Handle(\"coffee\")), [], Some(Roster",
+    ),
     ("1e0100000000000000010000000000000002", "Read("),
     ("1f00", "Peers([])"),
     (

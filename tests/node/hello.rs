@@ -28,10 +28,14 @@ fn hello_port(bench: &Bench, bind: Bind) -> SocketId {
     *bench.sockets.iter().find(|(_, b)| **b == bind).unwrap().0
 }
 
+/// Somebody says hello, and again: who was heard once only is not connected to.
 fn hello_from(bench: &mut Bench, from: &str, name: &str) {
     let socket = hello_port(bench, Bind::SharedUdp(9876));
     let bytes = format!(r#"{{"command":"hello","peer_id":"{name}"}}"#).into_bytes();
-    bench.input(Input::Datagram { socket, from: addr(from), to: None, link: 2, bytes });
+    for _ in 0..2 {
+        let bytes = bytes.clone();
+        bench.input(Input::Datagram { socket, from: addr(from), to: None, link: 2, bytes });
+    }
 }
 
 /// The connection that the node made to somebody, its handshake answered.

@@ -13,6 +13,7 @@ mod hello;
 mod keeping;
 mod limits;
 mod linked;
+mod store;
 mod streams;
 mod transfers;
 mod troubles;

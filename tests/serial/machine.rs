@@ -340,3 +340,27 @@ fn a_request_that_nobody_takes_is_withdrawn_and_said() {
     cable.sees("poweroff: nobody did it: is klatsch-request.path started?");
     assert!(!there.folder.path().join("run/klatsch-request/poweroff").exists());
 }
+
+#[test]
+fn a_stop_in_the_midst_of_the_start_is_an_orderly_end() {
+    let mut b = Chatbox::new("", "");
+    b.starts();
+    assert!(b.ends(), "{}", b.log());
+    // another program has the history: the start waits half a second for it, its socket open
+    let state = b.folder.path().join("state");
+    let history = find(&state, "history.db").unwrap();
+    let other = rusqlite::Connection::open(history).unwrap();
+    other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+    b.starts();
+    assert!(b.ends(), "{}", b.log());
+    assert!(!b.socket().exists());
+}
+
+/// The file of this name somewhere in a folder.
+fn find(folder: &std::path::Path, name: &str) -> Option<std::path::PathBuf> {
+    let mut entries = std::fs::read_dir(folder).ok()?.filter_map(Result::ok);
+    entries.find_map(|entry| match entry.file_type().ok()?.is_dir() {
+        true => find(&entry.path(), name),
+        false => (entry.file_name() == name).then(|| entry.path()),
+    })
+}

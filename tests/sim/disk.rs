@@ -61,6 +61,7 @@ impl Disk {
                 return None;
             }
             FileOp::Link(_) => panic!("there is no link here"),
+            FileOp::Remove { .. } => panic!("there is no page here"),
             FileOp::Open { path } => match self.files.get(&path) {
                 Some(bytes) => {
                     let size = bytes.len() as u64;

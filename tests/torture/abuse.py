@@ -19,7 +19,7 @@ from lab import Lab, wait
 FLOOD_S, RATE = 5, 100
 SPRAYED, CREDIT, MINUTE = 200, 4_096, 60  # sources; CREDIT_BYTES in CREDIT_MS
 # one answer is longer than the question, for it names who we are or who is here
-LONGER = {"SLCP JOIN", "SLCP JOIN, ever new", "SLCP WHOIS", "hello hello", "directory login"}
+LONGER = {"SLCP JOIN", "SLCP JOIN, ever new", "SLCP WHOIS", "directory login"}
 BOX, FRIEND, ATTACKER, VICTIMS = range(4)
 
 

@@ -140,3 +140,57 @@ impl Sending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::inline::Receive;
+    use super::*;
+    use crate::console::session::SessionOptions;
+
+    #[test]
+    fn a_folder_goes_as_its_files_one_after_the_other_each_under_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let long: Vec<u8> = (0..5_000u32).map(|n| (n % 251) as u8).collect();
+        let files = [("a.txt", &b"one"[..]), ("b/c d.bin", &long), ("empty", b"")];
+        std::fs::create_dir(dir.path().join("b")).unwrap();
+        for (path, bytes) in files {
+            std::fs::write(dir.path().join(path), bytes).unwrap();
+        }
+        std::os::unix::fs::symlink("/etc/passwd", dir.path().join("link")).unwrap();
+        let mut session = Session::new(SessionOptions::default());
+        let (mut out, sending) = Sending::open(dir.path().to_str().unwrap()).unwrap();
+        let mut sending = Some(sending);
+        while let Some(file) = sending.take() {
+            sending = file.go_on(&mut session, &mut out);
+        }
+        let text = String::from_utf8(out.clone()).unwrap();
+        let heads: Vec<&str> = text.lines().filter(|l| l.starts_with("begin-base64")).collect();
+        let expected = files.map(|(path, _)| format!("begin-base64 644 {path}"));
+        assert_eq!(heads, expected);
+        // each is whole by its own checksum
+        let (mut receive, mut whole) = (Receive::new(1 << 20), Vec::new());
+        for byte in out {
+            match receive.feed(byte) {
+                Some(Ok(_)) => {
+                    whole.push(std::mem::replace(&mut receive, Receive::new(1 << 20)).take())
+                }
+                // as the third one
+                Some(Err(why)) => {
+                    assert_eq!(why, "it is empty");
+                    break;
+                }
+                None => {}
+            }
+        }
+        assert_eq!(whole, [files[0].1.to_vec(), long.clone()]);
+        assert!(text.ends_with("begin-base64 644 empty\r\n====\r\n4294967295 0\r\n"), "{text}");
+        assert!(String::from_utf8_lossy(&session.take_output()).contains("sent whole (5.0 kB)"));
+    }
+
+    #[test]
+    fn a_folder_without_files_is_not_sent_and_said_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = Sending::open(dir.path().to_str().unwrap()).err().unwrap();
+        assert_eq!(error.text, "there is no file in that folder");
+    }
+}

@@ -129,7 +129,12 @@ pub enum Content {
 impl Frame {
     /// As bytes, at most [`MAX_FRAME`].
     pub fn encode(&self) -> Vec<u8> {
-        let to = Writer::default();
+        let to = match self {
+            // the only long one: not made room for by doubling
+            Frame::File(FileFrame::Chunk { bytes, .. }) => Vec::with_capacity(bytes.len() + 32),
+            _ => Vec::new(),
+        };
+        let to = Writer(to);
         match self {
             Frame::Hello(h) => {
                 let to = to.u8(1).u8(h.version).u32(h.capabilities).u64(h.run).u16(h.port);

@@ -134,11 +134,16 @@ impl Session {
         bytes: &[u8],
         events: &mut Vec<Event>,
     ) -> Result<(), Broken> {
-        self.unread.extend(bytes);
+        // a record that was begun is made room for whole, not by doubling
+        let begun = self.unread.get(..2).map_or(0, |head| length(head) + 2);
+        let rest = begun.saturating_sub(self.unread.len()).max(bytes.len());
+        let mut unread = std::mem::take(&mut self.unread);
+        unread.reserve_exact(rest);
+        unread.extend(bytes);
         let mut at = 0;
         let result = loop {
-            let Some(head) = self.unread.get(at..at + 2) else { break Ok(()) };
-            let len = usize::from(u16::from_be_bytes([head[0], head[1]]));
+            let Some(head) = unread.get(at..at + 2) else { break Ok(()) };
+            let len = length(head);
             let least_most = match self.state {
                 State::Shaking(_) => (1, MAX_HANDSHAKE),
                 State::Open(_) => (1 + TAG, MAX_RECORD),
@@ -147,16 +152,15 @@ impl Session {
             if len < least_most.0 || len > least_most.1 {
                 break Err(Broken("a record has a length that cannot be"));
             }
-            let Some(record) = self.unread.get(at + 2..at + 2 + len) else { break Ok(()) };
-            let record = record.to_vec();
+            let Some(record) = unread.get(at + 2..at + 2 + len) else { break Ok(()) };
             at += 2 + len;
-            if let Err(broken) = self.take(now, &record, events) {
+            if let Err(broken) = self.take(now, record, events) {
                 break Err(broken);
             }
         };
-        self.unread.drain(..at);
-        if self.unread.is_empty() {
-            self.unread = Vec::new(); // an idle session holds no buffer
+        unread.drain(..at);
+        if !unread.is_empty() {
+            self.unread = unread; // an idle session holds no buffer
         }
         result
     }
@@ -225,9 +229,8 @@ impl Session {
         let State::Open(transport) = &mut self.state else { return };
         let plain = frame.encode();
         debug_assert!(plain.len() <= MAX_FRAME);
-        if let Ok(sealed) = transport.seal(&plain) {
+        if transport.seal(&plain, &mut self.unwritten).is_ok() {
             self.sealed += 1;
-            self.record(&sealed);
         }
     }
 
@@ -292,6 +295,10 @@ impl Session {
         let due = !self.is_ready() || self.pinged.is_some();
         due && self.due() <= now
     }
+}
+
+fn length(head: &[u8]) -> usize {
+    head.iter().take(2).fold(0, |len, byte| len << 8 | usize::from(*byte))
 }
 
 #[cfg(test)]

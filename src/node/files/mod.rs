@@ -2,8 +2,9 @@
 //!
 //! The link's machine says what is to be done with which file, one step at a time; here it
 //! becomes operations of the storage thread, and their answers go back. `offers` is what we send,
-//! `takes` what comes.
+//! `takes` what comes, `asked` what people want done with either.
 
+mod asked;
 mod offers;
 mod takes;
 
@@ -16,8 +17,8 @@ use crate::dialect::link::machine::{Machine, Opened};
 use crate::dialect::link::words::{Far, FileDo, FileNews, FileState, FileView, Outcome};
 use crate::model::limits::FILE_EXTENSION;
 use crate::model::{
-    Answer, Delivery, Direction, EntryId, Handle, IoError, Millis, Now, Refusal, TransferState,
-    TransferView, UserId, What,
+    Delivery, Direction, EntryId, Handle, IoError, Millis, Now, TransferState, TransferView,
+    UserId, What,
 };
 
 pub(super) use offers::OfferJob;
@@ -394,91 +395,6 @@ impl Node {
         self.forget_file(no);
     }
 
-    /// ACCEPT and REFUSE of a file; `None`: no file is meant by that number.
-    pub(super) fn decide_file(
-        &mut self,
-        now: Now,
-        user: UserId,
-        number: u32,
-        accept: bool,
-    ) -> Option<Result<Answer, Refusal>> {
-        let no = self.files.numbered(number)?;
-        if let Err(refusal) = self.is_his(user, no, number) {
-            return Some(Err(refusal));
-        }
-        let view = self.machine_file(no)?;
-        let failed = |reason: String| Some(Err(Refusal::Failed { reason }));
-        if view.giver {
-            return failed(format!("{number} is sent by you: CANCEL {number} ends it"));
-        }
-        if view.state != FileState::Offered {
-            return failed(format!("{number} is accepted already: CANCEL {number} ends it"));
-        }
-        if !accept {
-            self.end_file(now, no, Outcome::Refused, "");
-            return Some(Ok(Answer::Done));
-        }
-        if let Err(reason) = self.fits_asked(view.user, view.offer.bytes) {
-            return failed(reason);
-        }
-        if let Some(machine) = self.dialects.link.as_mut() {
-            machine.accept_file(now.mono, no);
-        }
-        Some(Ok(Answer::Done))
-    }
-
-    /// PAUSE and RESUME.
-    pub(super) fn pause_file(
-        &mut self,
-        now: Now,
-        user: UserId,
-        number: u32,
-        paused: bool,
-    ) -> Result<Answer, Refusal> {
-        let verb = if paused { "PAUSE" } else { "RESUME" };
-        let no = self.file_meant(user, number, verb)?;
-        let state = self.machine_file(no).map(|view| view.state);
-        if state == Some(FileState::Offered) && paused {
-            let reason = format!("{number} is not accepted yet: REFUSE or CANCEL ends it");
-            return Err(Refusal::Failed { reason });
-        }
-        if let Some(machine) = self.dialects.link.as_mut() {
-            machine.pause_file(now.mono, no, paused, "");
-        }
-        if let Some(moving) = self.files.by_no.get_mut(&no) {
-            moving.reason = None;
-        }
-        if paused {
-            self.tell_file(now, no, TransferState::Paused, None);
-        }
-        Ok(Answer::Done)
-    }
-
-    /// CANCEL.
-    pub(super) fn cancel_file(
-        &mut self,
-        now: Now,
-        user: UserId,
-        number: u32,
-    ) -> Result<Answer, Refusal> {
-        let no = self.file_meant(user, number, "CANCEL")?;
-        self.end_file(now, no, Outcome::Cancelled, "");
-        Ok(Answer::Done)
-    }
-
-    fn file_meant(&self, user: UserId, number: u32, verb: &str) -> Result<u64, Refusal> {
-        let no = self.files.numbered(number).ok_or_else(|| no_such(verb, number))?;
-        self.is_his(user, no, number).map(|()| no)
-    }
-
-    fn is_his(&self, user: UserId, no: u64, number: u32) -> Result<(), Refusal> {
-        let user = self.users.get(user).map(|u| u.handle.as_str());
-        match self.machine_file(no) {
-            Some(view) if user.is_some_and(|u| view.user.is(u)) => Ok(()),
-            _ => Err(no_such("the number", number)),
-        }
-    }
-
     /// Our side ends a transfer.
     fn end_file(&mut self, now: Now, no: u64, outcome: Outcome, why: &str) {
         let Some(about) = self.files.by_no.get(&no).map(|m| m.about.clone()) else { return };
@@ -550,10 +466,6 @@ impl Node {
         };
         self.dialects.link.iter().flat_map(Machine::files).filter_map(view).collect()
     }
-}
-
-fn no_such(verb: &str, number: u32) -> Refusal {
-    Refusal::bad(verb, number.to_string(), "the number of a file on its way, as STATUS shows it")
 }
 
 /// What the sender calls it, made harmless: its last part, should it be a path.

@@ -383,6 +383,8 @@ export async function show(key, title, focus) {
   if (focus && matchMedia('(pointer: fine)').matches) $('text').focus(); else if (focus) $('scroll').focus({ preventScroll: true });
   if (!c.loaded || c.stale) await history(c);
 }
+/** The conversation that the address names; what is no such name, as in a link from elsewhere, is none. */
+const asked = () => { try { return decodeURIComponent(location.hash.slice(1)); } catch { return ''; } };
 const history_push = key => window.history[window.history.state?.chat ? 'replaceState' : 'pushState']({ chat: true }, '', '#' + encodeURIComponent(key));
 
 function closeChat() {
@@ -617,7 +619,7 @@ function wire() {
   addEventListener('dragover', e => e.preventDefault());
   addEventListener('drop', e => { e.preventDefault(); drags = 0; $('drop').hidden = true; if (state.open) sendFiles(e.dataTransfer.files); });
   $('back').addEventListener('click', () => window.history.state?.chat ? window.history.back() : closeChat());
-  addEventListener('popstate', () => { const key = decodeURIComponent(location.hash.slice(1)); if (key && state.conversations.has(key)) show(key); else closeChat(); });
+  addEventListener('popstate', () => { const key = asked(); if (key && state.conversations.has(key)) show(key); else closeChat(); });
   $('down').addEventListener('click', () => { toEnd(); $('text').focus(); });
   $('scroll').addEventListener('scroll', () => {
     $('down').hidden = atEnd();
@@ -680,7 +682,7 @@ async function enterChat(session) {
   events.since = session.last;
   await recent();
   events.open();
-  const key = decodeURIComponent(location.hash.slice(1));
+  const key = asked();
   if (key) show(key, key); else if (matchMedia('(min-width: 760px)').matches) show(LOBBY);
 }
 

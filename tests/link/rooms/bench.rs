@@ -60,6 +60,7 @@ pub struct Lan {
     /// That a session breaks, per delivery.
     pub breaks: f64,
     pub frames: u64,
+    pub bytes: usize,
     delay: Millis,
     /// What each message's author had been told when he wrote it, by text.
     causes: BTreeMap<String, BTreeSet<String>>,
@@ -87,6 +88,7 @@ impl Lan {
             seq: 0,
             breaks: 0.0,
             frames: 0,
+            bytes: 0,
             delay: 50,
             causes: BTreeMap::new(),
             keep: DAY,
@@ -183,7 +185,7 @@ impl Lan {
         self.sessions.insert(pair(a, b), self.next_session);
         for (n, other) in [(a, b), (b, a)] {
             let key = self.nodes[other].secret.public();
-            self.with(n, |_, rooms| rooms.linked(key.fingerprint(), key));
+            self.with(n, |now, rooms| rooms.linked(now, key.fingerprint(), key, true));
         }
     }
 
@@ -301,7 +303,8 @@ impl Lan {
                     }
                     let of = self.print(from);
                     for part in parts {
-                        let part = again(&part);
+                        let (part, len) = again(&part);
+                        self.bytes += len;
                         self.with(to, |now, rooms| rooms.part(now, of, part).unwrap());
                     }
                 }
@@ -364,11 +367,11 @@ impl Lan {
     }
 }
 
-/// As it comes out of the wire.
-fn again(part: &Part) -> Part {
+/// As it comes out of the wire, and how long it is there.
+fn again(part: &Part) -> (Part, usize) {
     use klatsch::dialect::link::frame::Frame;
     let bytes = Frame::Room(part.clone()).encode();
     assert!(bytes.len() <= klatsch::dialect::link::frame::MAX_FRAME);
     let Ok(Frame::Room(read)) = Frame::decode(&bytes) else { panic!("{part:?}") };
-    read
+    (read, bytes.len())
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use klatsch::dialect::link::noise::{Fingerprint, Secret};
-use klatsch::dialect::link::rooms::wire::{Mark, Part, Said, Told};
-use klatsch::dialect::link::rooms::{Out, Post, Rooms, WAIT_MOST_MS, WAIT_MS};
+use klatsch::dialect::link::rooms::wire::{Mark, Part, Roster, Said, Told};
+use klatsch::dialect::link::rooms::{MAX_TOLD, Out, Post, Rooms, WAIT_MOST_MS, WAIT_MS};
 use klatsch::model::limits::{MAX_ROOMS, ROOM_KEPT, ROOM_LOGS, ROOM_MEMBERS, ROOM_WAITING};
 use klatsch::model::{EntryId, Millis, RoomName, Wall};
 
@@ -29,7 +29,7 @@ fn victim() -> (Lan, Secret, Fingerprint) {
     let here = Part::Here { room: room(), version: 1, member: true, users };
     let now = lan.now;
     let rooms = lan.nodes[0].rooms.as_mut().unwrap();
-    rooms.linked(of, key);
+    rooms.linked(now, of, key, true);
     rooms.part(now, of, here).unwrap();
     while rooms.poll().is_some() {}
     (lan, secret, of)
@@ -159,11 +159,11 @@ fn who_is_not_in_a_room_reads_and_writes_nothing_of_it() {
     let (secret, of) = liar(1);
     let (now, own) = (lan.now, lan.print(0));
     let rooms = lan.nodes[0].rooms.as_mut().unwrap();
-    rooms.linked(of, secret.public());
+    rooms.linked(now, of, secret.public(), true);
     let mark = Mark { of: own, epoch: 0, seq: 0 };
     for part in [
         Part::Want(room(), mark),
-        Part::Have(room(), vec![Mark { of, epoch: 5, seq: 9 }]),
+        Part::Have(room(), vec![Mark { of, epoch: 5, seq: 9 }], None),
         Part::Said(made(&secret, &me, 1, "let me in")),
     ] {
         rooms.part(now, of, part).unwrap();
@@ -173,6 +173,37 @@ fn who_is_not_in_a_room_reads_and_writes_nothing_of_it() {
         |o: &Out| matches!(o, Out::Send(_, parts) if matches!(parts[..], [Part::Here { .. }]));
     assert!(out.iter().all(told), "only that we are in: {out:?}");
     assert_eq!(rooms.table_sizes()[5], 0);
+}
+
+/// Each lie about what both know draws one short answer, and the list of members once.
+#[test]
+fn who_compares_without_end_is_told_once_and_then_in_few_bytes() {
+    let (mut lan, _, of) = victim();
+    let now = lan.now;
+    let rooms = lan.nodes[0].rooms.as_mut().unwrap();
+    let (secret, bob) = liar(3);
+    rooms.linked(now, bob, secret.public(), true);
+    let here = Part::Here { room: room(), version: 1, member: true, users: vec![handle("bob")] };
+    rooms.part(now, bob, here).unwrap();
+    while rooms.poll().is_some() {}
+    let mut answers = 0;
+    for n in 0..3_000_u64 {
+        let roster = Some(Roster { digest: n.to_be_bytes(), asks: true });
+        rooms.part(now, of, Part::Have(room(), Vec::new(), roster)).unwrap();
+        while let Some(out) = rooms.poll() {
+            let Out::Send(to, parts) = out else { panic!("{out:?}") };
+            assert_eq!(to, of);
+            let lists = parts.iter().filter(|p| matches!(p, Part::Members(..))).count();
+            assert_eq!((parts.len(), lists), if answers == 0 { (2, 1) } else { (1, 0) });
+            answers += 1;
+        }
+    }
+    assert!((1_000..=MAX_TOLD).contains(&answers), "{answers}");
+    // an answer is answered with what is new alone: nothing
+    let roster = Some(Roster { digest: [7; 8], asks: false });
+    let later = now + 20_000;
+    rooms.part(later, of, Part::Have(room(), Vec::new(), roster)).unwrap();
+    assert_eq!(rooms.poll(), None);
 }
 
 #[test]
@@ -187,7 +218,7 @@ fn lies_about_who_is_in_and_who_has_what_fill_no_table() {
         let told = Told { key, version: 1, member: true, users: vec![handle("x")] };
         rooms.part(now, of, Part::Members(room(), vec![told])).unwrap();
         let mark = Mark { of: key.fingerprint(), epoch: n, seq: u64::MAX };
-        rooms.part(now, of, Part::Have(room(), vec![mark])).unwrap();
+        rooms.part(now, of, Part::Have(room(), vec![mark], None)).unwrap();
         let name = RoomName::try_from(format!("r{n}").as_str()).unwrap();
         let here = Part::Here { room: name, version: u64::MAX, member: true, users: vec![] };
         rooms.part(now, of, here).unwrap();
@@ -197,7 +228,7 @@ fn lies_about_who_is_in_and_who_has_what_fill_no_table() {
     assert_eq!((members, logs, theirs), (ROOM_MEMBERS / 2 + 1, ROOM_LOGS / 2, MAX_ROOMS));
     // who is met still finds a place
     let (secret, bob) = liar(3);
-    rooms.linked(bob, secret.public());
+    rooms.linked(now, bob, secret.public(), true);
     let here = Part::Here { room: room(), version: 1, member: true, users: vec![handle("bob")] };
     rooms.part(now, bob, here).unwrap();
     let views = rooms.views();
@@ -282,7 +313,7 @@ fn another_boxs_word_adds_members_and_removes_none() {
         ours.others.iter().any(|(far, _)| far.of == key.fingerprint())
     };
     assert!(is_in(rooms), "Mallory says that he left");
-    rooms.linked(key.fingerprint(), key);
+    rooms.linked(now, key.fingerprint(), key, true);
     for member in [true, false] {
         let here = Part::Here { room: room(), version: 2, member, users: vec![handle("bob")] };
         rooms.part(now, key.fingerprint(), here).unwrap();
@@ -360,7 +391,7 @@ fn who_answers_nothing_holds_up_no_question_to_others_and_each_stream_has_its_tu
     let now = lan.now;
     let rooms = lan.nodes[0].rooms.as_mut().unwrap();
     let claim = |n: u8| Mark { of: Fingerprint([n; 16]), epoch: 1, seq: 9 };
-    rooms.part(now, of, Part::Have(room(), (0..100).map(claim).collect())).unwrap();
+    rooms.part(now, of, Part::Have(room(), (0..100).map(claim).collect(), None)).unwrap();
     let wants = |rooms: &mut Rooms, who: Fingerprint| -> Vec<Fingerprint> {
         let parts = std::iter::from_fn(|| rooms.poll()).filter_map(|out| match out {
             Out::Send(to, parts) if to == who => Some(parts),
@@ -376,10 +407,10 @@ fn who_answers_nothing_holds_up_no_question_to_others_and_each_stream_has_its_tu
     assert_eq!(first.len(), 4);
     rooms.tick(now + 5_000);
     assert_eq!(wants(rooms, of), [], "it is silent");
-    rooms.linked(bob, secret.public());
+    rooms.linked(now, bob, secret.public(), true);
     let here = Part::Here { room: room(), version: 1, member: true, users: vec![handle("bob")] };
     rooms.part(now + 5_000, bob, here).unwrap();
-    rooms.part(now + 5_000, bob, Part::Have(room(), vec![claim(200)])).unwrap();
+    rooms.part(now + 5_000, bob, Part::Have(room(), vec![claim(200)], None)).unwrap();
     assert_eq!(wants(rooms, bob), [claim(200).of]);
     rooms.tick(now + 10_000);
     rooms.tick(now + 35_000);
@@ -414,7 +445,7 @@ fn a_claim_to_have_what_we_never_said_renews_our_numbers_once_a_run() {
     for n in 2..20 {
         let last = epochs.iter().map(|e| u64::from_str_radix(e, 16).unwrap());
         let lies = last.map(|epoch| Mark { of: own, epoch, seq: 1 << 40 }).collect();
-        rooms.part(now, of, Part::Have(room(), lies)).unwrap();
+        rooms.part(now, of, Part::Have(room(), lies, None)).unwrap();
         epochs.insert(epoch_of(rooms, n));
     }
     assert_eq!(epochs.len(), 2);
@@ -440,16 +471,16 @@ fn a_lie_about_our_numbers_takes_no_confirmation_away_and_counts_of_whom_we_wrot
         epoch
     };
     let epoch = say(rooms, 1);
-    let lie = Part::Have(room(), vec![Mark { of: own, epoch, seq: 9 }]);
+    let lie = Part::Have(room(), vec![Mark { of: own, epoch, seq: 9 }], None);
     let (secret, bob) = liar(2);
-    rooms.linked(bob, secret.public());
+    rooms.linked(now, bob, secret.public(), true);
     let here = Part::Here { room: room(), version: 1, member: true, users: vec![handle("bob")] };
     rooms.part(now, bob, here).unwrap();
     rooms.part(now, bob, lie.clone()).unwrap();
     assert_eq!(say(rooms, 2), epoch, "nothing of ours was for him");
     rooms.part(now, of, lie).unwrap();
     assert_ne!(say(rooms, 3), epoch);
-    rooms.part(now, of, Part::Have(room(), vec![Mark { of: own, epoch, seq: 2 }])).unwrap();
+    rooms.part(now, of, Part::Have(room(), vec![Mark { of: own, epoch, seq: 2 }], None)).unwrap();
     let done = std::iter::from_fn(|| rooms.poll()).filter(|o| matches!(o, Out::Delivered(..)));
     assert_eq!(done.count(), 2, "what came before is confirmed all the same");
 }

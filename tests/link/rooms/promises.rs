@@ -43,6 +43,27 @@ fn what_is_said_reaches_members_whose_boxes_never_meet_the_authors() {
     assert_eq!(lan.agree(1), 0, "and without waiting for gossip");
 }
 
+/// Five in a line, each with sessions to its neighbours alone.
+#[test]
+fn who_is_in_is_passed_on_from_box_to_box_and_so_is_what_the_farthest_says() {
+    let mut lan = Lan::new(4, 5);
+    for a in 0..5 {
+        (a + 2..5).for_each(|b| _ = lan.apart.insert((a, b)));
+    }
+    for n in 0..5 {
+        lan.start(n);
+        lan.join(n);
+    }
+    lan.run(2 * 60_000);
+    for n in 0..5 {
+        let views = lan.nodes[n].rooms.as_ref().unwrap().views();
+        assert_eq!(views[0].others.len(), 4, "{n}");
+    }
+    lan.say(4, "from the other end");
+    lan.run(60_000);
+    assert_eq!(lan.agree(4), 0);
+}
+
 #[test]
 fn who_comes_back_gets_what_was_said_though_its_author_is_gone() {
     let mut lan = Lan::gather(2, 3);

@@ -10,7 +10,7 @@ use super::*;
 use crate::model::answer::{Page, UserView};
 use crate::model::{
     Delivery, Dialect, Direction, EntryId, Event, LinkView, PeerId, PeerView, Presence, Receipt,
-    SettingView, Stamped, TransferState, Trust, What,
+    SettingView, Stamped, Status, TransferState, Trust, What,
 };
 
 struct Bench {

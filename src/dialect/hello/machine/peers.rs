@@ -36,6 +36,9 @@ pub(super) struct Peer {
     pub(super) name: String,
     pub(super) heard: Millis,
     since: Millis,
+    /// It was heard twice, or by TCP: one datagram may be forged, and shall draw no connection.
+    /// All programs say hello every few seconds, and answer ours.
+    proven: bool,
     answered: Option<Millis>,
     /// It takes only a `new_message` that says whose it is (Kalash).
     pub(super) wants_name: bool,
@@ -66,7 +69,12 @@ impl Machine {
             .any(|s| *s.at.ip() == ip && s.name.as_deref().is_some_and(|session| session != name));
         let full = self.peers.len() >= MAX_PEERS;
         match self.peers.get_mut(&ip) {
-            Some(peer) if peer.name == name => peer.heard = now.mono,
+            Some(peer) if peer.name == name => {
+                peer.heard = now.mono;
+                if !std::mem::replace(&mut peer.proven, true) {
+                    self.connect(now, ip);
+                }
+            }
             Some(peer) if !other && (tcp || now.mono >= peer.heard + OTHER_MS) => {
                 peer.heard = now.mono;
                 self.tell_session(ip, false);
@@ -85,6 +93,7 @@ impl Machine {
                     name: name.to_owned(),
                     heard: now.mono,
                     since: now.mono,
+                    proven: tcp,
                     answered: None,
                     wants_name: false,
                     connect_at: now.mono,
@@ -236,8 +245,9 @@ impl Machine {
     /// Whether a connection of ours to a peer is missing. To our own address only where another
     /// program has the port.
     fn wants_connection(&self, ip: Ipv4Addr) -> bool {
+        let proven = self.peers.get(&ip).is_some_and(|peer| peer.proven);
         let made = self.sessions.values().any(|s| s.made && *s.at.ip() == ip);
-        !made && (!self.is_own(ip) || !self.tcp.open)
+        proven && !made && (!self.is_own(ip) || !self.tcp.open)
     }
 
     fn connect(&mut self, now: Now, ip: Ipv4Addr) {

@@ -31,7 +31,7 @@ pub use gives::Opened;
 pub use hints::{MAX_READ, MAX_TOLD, READ, TOLD_MS};
 pub use keys::{CannotForget, Code, Trusted};
 pub use messages::CannotSend;
-pub use rooms::ROOMS;
+pub use rooms::{ROOMS, ROSTERS};
 pub use sessions::{MAX_TRIES, TRIES_MS};
 pub use takes::{BUSY_MS, IDLE_MS, STALLED_MS, Taking};
 
@@ -46,7 +46,7 @@ pub const GRACE_MS: Millis = 20_000;
 /// The capability of files.
 pub const FILES: u32 = 2;
 /// What this version can beside messages.
-pub const CAPABILITIES: u32 = FILES | ROOMS;
+pub const CAPABILITIES: u32 = FILES | ROOMS | ROSTERS;
 /// The ports just above are our users'; the first one that is not.
 const BEYOND_USERS: u16 = 64;
 /// Ports tried for sessions where the first is taken.

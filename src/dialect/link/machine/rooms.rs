@@ -1,6 +1,6 @@
 //! Rooms over sessions: what `rooms` wants said goes where there is room for it.
 
-use super::super::frame::{Frame, Hello};
+use super::super::frame::Frame;
 use super::super::noise::Fingerprint;
 use super::super::rooms::{Cannot, Out as Said, Post, View, wire::Part};
 use super::super::session::Session;
@@ -10,6 +10,8 @@ use crate::model::{Handle, Millis, RoomName};
 
 /// The bit of [`Hello::capabilities`] of who knows of rooms.
 pub const ROOMS: u32 = 4;
+/// The bit of who compares what both know of who is in a room, and tells only what differs.
+pub const ROSTERS: u32 = 16;
 
 impl Machine {
     /// Another session with a box is in use than before; `anew`: that box was restarted.
@@ -19,11 +21,10 @@ impl Machine {
         }
         let Some(n) = self.neighbours.get(&of) else { return };
         let session = n.active.and_then(|s| self.sessions.get(&s));
-        let knows = |h: &Hello| h.capabilities & ROOMS != 0;
-        if let Some(key) =
-            n.key.filter(|_| session.is_some_and(|s| s.hello.as_ref().is_some_and(knows)))
-        {
-            self.rooms.linked(of, key);
+        let hello = session.and_then(|s| s.hello.as_ref());
+        if let (Some(key), Some(hello)) = (n.key, hello.filter(|h| h.capabilities & ROOMS != 0)) {
+            let compares = self.setup.capabilities & hello.capabilities & ROSTERS != 0;
+            self.rooms.linked(now, of, key, compares);
         }
         self.settle_rooms(now);
     }

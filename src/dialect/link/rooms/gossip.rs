@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::room::{Log, Member, Room, Source};
-use super::wire::{MEMBERS_IN_FRAME, Mark, Part, Told};
+use super::room::{Abreast, Log, Member, Room, Source};
+use super::wire::{MEMBERS_IN_FRAME, Mark, Part, Roster, Told};
 use super::{Out, Rooms};
-use crate::dialect::link::noise::Fingerprint;
+use crate::dialect::link::noise::{Fingerprint, hash};
 use crate::dialect::link::queue::Row;
 use crate::model::limits::{MAX_ROOMS, ROOM_LOGS, ROOM_MEMBERS};
 use crate::model::{Handle, Millis, RoomName};
@@ -64,7 +64,7 @@ impl Rooms {
         if !member {
             linked.rooms.remove(&key);
         } else if linked.rooms.contains_key(&key) || linked.rooms.len() < MAX_ROOMS {
-            linked.rooms.insert(key.clone(), (name, users.clone()));
+            linked.rooms.insert(key.clone(), (name, version, users.clone()));
         } else {
             return; // no honest box is in more
         }
@@ -81,7 +81,10 @@ impl Rooms {
         member: bool,
         users: Vec<Handle>,
     ) {
-        let Some(box_key) = self.boxes.get(&of).map(|b| b.key) else { return };
+        let me = self.me;
+        let Some((box_key, compares)) = self.boxes.get(&of).map(|b| (b.key, b.compares)) else {
+            return;
+        };
         let Some(room) = self.rooms.get_mut(key).filter(|r| r.is_in()) else { return };
         let mut rows = Vec::new();
         match room.members.get(&of) {
@@ -118,24 +121,30 @@ impl Rooms {
             self.out.push_back(Out::Keep(rows));
         }
         let Some(room) = self.rooms.get_mut(key) else { return };
+        let first = member && !room.told.contains_key(&of);
         if !member {
             room.told.remove(&of);
             room.logs.values_mut().for_each(|log| log.lost(of));
-        } else if !room.told.contains_key(&of) {
-            let parts = room.news_for(of, 0);
-            room.told.insert(of, room.rev);
+        } else if first {
+            let parts = room.first_news_for(of, me, compares);
             if !parts.is_empty() {
                 self.out.push_back(Out::Send(of, parts));
             }
         }
-        if !same {
+        if !same || first {
             self.gossip_soon(now, key);
         }
     }
 
     /// A box tells of others that are in. That one left is believed of itself alone: who is
     /// no member is sent nothing, and could not say that it is a lie.
-    pub(super) fn members_told(&mut self, key: &str, by: Fingerprint, list: Vec<Told>) {
+    pub(super) fn members_told(
+        &mut self,
+        now: Millis,
+        key: &str,
+        by: Fingerprint,
+        list: Vec<Told>,
+    ) {
         let me = self.me;
         let Some(room) = self.rooms.get_mut(key) else { return };
         let mut rows: Vec<Row> = Vec::new();
@@ -177,6 +186,28 @@ impl Rooms {
         }
         if !rows.is_empty() {
             self.out.push_back(Out::Keep(rows));
+            self.gossip_soon(now, key);
+        }
+    }
+
+    /// A box says what it knows of who is in: who knows the same is abreast, else each says what
+    /// the other may not know.
+    pub(super) fn compared(&mut self, key: &str, of: Fingerprint, his: Roster) {
+        let me = self.me;
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        let (digest, rev) = (room.digest(me), room.rev);
+        let Some(told) = room.told.get_mut(&of) else { return };
+        let since = told.asked.take().unwrap_or(told.members);
+        told.members = rev;
+        if his.digest == digest {
+            return;
+        }
+        let answer = Roster { digest, asks: false };
+        let answer = his.asks.then(|| Part::Have(room.name.clone(), Vec::new(), Some(answer)));
+        // the digest comes first, so that it is compared to what its reader knew without the rest
+        let parts: Vec<Part> = answer.into_iter().chain(room.members_for(of, since)).collect();
+        if !parts.is_empty() {
+            self.out.push_back(Out::Send(of, parts));
         }
     }
 
@@ -364,31 +395,76 @@ impl Rooms {
             Some(at) => return self.wake_by(at),
             None => return,
         }
-        let rev = room.rev;
-        let mut behind: Vec<(u64, Fingerprint)> = room
-            .told
-            .iter()
-            .filter(|(_, told)| **told < rev)
-            .map(|(of, told)| (*told, *of))
-            .collect();
+        let (rev, me) = (room.rev, self.me);
+        let behind = room.told.iter().filter(|(_, told)| told.least() < rev);
+        // whoever knows least, then the next of all in a circle: so that not all tell the same
+        let mut behind: Vec<(u64, bool, Fingerprint)> =
+            behind.map(|(of, told)| (told.least(), *of < me, *of)).collect();
         behind.sort_unstable();
-        let more = behind.len() > GOSSIP_TO;
-        for (told, of) in behind.into_iter().take(GOSSIP_TO) {
-            let parts = room.news_for(of, told);
-            room.told.insert(of, rev);
+        let mut left = GOSSIP_TO;
+        for (_, _, of) in behind {
+            if left == 0 {
+                return self.gossip_soon(now, key);
+            }
+            let compares = self.boxes.get(&of).is_some_and(|b| b.compares);
+            let parts = room.news_for(of, me, compares);
             if !parts.is_empty() {
+                left -= 1;
                 self.out.push_back(Out::Send(of, parts));
             }
-        }
-        if more {
-            self.gossip_soon(now, key);
         }
     }
 }
 
+impl Abreast {
+    fn least(&self) -> u64 {
+        self.marks.min(self.members)
+    }
+}
+
 impl Room {
-    /// What is new since a box was told last: members it may not know, and what we have.
-    pub(super) fn news_for(&self, to: Fingerprint, since: u64) -> Vec<Part> {
+    /// What is said to a box first. Who is in, if those are many, later: when a whole house
+    /// starts, all hear it of each other meanwhile.
+    pub(super) fn first_news_for(
+        &mut self,
+        to: Fingerprint,
+        me: Fingerprint,
+        compares: bool,
+    ) -> Vec<Part> {
+        if compares && self.members.len() > MEMBERS_IN_FRAME {
+            let marks = self.marks_since(0);
+            self.told.insert(to, Abreast { marks: self.rev, ..Abreast::default() });
+            return match marks.is_empty() {
+                true => Vec::new(),
+                false => vec![Part::Have(self.name.clone(), marks, None)],
+            };
+        }
+        self.told.insert(to, Abreast::default());
+        self.news_for(to, me, compares)
+    }
+
+    /// What is new since a box was told last: members it may not know, or whether it knows them,
+    /// and what we have.
+    fn news_for(&mut self, to: Fingerprint, me: Fingerprint, compares: bool) -> Vec<Part> {
+        let rev = self.rev;
+        let Some(told) = self.told.get(&to).copied() else { return Vec::new() };
+        let mut parts = self.members_for(to, told.members);
+        let (mut asked, mut roster) = (told.asked, None);
+        if compares && !parts.is_empty() {
+            parts.clear();
+            asked = asked.or(Some(told.members));
+            roster = Some(Roster { digest: self.digest(me), asks: true });
+        }
+        let marks = self.marks_since(told.marks);
+        if !marks.is_empty() || roster.is_some() {
+            parts.push(Part::Have(self.name.clone(), marks, roster));
+        }
+        self.told.insert(to, Abreast { marks: rev, members: rev, asked });
+        parts
+    }
+
+    /// Members that a box may not know, told of those until then.
+    fn members_for(&self, to: Fingerprint, since: u64) -> Vec<Part> {
         let told = |(_, m): (&Fingerprint, &Member)| Told {
             key: m.key,
             version: m.version,
@@ -398,14 +474,28 @@ impl Room {
         let news = self.members.iter().filter(|(of, m)| **of != to && m.rev > since);
         let members: Vec<Told> = news.map(told).collect();
         let lists = members.chunks(MEMBERS_IN_FRAME);
-        let mut parts: Vec<Part> =
-            lists.map(|list| Part::Members(self.name.clone(), list.to_vec())).collect();
+        lists.map(|list| Part::Members(self.name.clone(), list.to_vec())).collect()
+    }
+
+    fn marks_since(&self, since: u64) -> Vec<Mark> {
         let have = self.logs.iter().filter(|(_, log)| log.upto > 0 && log.rev > since);
-        let marks: Vec<Mark> =
-            have.map(|((of, epoch), log)| Mark { of: *of, epoch: *epoch, seq: log.upto }).collect();
-        if !marks.is_empty() {
-            parts.push(Part::Have(self.name.clone(), marks));
+        have.map(|((of, epoch), log)| Mark { of: *of, epoch: *epoch, seq: log.upto }).collect()
+    }
+
+    /// Who is in, in few bytes.
+    fn digest(&self, me: Fingerprint) -> [u8; 8] {
+        let others = self.members.iter().filter(|(_, m)| m.member).map(|(of, m)| (*of, m.version));
+        let mut all: Vec<(Fingerprint, u64)> = others.collect();
+        all.push((me, self.version));
+        all.sort_unstable();
+        let mut bytes = Vec::with_capacity(all.len() * 24);
+        for (of, version) in all {
+            bytes.extend(of.0);
+            bytes.extend(version.to_be_bytes());
         }
-        parts
+        let hash = hash(&[b"klatsch room's members", &bytes]);
+        let mut digest = [0; 8];
+        digest.copy_from_slice(&hash[..8]);
+        digest
     }
 }

@@ -27,7 +27,7 @@ pub use take::{WAIT_MOST_MS, WAIT_MS};
 use wire::Part;
 
 /// Words about who is in, that one box is heard with …
-const MAX_TOLD: usize = 2_048;
+pub const MAX_TOLD: usize = 2_048;
 /// … in this time; what is more is passed over.
 const TOLD_MS: Millis = 10_000;
 /// Keys of authors who are no members, whose shared secret is at hand …
@@ -109,8 +109,10 @@ pub enum Cannot {
 /// A box with a session that knows of rooms.
 struct Linked {
     key: Key,
-    /// The rooms that it says it is in, and who of its users.
-    rooms: BTreeMap<String, (RoomName, Vec<Handle>)>,
+    /// It compares who is in before it is told.
+    compares: bool,
+    /// The rooms that it says it is in: since which version, and who of its users.
+    rooms: BTreeMap<String, (RoomName, u64, Vec<Handle>)>,
     /// What it told of who is in: since then, so much.
     told: (Millis, usize),
     /// Since then, messages of so many authors that were no members came from it.
@@ -246,8 +248,8 @@ impl Rooms {
             let there: Vec<Fingerprint> = self.boxes.keys().copied().collect();
             for of in there {
                 let heard = self.boxes.get(&of).and_then(|b| b.rooms.get(&key)).cloned();
-                if let Some((_, users)) = heard {
-                    self.met(now, &key, of, 0, true, users);
+                if let Some((_, version, users)) = heard {
+                    self.met(now, &key, of, version, true, users);
                 }
             }
         }
@@ -326,7 +328,7 @@ impl Rooms {
     pub fn views(&self) -> Vec<View> {
         let mut names: BTreeMap<String, RoomName> = BTreeMap::new();
         let heard = self.boxes.values().flat_map(|b| &b.rooms);
-        names.extend(heard.map(|(key, (name, _))| (key.clone(), name.clone())));
+        names.extend(heard.map(|(key, (name, ..))| (key.clone(), name.clone())));
         let ours = self.rooms.iter().filter(|(_, r)| r.is_in());
         names.extend(ours.map(|(key, room)| (key.clone(), room.name.clone())));
         names.into_iter().map(|(key, name)| self.view(&key, name)).collect()
@@ -340,7 +342,7 @@ impl Rooms {
             others.extend(member.fars(*of).map(|far| (far, linked)));
         }
         for (of, linked) in &self.boxes {
-            if let Some((_, users)) = linked.rooms.get(key) {
+            if let Some((.., users)) = linked.rooms.get(key) {
                 let far = |user: &Handle| Far { of: *of, handle: user.clone() };
                 others.extend(users.iter().map(|user| (far(user), true)));
             }
@@ -350,26 +352,30 @@ impl Rooms {
     }
 
     /// A session with a box that knows of rooms is in use, or another one than before: what was
-    /// said on that may be lost, and is said again.
-    pub fn linked(&mut self, of: Fingerprint, key: Key) {
+    /// said on that may be lost, and is said again. `compares`: that box reads and says
+    /// [`wire::Roster`]s.
+    pub fn linked(&mut self, now: Millis, of: Fingerprint, key: Key, compares: bool) {
         let linked = self.boxes.entry(of).or_insert(Linked {
             key,
+            compares,
             rooms: BTreeMap::new(),
             told: (0, 0),
             strangers: (0, 0),
         });
-        let mut parts = Vec::new();
+        linked.compares = compares;
+        let (mut parts, mut later) = (Vec::new(), Vec::new());
         for (key, room) in self.rooms.iter_mut().filter(|(_, room)| room.is_in()) {
             room.told.remove(&of);
             parts.push(room.here());
             if linked.rooms.contains_key(key) {
-                parts.extend(room.news_for(of, 0));
-                room.told.insert(of, room.rev);
+                parts.extend(room.first_news_for(of, self.me, compares));
+                later.push(key.clone());
             }
         }
         if !parts.is_empty() {
             self.out.push_back(Out::Send(of, parts));
         }
+        later.iter().for_each(|key| self.gossip_soon(now, key));
     }
 
     /// No session with it is in use any more.
@@ -401,7 +407,7 @@ impl Rooms {
                 return Ok(());
             }
             Part::Said(said) => return self.said(now, of, said),
-            Part::Members(ref room, _) | Part::Have(ref room, _) => room,
+            Part::Members(ref room, _) | Part::Have(ref room, ..) => room,
             Part::Want(ref room, _) | Part::End(ref room, _) => room,
         };
         // who is not in a room has no say in it, and reads nothing of it
@@ -413,10 +419,15 @@ impl Rooms {
         match part {
             Part::Members(_, list) => {
                 if self.may_tell(now, of, list.len()) {
-                    self.members_told(&key, of, list);
+                    self.members_told(now, &key, of, list);
                 }
             }
-            Part::Have(_, marks) => self.have(now, &key, of, &marks),
+            Part::Have(_, marks, roster) => {
+                self.have(now, &key, of, &marks);
+                if let Some(roster) = roster.filter(|_| self.may_tell(now, of, 1)) {
+                    self.compared(&key, of, roster);
+                }
+            }
             Part::Want(_, mark) => self.wanted(&key, of, mark),
             Part::End(_, mark) => self.ended(now, &key, of, mark),
             Part::Here { .. } | Part::Said(_) => {}

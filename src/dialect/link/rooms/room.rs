@@ -51,8 +51,19 @@ pub(super) struct Room {
     /// Counts changes that others are to be told of …
     pub(super) rev: u64,
     /// … and up to which each box was told.
-    pub(super) told: BTreeMap<Fingerprint, u64>,
+    pub(super) told: BTreeMap<Fingerprint, Abreast>,
     pub(super) gossip_at: Option<Millis>,
+}
+
+/// How far a box with a session was told what is new: up to these [`Room::rev`]s.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Abreast {
+    /// Of what we have.
+    pub(super) marks: u64,
+    /// Of who is in, or that was asked …
+    pub(super) members: u64,
+    /// … when it had been told up to this.
+    pub(super) asked: Option<u64>,
 }
 
 /// Another box that is in, or was.

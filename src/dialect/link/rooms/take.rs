@@ -318,7 +318,7 @@ impl Rooms {
         }
         let name = room.name.clone();
         for (of, marks) in tell {
-            sends.entry(of).or_default().push(Part::Have(name.clone(), marks));
+            sends.entry(of).or_default().push(Part::Have(name.clone(), marks, None));
         }
         if !room.is_in() {
             // the last of ours left meanwhile

@@ -39,8 +39,8 @@ pub enum Part {
     },
     /// 25: other boxes of which the speaker heard that they are in.
     Members(RoomName, Vec<Told>),
-    /// 26: what the speaker has.
-    Have(RoomName, Vec<Mark>),
+    /// 26: what the speaker has; and who is in by what it knows, for boxes that compare that.
+    Have(RoomName, Vec<Mark>, Option<Roster>),
     /// 27: the speaker wants what it has not of this stream: all above.
     Want(RoomName, Mark),
     /// 28: a message.
@@ -60,6 +60,16 @@ pub struct Told {
     pub member: bool,
     /// As in [`Part::Here`].
     pub users: Vec<Handle>,
+}
+
+/// All that a box knows of who is in a room, in few bytes: two that know the same need not tell
+/// each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roster {
+    /// The beginning of a hash of it.
+    pub digest: [u8; 8],
+    /// Who knows something else shall say so.
+    pub asks: bool,
 }
 
 /// A place in the numbered stream of one box in one room.
@@ -220,11 +230,12 @@ impl Part {
                     to.handles(&told.users)
                 })
             }
-            Part::Have(room, marks) => {
+            Part::Have(room, marks, roster) => {
                 let marks = &marks[..marks.len().min(ROOM_LOGS)];
                 let to = to.u8(26).short(room.as_str());
                 let to = to.u16(u16::try_from(marks.len()).unwrap_or(0));
-                marks.iter().fold(to, |to, m| to.mark(m))
+                let to = marks.iter().fold(to, |to, m| to.mark(m));
+                roster.iter().fold(to, |to, r| to.raw(&r.digest).u8(u8::from(r.asks)))
             }
             Part::Want(room, mark) => to.u8(27).short(room.as_str()).mark(mark),
             Part::Said(said) => to.u8(28).raw(&said.encode()),
@@ -259,8 +270,10 @@ impl Part {
                 if usize::from(count) > ROOM_LOGS {
                     return Err(BadWire::Value("count of streams"));
                 }
-                let marks = (0..count).map(|_| mark(from));
-                Part::Have(room, marks.collect::<Result<_, _>>()?)
+                let marks = (0..count).map(|_| mark(from)).collect::<Result<_, _>>()?;
+                // who does not compare ends here
+                let roster = if from.0.is_empty() { None } else { Some(roster(from)?) };
+                Part::Have(room, marks, roster)
             }
             27 => Part::Want(room, mark(from)?),
             29 => Part::End(room, mark(from)?),
@@ -298,6 +311,12 @@ pub(super) fn handles(from: &mut Reader<'_>) -> Result<Vec<Handle>, BadWire> {
 
 fn mark(from: &mut Reader<'_>) -> Result<Mark, BadWire> {
     Ok(Mark { of: from.print()?, epoch: from.u64()?, seq: from.u64()? })
+}
+
+fn roster(from: &mut Reader<'_>) -> Result<Roster, BadWire> {
+    let mut digest = [0; 8];
+    digest.copy_from_slice(from.raw(8)?);
+    Ok(Roster { digest, asks: from.u8()? != 0 })
 }
 
 fn told(from: &mut Reader<'_>) -> Result<Told, BadWire> {

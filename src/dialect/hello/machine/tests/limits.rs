@@ -8,7 +8,7 @@ fn one_peer_past_the_limit_waits() {
     let mut bench = Bench::new();
     let ip = |n: usize| Ipv4Addr::from(u32::from(Ipv4Addr::new(172, 16, 0, 1)) + n as u32);
     for n in 0..=MAX_PEERS {
-        bench.hello_from(ip(n), "x");
+        bench.met(ip(n), "x");
     }
     assert_eq!(bench.machine.peers.len(), MAX_PEERS);
     let answers = bench.net.iter().filter(|n| matches!(n, Net::Send { .. })).count();
@@ -48,7 +48,7 @@ fn one_meaningless_object_past_the_limit_ends_the_session() {
 #[test]
 fn one_message_past_the_limit_pushes_the_oldest_out() {
     let mut bench = Bench::new();
-    bench.hello_from(VANIS, "vanis1"); // its connection is never made
+    bench.met(VANIS, "vanis1"); // its connection is never made
     bench.heard();
     for n in 0..=MAX_QUEUE as u64 {
         bench.machine.say(bench.now, "x", &[(n, VANIS)]);

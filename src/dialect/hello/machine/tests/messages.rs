@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_handshake_merges_the_history_and_tells_the_session() {
     let mut bench = Bench::new();
-    bench.hello_from(VANIS, "vanis1");
+    bench.met(VANIS, "vanis1");
     let stream = bench.connects()[0].0;
     bench.machine.connected(bench.now, stream);
     bench.run();
@@ -125,7 +125,7 @@ fn a_peer_whose_messages_bear_its_name_gets_ours_so_at_once() {
 #[test]
 fn who_takes_no_connection_gets_its_messages_over_its_own() {
     let mut bench = Bench::new();
-    bench.hello_from(VANIS, "cesar-peer");
+    bench.met(VANIS, "cesar-peer");
     let stream = bench.connects()[0].0;
     bench.refuse(stream);
     bench.heard();
@@ -158,7 +158,7 @@ fn an_answer_that_does_not_come_in_30_s_ends_the_session_and_the_text_goes_again
     bench.heard();
     for _ in 0..5 {
         bench.pass(WAIT_MS / 6);
-        bench.hello_from(VANIS, "vanis1");
+        bench.met(VANIS, "vanis1");
     }
     assert!(!bench.closed(stream));
     bench.pass(WAIT_MS / 6);
@@ -171,14 +171,14 @@ fn an_answer_that_does_not_come_in_30_s_ends_the_session_and_the_text_goes_again
 #[test]
 fn who_comes_back_with_another_address_takes_what_waits_along() {
     let mut bench = Bench::new();
-    bench.hello_from(VANIS, "vanis1");
+    bench.met(VANIS, "vanis1");
     bench.connects(); // never made: the old address is dead
     bench.machine.say(bench.now, "warte", &[(1, VANIS)]);
     bench.run();
     bench.heard();
     bench.pass(5_000);
     let new = Ipv4Addr::new(172, 29, 1, 77);
-    bench.hello_from(new, "vanis1");
+    bench.met(new, "vanis1");
     let stream = bench.connects()[0].0;
     bench.machine.connected(bench.now, stream);
     bench.run();

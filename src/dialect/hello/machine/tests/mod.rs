@@ -96,6 +96,12 @@ impl Bench {
         self.udp_from(ip, 9876, &format!(r#"{{"command":"hello","peer_id":"{name}"}}"#));
     }
 
+    /// Says hello until it is connected to: one may be forged.
+    fn met(&mut self, ip: Ipv4Addr, name: &str) {
+        self.hello_from(ip, name);
+        self.hello_from(ip, name);
+    }
+
     fn accept(&mut self, ip: Ipv4Addr) -> StreamId {
         self.accepted += 1;
         let stream = StreamId(ACCEPTED | self.accepted);
@@ -150,7 +156,7 @@ impl Bench {
 
     /// Somebody says hello, we connect, and the handshake is done.
     fn session_with(&mut self, ip: Ipv4Addr, name: &str) -> StreamId {
-        self.hello_from(ip, name);
+        self.met(ip, name);
         let stream = self.connects()[0].0;
         self.machine.connected(self.now, stream);
         self.run();

@@ -34,11 +34,27 @@ fn a_hello_is_answered_to_where_it_came_from_and_connected_to_at_9876() {
     let mut bench = Bench::new();
     bench.udp_from(VANIS, 47_958, r#"{"command":"hello","peer_id":"kal"}"#);
     assert_eq!(bench.heard(), [Heard::Here(contact(VANIS, "kal"))]);
-    let connects: Vec<_> = bench.connects().into_iter().map(|(_, to)| to).collect();
-    assert_eq!(connects, [SocketAddrV4::new(VANIS, 9876)]);
     let bytes = b"{\"status\":\"ok\",\"peer_id\":\"us\"}\n".to_vec();
     let (socket, to) = (bench.udp(), SocketAddrV4::new(VANIS, 47_958));
     assert_eq!(bench.net, [Net::Send { socket, to, bytes }]);
+    bench.udp_from(VANIS, 47_958, r#"{"command":"hello","peer_id":"kal"}"#);
+    let connects: Vec<_> = bench.connects().into_iter().map(|(_, to)| to).collect();
+    assert_eq!(connects, [SocketAddrV4::new(VANIS, 9876)]);
+}
+
+#[test]
+fn one_hello_that_may_be_forged_draws_no_connection_and_whoever_answers_ours_is_connected_to() {
+    let mut bench = Bench::new();
+    bench.hello_from(VANIS, "kal");
+    bench.pass(4_000);
+    assert_eq!(bench.connects(), []);
+    bench.udp_from(VANIS, 9876, r#"{"status":"ok","peer_id":"kal"}"#);
+    assert_eq!(bench.connects().len(), 1);
+    // by TCP nobody forges his address
+    let other = Ipv4Addr::new(172, 29, 1, 12);
+    let stream = bench.accept(other);
+    bench.bytes(stream, "{\"command\":\"hello\",\"peer_id\":\"simon\"}\n");
+    assert_eq!(bench.connects().len(), 1);
 }
 
 #[test]
@@ -66,7 +82,7 @@ fn nobody_off_the_link_is_talked_to() {
 #[test]
 fn connections_that_come_to_nothing_are_tried_ever_more_rarely() {
     let mut bench = Bench::new();
-    bench.hello_from(VANIS, "husak");
+    bench.met(VANIS, "husak");
     let mut tried = Vec::new();
     for _ in 0..600 {
         for (stream, _) in bench.connects() {
@@ -84,7 +100,7 @@ fn connections_that_come_to_nothing_are_tried_ever_more_rarely() {
 #[test]
 fn who_is_silent_is_gone_and_who_has_a_session_is_asked_first() {
     let mut bench = Bench::new();
-    bench.hello_from(VANIS, "husak");
+    bench.met(VANIS, "husak");
     let stream = bench.connects()[0].0;
     bench.refuse(stream);
     bench.heard();
@@ -154,7 +170,7 @@ fn leaving_the_chat_closes_what_stands_and_says_no_more() {
     assert!(bench.closed(stream));
     assert!(matches!(bench.heard()[..], [Heard::Session(_, false), Heard::Gone(..)]));
     bench.net.clear();
-    bench.hello_from(VANIS, "vanis1");
+    bench.met(VANIS, "vanis1");
     bench.pass(60_000);
     assert_eq!((bench.net.len(), bench.heard().len()), (0, 0));
     bench.machine.set_live(bench.now, Setup { present: true, ..setup });
@@ -193,6 +209,6 @@ fn a_port_that_is_taken_is_said_and_tried_again() {
             broadcast: Some(Ipv4Addr::new(127, 255, 255, 255)),
         }],
     );
-    bench.hello_from(Ipv4Addr::LOCALHOST, "vanis");
+    bench.met(Ipv4Addr::LOCALHOST, "vanis");
     assert_eq!(bench.connects().len(), 1);
 }

@@ -1,14 +1,11 @@
-//! Files of the link: what is sent, file or folder, and what is received, whole or not yet.
-//!
-//! What is received lies in the image folder as `.klatsch-<name>.file` until it is whole, the
-//! files of a folder that are, in `.klatsch-<name>.folder`; both outlast the run, unlike images
-//! of plain dialects. Every file is hashed as it is read and written, again from its beginning
-//! after a break: what is on one disk in the end was on the other.
+//! What is received. It lies in the image folder as `.klatsch-<name>.file` until it is whole, the
+//! files of a folder that are, in `.klatsch-<name>.folder`; both outlast the run, unlike images of
+//! plain dialects.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
@@ -19,271 +16,25 @@ use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::files::{Folder, name_it, open_source};
-use super::picture;
-use super::quota::cost;
-use crate::model::limits::{LINK_DEPTH, LINK_FOLDER_FILES, LINK_PATH};
+use super::super::files::{Folder, name_it};
+use super::super::picture;
+use super::super::quota::cost;
+use super::{Sum, other};
+use crate::model::limits::LINK_DEPTH;
 use crate::model::{IoError, Trouble};
-use crate::node::io::{FileDone, PartOf, Picture, Survey};
+use crate::node::io::{FileDone, PartOf, Picture};
 
-/// Bytes hashed in one step.
-const STEP: u64 = 4 * 1024 * 1024;
-/// Bytes read at once for that.
-const BLOCK: usize = 64 * 1024;
 /// Longest name that a file in a received folder gets, in bytes.
-const MAX_NAME: usize = 120;
+pub(super) const MAX_NAME: usize = 120;
 /// What is unfinished and was not touched for so long is nobody's any more.
-const FORSAKEN: Duration = Duration::from_secs(30 * 24 * 3_600);
+pub(super) const FORSAKEN: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// How the names of what is unfinished begin and end.
 const HEAD: &str = ".klatsch-";
 const FILE_TAIL: &str = ".file";
 const FOLDER_TAIL: &str = ".folder";
 
-/// A hash of a file's beginning.
-struct Sum {
-    hasher: Blake2s256,
-    at: u64,
-}
-
-impl Sum {
-    fn new() -> Sum {
-        Sum { hasher: Blake2s256::new(), at: 0 }
-    }
-
-    fn add(&mut self, bytes: &[u8]) {
-        self.hasher.update(bytes);
-        self.at += bytes.len() as u64;
-    }
-
-    fn finish(&self) -> [u8; 32] {
-        self.hasher.clone().finalize().into()
-    }
-
-    /// One step on, over what the file has.
-    fn step(&mut self, file: &File, upto: u64) -> Result<FileDone, IoError> {
-        let end = upto.min(self.at + STEP);
-        let mut block = vec![0; BLOCK];
-        while self.at < end {
-            let len = usize::try_from(end - self.at).unwrap_or(BLOCK).min(BLOCK);
-            match file.read_at(&mut block[..len], self.at) {
-                Ok(0) => return Err(other("the file became shorter meanwhile")),
-                Ok(n) => self.add(&block[..n]),
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
-        Ok(FileDone::Hashed(self.at))
-    }
-}
-
-fn other(text: &str) -> IoError {
-    IoError::new(Trouble::Other, text)
-}
-
-/// Paths of the files in a folder, in their order, as they would be sent: links and devices are
-/// passed over.
-///
-/// # Errors
-/// It is none, cannot be read, has no file, or more than [`LINK_FOLDER_FILES`].
-pub fn files_in(folder: &Path) -> Result<Vec<String>, IoError> {
-    let (tree, _) = Tree::look_through(folder)?;
-    Ok(tree.files.into_iter().map(|(path, ..)| path.into()).collect())
-}
-
-/// A file or a folder that is sent.
-pub(super) struct Tree {
-    root: Root,
-    /// Paths within the folder, in their order, with sizes and times; of a single file one, empty.
-    files: Vec<(Box<str>, u64, i64)>,
-    stamp: u64,
-    open: Option<(usize, File, Sum)>,
-}
-
-enum Root {
-    Path(PathBuf),
-    /// A descriptor that came with a call.
-    Given(File),
-}
-
-impl Tree {
-    /// Looks at what lies at a path.
-    pub(super) fn look(path: &Path) -> Result<(Tree, Survey), IoError> {
-        if !path.is_absolute() {
-            return Err(IoError::new(Trouble::Missing, "the path is not absolute"));
-        }
-        if std::fs::metadata(path)?.is_dir() {
-            return Tree::look_through(path);
-        }
-        let file = open_source(path)?;
-        Tree::one(Root::Path(path.into()), &file)
-    }
-
-    /// A descriptor that came with a call.
-    pub(super) fn given(file: File) -> Result<(Tree, Survey), IoError> {
-        let again = file.try_clone()?;
-        Tree::one(Root::Given(file), &again)
-    }
-
-    fn one(root: Root, file: &File) -> Result<(Tree, Survey), IoError> {
-        let metadata = file.metadata()?;
-        let picture = picture::recognise(file);
-        let files = vec![("".into(), metadata.len(), changed(&metadata))];
-        let stamp = stamp(&files);
-        let bytes = metadata.len();
-        let survey = Survey { folder: false, files: 1, bytes, stamp, picture, passed: 0 };
-        Ok((Tree { root, files, stamp, open: None }, survey))
-    }
-
-    fn look_through(root: &Path) -> Result<(Tree, Survey), IoError> {
-        let mut walk = Walk { files: Vec::new(), passed: 0 };
-        walk.folder(root, &mut String::new(), 0)?;
-        let Walk { files, passed } = walk;
-        if files.is_empty() {
-            return Err(other("there is no file in that folder"));
-        }
-        let (stamp, bytes) = (stamp(&files), files.iter().map(|(_, size, _)| size).sum());
-        let count = u32::try_from(files.len()).unwrap_or(u32::MAX);
-        let picture = Picture { format: "folder", width: None, height: None };
-        let survey = Survey { folder: true, files: count, bytes, stamp, picture, passed };
-        Ok((Tree { root: Root::Path(root.into()), files, stamp, open: None }, survey))
-    }
-
-    /// Opens one of its files, if it is what it was.
-    pub(super) fn seek(&mut self, stamp: u64, index: u32) -> Result<FileDone, IoError> {
-        if stamp != self.stamp {
-            return Err(other("it changed since it was offered: send it again"));
-        }
-        let n = index as usize;
-        let (path, size, time) = self.files.get(n).ok_or_else(|| other("it has no such file"))?;
-        let file = match &self.root {
-            Root::Given(file) => file.try_clone()?,
-            Root::Path(root) if path.is_empty() => open_source(root)?,
-            Root::Path(root) => {
-                let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
-                let mut options = std::fs::OpenOptions::new();
-                options.read(true).custom_flags(flags).open(root.join(&**path))?
-            }
-        };
-        let metadata = file.metadata()?;
-        if !metadata.is_file() || (metadata.len(), changed(&metadata)) != (*size, *time) {
-            return Err(other(CHANGED));
-        }
-        let before = self.files[..n].iter().map(|(_, size, _)| size).sum();
-        let done = FileDone::Sought { size: *size, path: path.to_string(), before };
-        self.open = Some((n, file, Sum::new()));
-        Ok(done)
-    }
-
-    pub(super) fn hash(&mut self, upto: u64) -> Result<FileDone, IoError> {
-        let (_, file, sum) = self.open.as_mut().ok_or_else(|| other("no file of it is open"))?;
-        sum.step(file, upto)
-    }
-
-    /// Reads on; with the last piece it is looked at once more.
-    pub(super) fn piece(&mut self, offset: u64, len: usize) -> Result<FileDone, IoError> {
-        let (n, file, sum) = self.open.as_mut().ok_or_else(|| other("no file of it is open"))?;
-        let (_, size, time) = &self.files[*n];
-        if sum.at != offset {
-            return Err(other("it is read out of its order"));
-        }
-        let left = usize::try_from(size.saturating_sub(offset)).unwrap_or(len);
-        let mut bytes = vec![0; len.min(left)];
-        let mut got = 0;
-        while got < bytes.len() {
-            match file.read_at(&mut bytes[got..], offset + got as u64) {
-                Ok(0) => return Err(other(CHANGED)),
-                Ok(n) => got += n,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
-        sum.add(&bytes);
-        if sum.at < *size {
-            return Ok(FileDone::Piece(bytes, None));
-        }
-        let metadata = file.metadata()?;
-        if (metadata.len(), changed(&metadata)) != (*size, *time) {
-            return Err(other(CHANGED));
-        }
-        Ok(FileDone::Piece(bytes, Some(sum.finish())))
-    }
-}
-
-const CHANGED: &str = "the file changed while it was sent: send it again";
-
-/// When it was last written to, in nanoseconds.
-fn changed(metadata: &std::fs::Metadata) -> i64 {
-    metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec())
-}
-
-fn stamp(files: &[(Box<str>, u64, i64)]) -> u64 {
-    let mut hasher = Blake2s256::new();
-    for (path, size, time) in files {
-        hasher.update((path.len() as u64).to_be_bytes());
-        hasher.update(path.as_bytes());
-        hasher.update(size.to_be_bytes());
-        hasher.update(time.to_be_bytes());
-    }
-    let hash: [u8; 32] = hasher.finalize().into();
-    let mut first = [0; 8];
-    first.copy_from_slice(&hash[..8]);
-    u64::from_be_bytes(first)
-}
-
-/// A folder being gone through, in the order of names: the same each time.
-struct Walk {
-    files: Vec<(Box<str>, u64, i64)>,
-    passed: u32,
-}
-
-impl Walk {
-    fn folder(&mut self, at: &Path, within: &mut String, depth: usize) -> Result<(), IoError> {
-        if depth > LINK_DEPTH {
-            return Err(other("its folders lie too deep within each other"));
-        }
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(at)? {
-            let name = entry?.file_name().into_string();
-            names.push(name.map_err(|_| other("a name in it is no UTF-8: rename it"))?);
-            if names.len() > 2 * LINK_FOLDER_FILES {
-                return Err(too_many());
-            }
-        }
-        names.sort_unstable();
-        for name in names {
-            let (path, len) = (at.join(&name), within.len());
-            // links lead elsewhere: they are passed over, not followed
-            let metadata = std::fs::symlink_metadata(&path)?;
-            if !within.is_empty() {
-                within.push('/');
-            }
-            within.push_str(&name);
-            if within.len() > LINK_PATH {
-                return Err(other("a path in it is too long"));
-            }
-            if metadata.is_dir() {
-                self.folder(&path, within, depth + 1)?;
-            } else if metadata.is_file() {
-                if self.files.len() >= LINK_FOLDER_FILES {
-                    return Err(too_many());
-                }
-                self.files.push((within.as_str().into(), metadata.len(), changed(&metadata)));
-            } else {
-                self.passed += 1;
-            }
-            within.truncate(len);
-        }
-        Ok(())
-    }
-}
-
-fn too_many() -> IoError {
-    let text = format!("it holds more than {LINK_FOLDER_FILES} files: send it in parts");
-    IoError::new(Trouble::Exhausted, text)
-}
-
 /// What is received, as far as it is.
-pub(super) struct LinkPart {
+pub(in crate::store) struct LinkPart {
     folder: Rc<Folder>,
     of: PartOf,
     file: Option<Flock<File>>,
@@ -297,7 +48,10 @@ pub(super) struct LinkPart {
 
 impl LinkPart {
     /// Opens it at the offset that is wanted, or as far as it goes; or finds that it has its name.
-    pub(super) fn open(folder: Rc<Folder>, of: PartOf) -> Result<(LinkPart, FileDone), IoError> {
+    pub(in crate::store) fn open(
+        folder: Rc<Folder>,
+        of: PartOf,
+    ) -> Result<(LinkPart, FileDone), IoError> {
         let mut part = LinkPart {
             folder,
             file: None,
@@ -390,24 +144,24 @@ impl LinkPart {
     }
 
     /// Bytes of it that take room, with what its many files count for.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in crate::store) fn bytes(&self) -> u64 {
         cost(self.before + self.len, self.files)
     }
 
-    pub(super) fn is_folder(&self) -> bool {
+    pub(in crate::store) fn is_folder(&self) -> bool {
         self.of.folder
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(in crate::store) fn name(&self) -> &str {
         &self.of.name
     }
 
-    pub(super) fn hash(&mut self, upto: u64) -> Result<FileDone, IoError> {
+    pub(in crate::store) fn hash(&mut self, upto: u64) -> Result<FileDone, IoError> {
         let file = self.file.as_ref().ok_or_else(|| other("no file of it is open"))?;
         self.sum.step(file, upto.min(self.len))
     }
 
-    pub(super) fn add(&mut self, bytes: &[u8]) -> Result<FileDone, IoError> {
+    pub(in crate::store) fn add(&mut self, bytes: &[u8]) -> Result<FileDone, IoError> {
         if self.file.is_none() {
             let file = self.begin()?;
             file.set_len(0)?;
@@ -424,7 +178,7 @@ impl LinkPart {
         Ok(FileDone::Appended)
     }
 
-    pub(super) fn sync(&mut self) -> Result<FileDone, IoError> {
+    pub(in crate::store) fn sync(&mut self) -> Result<FileDone, IoError> {
         if self.of.folder {
             // all files that were placed since, and their names
             nix::unistd::syncfs(&self.folder.fd)?;
@@ -435,7 +189,7 @@ impl LinkPart {
     }
 
     /// Sees that it is what was sent, and gives it its place.
-    pub(super) fn place(
+    pub(in crate::store) fn place(
         &mut self,
         path: &str,
         sum: &[u8; 32],
@@ -513,17 +267,11 @@ fn enter(at: impl AsFd + Copy, name: &str) -> Result<OwnedFd, IoError> {
 }
 
 /// The name that a file or folder within a received folder gets: what is harmless of the sender's.
-/// Two that become one replace each other within that folder alone.
-fn safe(name: &str) -> String {
+/// One that is not as it was bears a hash of the sender's before it: names that differ in what was
+/// changed or cut off alone stay apart, and none of the files is lost.
+pub(super) fn safe(name: &str) -> String {
     let good = |c: char| c.is_alphanumeric() || " ._-+,=@()[]#&'~".contains(c);
     let mut safe: String = name.chars().map(|c| if good(c) { c } else { '_' }).collect();
-    if safe != name {
-        // so that names that differ in these alone stay apart
-        let mut hasher = Blake2s256::new();
-        hasher.update(name.as_bytes());
-        let hash: [u8; 32] = hasher.finalize().into();
-        safe = format!("{:02x}{:02x}{:02x}-{safe}", hash[0], hash[1], hash[2]);
-    }
     if safe.starts_with('.') {
         safe.replace_range(..1, "_");
     }
@@ -539,11 +287,16 @@ fn safe(name: &str) -> String {
             safe.push_str(&tail);
         }
     }
-    safe.trim_end().to_owned()
+    safe.truncate(safe.trim_end().len());
+    if safe == name {
+        return safe;
+    }
+    let hash = Blake2s256::digest(name.as_bytes());
+    format!("{:02x}{:02x}{:02x}-{safe}", hash[0], hash[1], hash[2])
 }
 
 /// Removes what is unfinished under a name.
-pub(super) fn drop_part(folder: &Folder, name: &str) {
+pub(in crate::store) fn drop_part(folder: &Folder, name: &str) {
     // What stays if this fails is found forsaken one day.
     let _ = unlinkat(&folder.fd, part_file(name).as_str(), UnlinkatFlags::NoRemoveDir);
     let hidden = folder.path.join(format!("{HEAD}{name}{FOLDER_TAIL}"));
@@ -552,7 +305,7 @@ pub(super) fn drop_part(folder: &Folder, name: &str) {
 
 /// What is unfinished in a folder, by name, with its bytes; what is forsaken by a time that can
 /// be trusted is removed.
-pub(super) fn unfinished(path: &Path, now: Option<SystemTime>) -> Vec<(String, u64)> {
+pub(in crate::store) fn unfinished(path: &Path, now: Option<SystemTime>) -> Vec<(String, u64)> {
     let Ok(entries) = std::fs::read_dir(path) else { return Vec::new() };
     let mut all = Vec::new();
     for entry in entries.filter_map(Result::ok) {
@@ -577,7 +330,11 @@ pub(super) fn unfinished(path: &Path, now: Option<SystemTime>) -> Vec<(String, u
 }
 
 /// Bytes of a file, or of all in a folder; and how many files and folders they are.
-pub(super) fn size_of(path: &Path, metadata: &std::fs::Metadata, depth: usize) -> (u64, u64) {
+pub(in crate::store) fn size_of(
+    path: &Path,
+    metadata: &std::fs::Metadata,
+    depth: usize,
+) -> (u64, u64) {
     if !metadata.is_dir() {
         return if metadata.is_file() { (metadata.len(), 1) } else { (0, 1) };
     }
@@ -591,7 +348,3 @@ pub(super) fn size_of(path: &Path, metadata: &std::fs::Metadata, depth: usize) -
     });
     each.fold((0, 1), |(bytes, n), (more, of)| (bytes + more, n + of))
 }
-
-#[cfg(test)]
-#[path = "link_tests.rs"]
-mod tests;

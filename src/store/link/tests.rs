@@ -1,10 +1,15 @@
 //! Files of the link on a real disk.
 
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
 use super::super::files::Desk;
+use super::part::{FORSAKEN, MAX_NAME, safe};
 use super::*;
 use crate::config;
 use crate::dialect::link::noise::hash;
-use crate::node::io::{FileId, FileOp, LinkOp};
+use crate::model::limits::LINK_FOLDER_FILES;
+use crate::node::io::{FileDone, FileId, FileOp, LinkOp, PartOf, Survey};
 
 const FILE: FileId = FileId(1);
 const OTHER: FileId = FileId(2);
@@ -229,10 +234,25 @@ fn names_of_what_is_received_are_ours() {
     for (theirs, ends) in [("a:b", "-a_b"), ("a\nb", "-a_b"), ("x|y", "-x_y")] {
         assert!(safe(theirs).ends_with(ends), "{}", safe(theirs));
     }
-    assert_ne!(safe("a:b"), safe("a;b"), "they stay apart");
-    assert_eq!(safe(".profile"), "_profile");
+    assert!(safe(".profile").ends_with("-_profile"));
     let long = safe(&format!("{}.jpeg", "ž".repeat(200)));
-    assert!(long.len() <= MAX_NAME + 9 && long.ends_with(".jpeg"), "{long}");
+    assert!(long.len() <= MAX_NAME + 16 && long.ends_with(".jpeg"), "{long}");
+}
+
+#[test]
+fn names_that_differ_in_what_is_changed_or_cut_off_alone_stay_apart() {
+    let long = "Sinfonie Nr. 9 d-Moll op. 125, Berliner Philharmoniker, ".repeat(3);
+    for (one, other) in [
+        ("a:b".to_owned(), "a;b".to_owned()),
+        (".profile".into(), "_profile".into()),
+        ("notes ".into(), "notes".into()),
+        (" ".into(), "  ".into()),
+        (format!("{long}1. Satz.flac"), format!("{long}2. Satz.flac")),
+    ] {
+        let (one, other) = (safe(&one), safe(&other));
+        assert_ne!(one, other);
+        assert!(!one.is_empty() && !other.is_empty() && one.len() < 256, "{one}");
+    }
 }
 
 #[test]
