@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use klatsch::dialect::link::noise::{Fingerprint, Rng, Secret};
+use klatsch::dialect::link::noise::{Fingerprint, Key, Rng, Secret};
 use klatsch::dialect::link::queue::Row;
 use klatsch::dialect::link::rooms::wire::Part;
 use klatsch::dialect::link::rooms::{Out, Post, Rooms};
@@ -30,6 +30,8 @@ pub struct Disk {
 pub struct Node {
     pub rooms: Option<Rooms>,
     pub secret: Secret,
+    key: Key,
+    print: Fingerprint,
     pub name: Handle,
     pub disk: Disk,
     pub full: bool,
@@ -51,6 +53,7 @@ pub struct Lan {
     pub now: Millis,
     pub rng: fastrand::Rng,
     pub nodes: Vec<Node>,
+    by_print: BTreeMap<Fingerprint, usize>,
     /// Sessions that stand, each with its number; and pairs that never have one.
     sessions: BTreeMap<(usize, usize), u64>,
     pub apart: BTreeSet<(usize, usize)>,
@@ -81,6 +84,7 @@ impl Lan {
             now: 1_000_000,
             rng: fastrand::Rng::with_seed(seed),
             nodes: Vec::new(),
+            by_print: BTreeMap::new(),
             sessions: BTreeMap::new(),
             apart: BTreeSet::new(),
             next_session: 0,
@@ -96,9 +100,14 @@ impl Lan {
         for n in 0..count {
             let mut secret = [0; 32];
             secret.fill_with(|| lan.rng.u8(..));
+            let secret = Secret::new(secret);
+            let key = secret.public();
+            lan.by_print.insert(key.fingerprint(), n);
             lan.nodes.push(Node {
                 rooms: None,
-                secret: Secret::new(secret),
+                secret,
+                key,
+                print: key.fingerprint(),
                 name: handle(&format!("user{n}")),
                 disk: Disk::default(),
                 full: false,
@@ -123,7 +132,7 @@ impl Lan {
     }
 
     pub fn print(&self, n: usize) -> Fingerprint {
-        self.nodes[n].secret.public().fingerprint()
+        self.nodes[n].print
     }
 
     pub fn start(&mut self, n: usize) {
@@ -184,8 +193,8 @@ impl Lan {
         self.next_session += 1;
         self.sessions.insert(pair(a, b), self.next_session);
         for (n, other) in [(a, b), (b, a)] {
-            let key = self.nodes[other].secret.public();
-            self.with(n, |now, rooms| rooms.linked(now, key.fingerprint(), key, true));
+            let (of, key) = (self.nodes[other].print, self.nodes[other].key);
+            self.with(n, |now, rooms| rooms.linked(now, of, key, true));
         }
     }
 
@@ -222,8 +231,7 @@ impl Lan {
         while let Some(out) = self.nodes[n].rooms.as_mut().and_then(Rooms::poll) {
             match out {
                 Out::Send(to, parts) => {
-                    let there = (0..self.nodes.len()).find(|m| self.print(*m) == to);
-                    let Some(there) = there else { continue }; // a liar's
+                    let Some(there) = self.by_print.get(&to).copied() else { continue }; // a liar's
                     let Some(session) = self.sessions.get(&pair(n, there)).copied() else {
                         continue;
                     };
