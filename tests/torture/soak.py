@@ -35,7 +35,8 @@ PORTS = [4000, 5000, 5009, 5010, 5011, 5110, 6000, 8484, 9000, 9876]
 FAKETIME = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 GROUP = pathlib.Path("/sys/fs/cgroup/memory")
 WARM = 400  # texts of each box before: more events than are kept
-HISTORY_MB = int(SECONDS) // 360  # her disk is to be full now and then, not of her own texts
+# her disk is to be full now and then, not of her own texts: those were 46 kB a second, with the junk's
+HISTORY_MB = max(0, int(SECONDS) - 180) // 16
 SAFE_KB = 512  # what memory may have grown by
 BACK_S = 120  # … after so long: a heap is looked through at most every 10 s, in a quiet moment
 LATE = 1  # seconds

@@ -8,7 +8,7 @@ use super::super::words::Heard;
 use super::Machine;
 use crate::model::{Handle, Millis, RoomName};
 
-/// The bit of [`Hello::capabilities`] of who knows of rooms.
+/// The bit of [`super::super::frame::Hello::capabilities`] of who knows of rooms.
 pub const ROOMS: u32 = 4;
 /// The bit of who compares what both know of who is in a room, and tells only what differs.
 pub const ROSTERS: u32 = 16;
