@@ -135,14 +135,14 @@ impl Session {
         events: &mut Vec<Event>,
     ) -> Result<(), Broken> {
         // a record that was begun is made room for whole, not by doubling
-        let begun = self.unread.get(..2).map_or(0, |head| length(head) + 2);
+        let begun = self.unread.first_chunk().map_or(0, |head| 2 + length(head));
         let rest = begun.saturating_sub(self.unread.len()).max(bytes.len());
         let mut unread = std::mem::take(&mut self.unread);
         unread.reserve_exact(rest);
         unread.extend(bytes);
         let mut at = 0;
         let result = loop {
-            let Some(head) = unread.get(at..at + 2) else { break Ok(()) };
+            let Some(head) = unread[at..].first_chunk() else { break Ok(()) };
             let len = length(head);
             let least_most = match self.state {
                 State::Shaking(_) => (1, MAX_HANDSHAKE),
@@ -229,8 +229,13 @@ impl Session {
         let State::Open(transport) = &mut self.state else { return };
         let plain = frame.encode();
         debug_assert!(plain.len() <= MAX_FRAME);
-        if transport.seal(&plain, &mut self.unwritten).is_ok() {
-            self.sealed += 1;
+        let Ok(len) = u16::try_from(plain.len() + TAG) else { return };
+        let before = self.unwritten.len();
+        self.unwritten.reserve_exact(2 + usize::from(len));
+        self.unwritten.extend(len.to_be_bytes());
+        match transport.seal(&plain, &mut self.unwritten) {
+            Ok(()) => self.sealed += 1,
+            Err(_) => self.unwritten.truncate(before),
         }
     }
 
@@ -297,8 +302,8 @@ impl Session {
     }
 }
 
-fn length(head: &[u8]) -> usize {
-    head.iter().take(2).fold(0, |len, byte| len << 8 | usize::from(*byte))
+fn length(head: &[u8; 2]) -> usize {
+    u16::from_be_bytes(*head).into()
 }
 
 #[cfg(test)]
