@@ -4,6 +4,7 @@
 //! A row is our figure, the peer's or the limit's, the ratio, the bound. Figures are medians, with
 //! the quartiles in brackets. The limits are small programs of our own, in `limits`. What is
 //! simulated (discovery) and what has a bench of its own (`scale`, `store`, `link`) is named.
+//! A word or several print only so many parts of it: `cargo bench --bench table -- latency durable`.
 //! State lies in `KLATSCH_BENCH_DIR`, else in the system's folder for temporary files.
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -20,6 +21,8 @@ use std::time::{Duration, Instant};
 use lab::{Client, Daemon, Guard, Lab, Spread, memory, spread, threads};
 use serde_json::{Value, json};
 
+/// Prints some rows; state below the folder.
+type Part = fn(&Lab, &Path);
 /// Runs of a daemon whose idle memory is taken.
 const IDLE_RUNS: usize = 5;
 /// Messages and round trips timed.
@@ -37,20 +40,33 @@ fn main() {
     if let Some(at) = words.iter().position(|w| w == "--limit") {
         return limits::run(&words[at + 1], &words[at + 2]);
     }
+    let parts: [(&str, Part); 6] = [
+        ("size", |_, _| sizes()),
+        ("idle", idle),
+        ("roster", roster),
+        ("latency", latency),
+        ("durable", durable),
+        ("exposure", |_, _| exposure()),
+    ];
+    let wanted: Vec<&String> = words[1..].iter().filter(|w| !w.starts_with("--")).collect();
+    if let Some(word) = wanted.iter().find(|w| parts.iter().all(|(name, _)| name != *w)) {
+        let names: Vec<&str> = parts.iter().map(|(name, _)| *name).collect();
+        eprintln!("{word}: no part of the table; there are {}", names.join(", "));
+        std::process::exit(2);
+    }
     let base = std::env::var_os("KLATSCH_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     let place = tempfile::tempdir_in(base).unwrap();
     let lab = Lab::new();
     println!("{}", machine(place.path()));
     println!("{:<44} {:>22} {:>26} {:>7}  bound", "what", "klatsch", "beside", "ratio");
-    sizes();
-    idle(&lab, place.path());
-    roster(&lab, place.path());
-    latency(&lab, place.path());
-    durable(&lab, place.path());
+    for (_, part) in
+        parts.iter().filter(|(n, _)| wanted.is_empty() || wanted.iter().any(|w| w == n))
+    {
+        part(&lab, place.path());
+    }
     println!(
         "link throughput: cargo bench --bench link; discovery traffic: cargo bench --bench scale"
     );
-    exposure();
 }
 
 fn machine(folder: &Path) -> String {

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use crate::reactor::Timer;
 use futures_lite::FutureExt;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use smol::Timer;
 
 use super::args::Options;
 use super::{Code, show};

@@ -9,8 +9,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::reactor::Timer;
 use futures_lite::FutureExt;
-use smol::Timer;
 
 use super::args::Options;
 use super::{Code, json_lines, print, show};
@@ -318,7 +318,7 @@ mod tests {
         let begun = Instant::now();
         let script = Script(RefCell::new(script.into()));
         let pace = Pace { wait, renewed: false, progress: false };
-        smol::block_on(settle(&script, &mut watch, pace));
+        crate::reactor::block_on(settle(&script, &mut watch, pace));
         (watch.code(), begun.elapsed().as_millis())
     }
 

@@ -8,8 +8,9 @@ use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::reactor::{Async, Timer};
+use async_executor::{LocalExecutor, Task};
 use nix::errno::Errno;
-use smol::{Async, LocalExecutor, Task, Timer};
 
 use super::session;
 use super::varlink::{self, MAX_FRAME, Reply};
@@ -68,7 +69,7 @@ pub async fn serve(
     let mut exhausted = false;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok(stream) => {
                 exhausted = false;
                 let wire = Wire::new(stream, MAX_FRAME);
                 let Some(seat) = Table::seat(&table) else {
@@ -91,7 +92,7 @@ pub async fn serve(
             },
         }
         // The newcomer's call is read before the next one could push it out.
-        smol::future::yield_now().await;
+        futures_lite::future::yield_now().await;
     }
 }
 

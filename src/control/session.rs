@@ -9,10 +9,10 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::reactor::Timer;
 use futures_lite::FutureExt;
 use serde::Serialize;
 use serde_json::{Value, json};
-use smol::Timer;
 
 use super::given::keeps_readers_waiting;
 use super::interface::DESCRIPTION;
@@ -71,7 +71,7 @@ impl Session {
                 Read::End => return Ok(()),
             }
             // A client that keeps its pipe full shares the thread all the same.
-            smol::future::yield_now().await;
+            futures_lite::future::yield_now().await;
         }
     }
 

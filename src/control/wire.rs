@@ -9,10 +9,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use crate::reactor::{Async, Timer};
 use futures_lite::FutureExt;
 use nix::libc;
 use nix::sys::socket::{ControlMessage, MsgFlags, getsockopt, sendmsg, sockopt};
-use smol::{Async, Timer};
 
 use super::varlink::Frames;
 
@@ -156,13 +156,14 @@ mod tests {
     use std::io::Read;
 
     fn pair() -> (Wire, Wire) {
-        let (a, b) = Async::<UnixStream>::pair().unwrap();
+        let (a, b) = UnixStream::pair().unwrap();
+        let (a, b) = (Async::new(a).unwrap(), Async::new(b).unwrap());
         (Wire::new(a, 1000), Wire::new(b, 1000))
     }
 
     #[test]
     fn one_descriptor_past_the_limit_is_closed_and_none_leaks() {
-        smol::block_on(async {
+        crate::reactor::block_on(async {
             let (a, mut b) = pair();
             let (mut watched, passed) = UnixStream::pair().unwrap();
             let many = vec![passed.as_fd(); MAX_FDS + 1];
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_does_not_read_ends_a_send() {
-        smol::block_on(async {
+        crate::reactor::block_on(async {
             let (a, _b) = pair();
             let big = vec![b'x'; 8 << 20];
             let error = a.send(&big, &[], Duration::from_millis(50)).await.unwrap_err();

@@ -9,8 +9,9 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::reactor::Timer;
 use async_channel::{Receiver, Sender};
-use smol::{LocalExecutor, Timer};
+use async_executor::LocalExecutor;
 
 use super::heap::Heap;
 use super::hooks::Hooks;
@@ -212,7 +213,7 @@ impl Driver {
         timer: &mut Timer,
         quit: &Receiver<()>,
     ) -> Woken {
-        use smol::future::or;
+        use futures_lite::future::or;
         let input = async { self.inputs.recv().await.map_or(Woken::Quit, Woken::Input) };
         let accepted = async { self.accepted.1.recv().await.map_or(Woken::Quit, Woken::Accepted) };
         let call = async { calls.recv().await.map_or(Woken::Quit, Woken::Call) };
@@ -229,7 +230,7 @@ impl Driver {
             // a daemon's end of it is never sent to
             match quit.recv().await {
                 Ok(()) => Woken::Quit,
-                Err(_) => smol::future::pending().await,
+                Err(_) => futures_lite::future::pending().await,
             }
         };
         // the first that is ready wins: what ends us, then answers, then the network

@@ -13,10 +13,11 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::reactor::Timer;
+use async_executor::LocalExecutor;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use smol::{LocalExecutor, Timer};
 
 use crate::model::{Event, IoError};
 
@@ -197,7 +198,7 @@ mod tests {
     }
 
     fn run(hooks: &Hooks, executor: &LocalExecutor<'static>) {
-        smol::block_on(executor.run(async {
+        crate::reactor::block_on(executor.run(async {
             let begun = Instant::now();
             while hooks.0.running.get() > 0 && begun.elapsed() < Duration::from_secs(20) {
                 Timer::after(Duration::from_millis(10)).await;

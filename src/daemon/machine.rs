@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use smol::{LocalExecutor, Timer};
+use crate::reactor::Timer;
+use async_executor::LocalExecutor;
 
 use super::{clock, doctor, log, network, update};
 use crate::command::Command;

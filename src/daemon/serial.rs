@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::reactor::Timer;
+use async_executor::{LocalExecutor, Task};
 use futures_lite::future::or;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, open};
@@ -16,7 +18,6 @@ use nix::sys::termios::{
     BaudRate, ControlFlags, FlushArg, InputFlags, SetArg, SpecialCharacterIndices, cfmakeraw,
     cfsetspeed, tcflush, tcgetattr, tcsetattr,
 };
-use smol::{LocalExecutor, Task, Timer};
 
 use crate::config::Serial;
 use crate::config::serial::Flow;

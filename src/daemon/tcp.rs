@@ -11,14 +11,15 @@ use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::reactor::{Async, Timer};
 use async_channel::{Receiver, Sender};
+use async_executor::LocalExecutor;
 use futures_lite::{AsyncWriteExt, FutureExt};
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, listen, setsockopt,
     socket, sockopt,
 };
-use smol::{Async, LocalExecutor, Timer};
 
 use crate::model::limits::{CHUNK, CONNECT_MS, STALL_MS};
 use crate::model::net::ACCEPTED;
@@ -39,7 +40,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// A listener; dropping it closes it.
 pub struct Listener {
-    _accepting: smol::Task<()>,
+    _accepting: async_executor::Task<()>,
 }
 
 /// What a freshly accepted connection is handed to the loop as.
@@ -152,7 +153,7 @@ async fn accept(
                     Timer::after(PAUSE).await;
                 }
                 // the connection failed, not the listener (accept(2))
-                _ => smol::future::yield_now().await,
+                _ => futures_lite::future::yield_now().await,
             },
         }
     }
@@ -175,7 +176,7 @@ enum Job {
 pub struct Stream {
     more: Sender<()>,
     jobs: Sender<Job>,
-    _reader: smol::Task<()>,
+    _reader: async_executor::Task<()>,
 }
 
 impl Stream {

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::reactor::Timer;
 use hyper::body::Incoming;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
-use smol::Timer;
 
 use super::gate::{Guesses, same};
 use super::guests::{self, Guest};

@@ -7,12 +7,12 @@
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use crate::reactor::Timer;
 use futures_lite::{FutureExt, stream};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
-use smol::Timer;
 
 use super::door;
 use super::reply::{self, Reply};

@@ -11,9 +11,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use crate::reactor::{Async, Timer};
 use futures_lite::future::{or, yield_now};
 use nix::libc;
-use smol::{Async, Timer};
 
 use super::raw;
 use crate::console::editor::Screen;

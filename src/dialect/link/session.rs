@@ -139,14 +139,15 @@ impl Session {
         loop {
             if !unread.is_empty() {
                 // what was begun is made whole first, with room for all of it, not by doubling
-                let wanted = unread.get(..2).map_or(2, |head| 2 + length(head)) - unread.len();
+                let whole = unread.first_chunk().map_or(2, |head| 2 + length(head));
+                let wanted = whole - unread.len();
                 let (part, after) = rest.split_at(rest.len().min(wanted));
                 unread.reserve_exact(wanted);
                 unread.extend_from_slice(part);
                 rest = after;
             }
             let from = if unread.is_empty() { rest } else { &unread[..] };
-            let Some(head) = from.get(..2) else { break };
+            let Some(head) = from.first_chunk() else { break };
             let len = self.checked(length(head))?;
             match from.get(2..2 + len) {
                 Some(record) => self.take(now, record, events)?,
@@ -243,8 +244,13 @@ impl Session {
         let State::Open(transport) = &mut self.state else { return };
         let plain = frame.encode();
         debug_assert!(plain.len() <= MAX_FRAME);
-        if transport.seal(&plain, &mut self.unwritten).is_ok() {
-            self.sealed += 1;
+        let Ok(len) = u16::try_from(plain.len() + TAG) else { return };
+        let before = self.unwritten.len();
+        self.unwritten.reserve_exact(2 + usize::from(len));
+        self.unwritten.extend(len.to_be_bytes());
+        match transport.seal(&plain, &mut self.unwritten) {
+            Ok(()) => self.sealed += 1,
+            Err(_) => self.unwritten.truncate(before),
         }
     }
 
@@ -311,8 +317,8 @@ impl Session {
     }
 }
 
-fn length(head: &[u8]) -> usize {
-    head.iter().take(2).fold(0, |len, byte| len << 8 | usize::from(*byte))
+fn length(head: &[u8; 2]) -> usize {
+    u16::from_be_bytes(*head).into()
 }
 
 #[cfg(test)]
