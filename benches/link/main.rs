@@ -24,6 +24,9 @@ const SETTINGS: &str = "[link]\nannounce = 10\n[slcp]\nenabled = false\n[hello]\
 /// What `/proc` counts processors' time in, a second (proc_pid_stat(5)): the same on all that we know.
 const TICKS: f64 = 100.0;
 
+/// After so long an idle node has given back what it does not need.
+const GIVEN_BACK: Duration = Duration::from_secs(15);
+
 fn number(name: &str, usual: u64) -> u64 {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
 }
@@ -92,6 +95,8 @@ fn main() {
         "a text, socket to socket: {text:?} (median), {:.1} of a UDP round trip ({udp:?})",
         text.as_secs_f64() / udp.as_secs_f64()
     );
+    std::thread::sleep(GIVEN_BACK);
+    let used = (a.memory().1, b.memory().1);
     let large = number("KLATSCH_BENCH_LARGE_MB", 1024);
     make(&file, large);
     let (mut most, mut beside) = ((0, 0), Vec::new());
@@ -111,10 +116,13 @@ fn main() {
         beside[beside.len() / 2],
         beside.last().unwrap()
     );
-    for (who, idle, most) in [("sender", idle.0, most.0), ("receiver", idle.1, most.1)] {
+    let (sender, receiver) = ((idle.0, used.0, most.0), (idle.1, used.1, most.1));
+    for (who, ((pss, dirty), used, most)) in [("sender", sender), ("receiver", receiver)] {
         println!(
-            "{who}: idle PSS {} kB, private dirty {} kB; at most {most} kB dirty on the way",
-            idle.0, idle.1
+            "{who}: PSS {pss} kB, private dirty {dirty} kB when fresh; {used} kB dirty when idle \
+             again after files and texts; at most {most} kB on the way, {:+} and {:+}",
+            most as i64 - dirty as i64,
+            most as i64 - used as i64,
         );
     }
 }

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpStream, UdpSocket};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Round trips and lines timed.
 const TIMED: usize = 1_000;
+/// Places of 4 KiB in what a [`Chain`] keeps.
+const KEPT: usize = 256;
 
 /// Runs one of them: `udp-echo`, `udp-ping` at an address; `chain-in`, `chain-out` at a
 /// [`Chain::at`]; `irc-fan` at a server; `crowd` of `from-to` programs.
@@ -53,7 +56,7 @@ fn ping(at: &str) {
 pub struct Chain {
     pub path: PathBuf,
     pub udp: &'static str,
-    /// Before it is passed on, 4 KiB are appended here and made durable.
+    /// Before it is passed on, 4 KiB are written here and made durable, where the file has room.
     pub kept: Option<PathBuf>,
 }
 
@@ -70,10 +73,16 @@ fn chain(at: &str) -> (UnixStream, &str, impl FnMut()) {
     let mut parts = at.split(',');
     let mut part = || parts.next().unwrap();
     let (path, udp, kept) = (part(), part(), part());
-    let mut kept = (kept != "-").then(|| File::create(kept).unwrap());
+    let kept = (kept != "-").then(|| {
+        let mut file = File::create(kept).unwrap();
+        file.write_all(&vec![0; KEPT * 4096]).unwrap();
+        file.sync_all().unwrap();
+        file
+    });
+    let mut places = (0..KEPT as u64).cycle();
     let keep = move || {
-        if let Some(file) = &mut kept {
-            file.write_all(&[7; 4096]).unwrap();
+        if let Some(file) = &kept {
+            file.write_all_at(&[7; 4096], 4096 * places.next().unwrap()).unwrap();
             file.sync_data().unwrap();
         }
     };
