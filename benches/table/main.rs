@@ -11,6 +11,8 @@
 mod lab;
 mod limits;
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -237,6 +239,7 @@ fn latency(lab: &Lab, place: &Path) {
     let trips = String::from_utf8_lossy(&out.stdout);
     let trip = spread(trips.lines().filter_map(|l| l.parse().ok()).collect());
     let beside = format!("UDP trip {}", shown(&trip, " us"));
+    let least = [least(lab, place, false), least(lab, place, true)];
     let memory_disk = tempfile::tempdir_in("/dev/shm").unwrap();
     for (what, place, more) in [
         ("message, SLCP", place, "[link]\nenabled = false\n"),
@@ -257,12 +260,45 @@ fn latency(lab: &Lab, place: &Path) {
         });
         let ratio = Some(time.median / trip.median);
         row(what, &shown(&time, " us"), &beside, ratio, "3");
+        let durable = !what.contains("in memory");
+        let least = &least[usize::from(durable)];
+        let how = if durable { "a chain that syncs" } else { "a bare chain" };
+        let ratio = Some(time.median / least.median);
+        row("  the same", "", &format!("{how} {}", shown(least, " us")), ratio, "");
         if what == "message, SLCP" {
             fan(lab, &a, place);
         }
     }
     let raw = spread((0..5).map(|_| 1e6 / syncs(place)).collect());
     row("  of it one fdatasync of this folder", "", &shown(&raw, " us"), None, "");
+}
+
+/// The least that such a message costs (`limits::Chain`), in memory or durable at both ends.
+fn least(lab: &Lab, place: &Path, durable: bool) -> Spread {
+    let me = std::env::current_exe().unwrap().to_string_lossy().into_owned();
+    let folder = tempfile::tempdir_in(place).unwrap();
+    let end = |host: usize, what: &str| {
+        let (path, kept) = (folder.path().join(what), folder.path().join(format!("{what}.kept")));
+        let kept = durable.then_some(kept);
+        let chain = limits::Chain { path, udp: "10.78.0.2:8", kept };
+        let run = lab.run(host, &me, &["--limit", what, &chain.at()]).spawn().unwrap();
+        let mut client = None;
+        lab::wait(what, || {
+            client = UnixStream::connect(&chain.path).ok();
+            client.is_some()
+        });
+        (Guard(run), client.unwrap())
+    };
+    let ((_in, mut client), (_out, ear)) = (end(0, "chain-in"), end(1, "chain-out"));
+    let (mut ear, mut line) = (BufReader::new(ear), String::new());
+    ear.read_line(&mut line).unwrap();
+    microseconds(TIMED, |n| {
+        let text = format!("message {n} of a usual length\n");
+        client.write_all(text.as_bytes()).unwrap();
+        line.clear();
+        ear.read_line(&mut line).unwrap();
+        assert_eq!(line, text);
+    })
 }
 
 /// One line to many clients of one daemon, beside one line to as many clients of ngircd.
@@ -289,7 +325,6 @@ fn fan(lab: &Lab, daemon: &Daemon, place: &Path) {
 }
 
 fn syncs(folder: &Path) -> f64 {
-    use std::io::Write;
     let mut file = std::fs::File::create(folder.join("raw")).unwrap();
     let (begun, mut n) = (Instant::now(), 0);
     while begun.elapsed() < Duration::from_secs(1) {

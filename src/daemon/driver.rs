@@ -23,6 +23,7 @@ use super::signals::{self, Signal};
 use super::{clock, journal, links, machine, tcp, udp, web};
 use crate::config::{Kept, Sources};
 use crate::hub::{Call, Hub};
+use crate::model::limits::{CHUNK, LINK_READ};
 use crate::model::net::ACCEPTED;
 use crate::model::{
     Answer, Bind, IoError, Millis, Net, Now, Refusal, SocketId, StreamId, Trouble, Wall, What,
@@ -380,8 +381,8 @@ impl Driver {
                 self.listeners.remove(&socket);
             }
             Net::Send { socket, to, bytes } => self.send(socket, to, bytes),
-            Net::Connect(stream, to) => self.connect(stream, to.into()),
-            Net::Dial(stream, to) => self.connect(stream, to),
+            Net::Connect(stream, to) => self.connect(stream, to.into(), CHUNK),
+            Net::Dial(stream, to) => self.connect(stream, to, LINK_READ),
             Net::Join { socket, link, group } => {
                 if let Some(multicast) = self.multicast.get_mut(&socket) {
                     multicast.join(link, group);
@@ -413,8 +414,8 @@ impl Driver {
         }
     }
 
-    fn connect(&mut self, stream: StreamId, to: SocketAddr) {
-        let made = tcp::Stream::connect(&self.executor, stream, to, self.told.clone());
+    fn connect(&mut self, stream: StreamId, to: SocketAddr, most: usize) {
+        let made = tcp::Stream::connect(&self.executor, stream, to, most, self.told.clone());
         self.streams.insert(stream, made);
     }
 
@@ -479,7 +480,8 @@ impl Driver {
         self.next_stream += 1;
         let id = tcp::name_accepted(self.next_stream);
         let told = self.told.clone();
-        let stream = tcp::Stream::accepted(&self.executor, id, accepted.stream, told);
+        let most = if accepted.both { LINK_READ } else { CHUNK }; // the link's alone is of both
+        let stream = tcp::Stream::accepted(&self.executor, id, accepted.stream, most, told);
         self.streams.insert(id, stream);
         let socket = accepted.socket;
         self.feed(match (accepted.both, accepted.from) {
