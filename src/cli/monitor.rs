@@ -4,7 +4,6 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use crate::reactor::Timer;
 use futures_lite::FutureExt;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -14,6 +13,7 @@ use crate::control::Client;
 use crate::daemon::complain;
 use crate::hub::Way;
 use crate::model::{IoError, Refusal, Stamped};
+use crate::reactor::Timer;
 
 /// So often it is looked whether someone still reads while nothing happens.
 const LOOK: Duration = Duration::from_secs(1);

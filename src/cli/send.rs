@@ -9,7 +9,6 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::reactor::Timer;
 use futures_lite::FutureExt;
 
 use super::args::Options;
@@ -21,6 +20,7 @@ use crate::hub::Way;
 use crate::model::{
     Answer, Delivery, EntryId, IoError, PeerId, Receipt, Refusal, TransferState, What, limits,
 };
+use crate::reactor::Timer;
 use crate::store::files::open_source;
 
 /// What is not known of a text by then is `queued`, in milliseconds.

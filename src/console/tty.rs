@@ -18,7 +18,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::reactor::Timer;
 use futures_lite::future::or;
 
 pub use self::ends::Terminal;
@@ -32,6 +31,7 @@ use crate::command::Command;
 use crate::config::serial::Mode;
 use crate::hub::Way;
 use crate::model::{Answer, IoError, Millis, Refusal, Stamped};
+use crate::reactor::Timer;
 use crate::store::files::open_source;
 
 /// Paths offered for Tab.

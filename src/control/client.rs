@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::reactor::{Async, Timer};
 use async_lock::Mutex;
 use futures_lite::FutureExt;
 
@@ -17,6 +16,7 @@ use crate::api::{self, INTERFACE, Request, Subscribe};
 use crate::command::Command;
 use crate::hub::Way;
 use crate::model::{Answer, Refusal, Stamped};
+use crate::reactor::{Async, Timer};
 
 /// A node answers within this time, in milliseconds, or counts as stuck.
 pub const ANSWER_MS: u64 = 10_000;

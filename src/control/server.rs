@@ -8,7 +8,6 @@ use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::reactor::{Async, Timer};
 use async_executor::{LocalExecutor, Task};
 use nix::errno::Errno;
 
@@ -18,6 +17,7 @@ use super::wire::Wire;
 use crate::api;
 use crate::hub::Hub;
 use crate::model::Refusal;
+use crate::reactor::{Async, Timer};
 
 /// Clients connected at once. When one more comes, the one that was idle longest is closed; if
 /// all are at work, the newcomer is told so.

@@ -9,7 +9,6 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::reactor::Timer;
 use futures_lite::FutureExt;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -23,6 +22,7 @@ use crate::api::{self, BadRequest, INTERFACE, Object, Request, Subscribe};
 use crate::command::Command;
 use crate::hub::Hub;
 use crate::model::{Refusal, Stamped};
+use crate::reactor::Timer;
 
 /// Events are written together up to about so many bytes.
 const BATCH: usize = 16 * 1024;

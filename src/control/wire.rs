@@ -9,12 +9,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::reactor::{Async, Timer};
 use futures_lite::FutureExt;
 use nix::libc;
 use nix::sys::socket::{ControlMessage, MsgFlags, getsockopt, sendmsg, sockopt};
 
 use super::varlink::Frames;
+use crate::reactor::{Async, Timer};
 
 /// Descriptors that may wait on a connection for the call that uses them.
 pub const MAX_FDS: usize = 4;

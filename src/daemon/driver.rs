@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::reactor::Timer;
 use async_channel::{Receiver, Sender};
 use async_executor::LocalExecutor;
 
@@ -30,6 +29,7 @@ use crate::model::{
 };
 use crate::node::Node;
 use crate::node::io::{Action, FileDone, FileId, FileOp, Input, Ticket};
+use crate::reactor::Timer;
 use crate::store::{Rules, Store, Told};
 
 /// Inputs that may wait for the loop; a driver beyond waits, and with it the network.

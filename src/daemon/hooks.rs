@@ -13,13 +13,13 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::reactor::Timer;
 use async_executor::LocalExecutor;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::model::{Event, IoError};
+use crate::reactor::Timer;
 
 /// Programs that run at once.
 pub const MAX_RUNNING: usize = 2;

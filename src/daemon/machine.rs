@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::reactor::Timer;
 use async_executor::LocalExecutor;
 
 use super::{clock, doctor, log, network, update};
@@ -20,6 +19,7 @@ use crate::command::Command;
 use crate::config::Settings;
 use crate::hub::{Call, Hub};
 use crate::model::{Answer, Event, IoError, Refusal, Wall, What};
+use crate::reactor::Timer;
 
 /// Lines that LOG shows where none are asked for.
 const LINES: u32 = 20;

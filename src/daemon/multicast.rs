@@ -6,7 +6,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
-use crate::reactor::Async;
 use async_channel::Sender;
 use nix::errno::Errno;
 use nix::libc;
@@ -19,6 +18,7 @@ use super::links;
 use crate::model::limits::LINK_BEACON;
 use crate::model::{IoError, SocketId};
 use crate::node::io::Input;
+use crate::reactor::Async;
 
 /// Datagrams taken before others get their turn.
 const BURST: usize = 32;

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::reactor::Timer;
 use async_executor::{LocalExecutor, Task};
 use futures_lite::future::or;
 use nix::errno::Errno;
@@ -28,6 +27,7 @@ use crate::dialect::slcp;
 use crate::hub::{Hub, Local, Way};
 use crate::model::IoError;
 use crate::model::text::harmless;
+use crate::reactor::Timer;
 
 /// The pause after the first failure; each further one doubles it …
 const FIRST_PAUSE: Duration = Duration::from_millis(500);

@@ -5,10 +5,11 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 
-use crate::reactor::Async;
 use async_channel::Sender;
 use futures_lite::AsyncReadExt;
 use nix::libc::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::reactor::Async;
 
 /// What the process was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

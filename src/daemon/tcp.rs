@@ -11,7 +11,6 @@ use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::reactor::{Async, Timer};
 use async_channel::{Receiver, Sender};
 use async_executor::LocalExecutor;
 use futures_lite::{AsyncWriteExt, FutureExt};
@@ -25,6 +24,7 @@ use crate::model::limits::{CHUNK, CONNECT_MS, STALL_MS};
 use crate::model::net::ACCEPTED;
 use crate::model::{IoError, SocketId, StreamId, Trouble};
 use crate::node::io::Input;
+use crate::reactor::{Async, Timer};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;

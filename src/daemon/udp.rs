@@ -6,7 +6,6 @@ use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
-use crate::reactor::Async;
 use async_channel::Sender;
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -17,6 +16,7 @@ use nix::sys::socket::{
 use crate::model::limits::DATAGRAM;
 use crate::model::{IoError, SocketId, Trouble};
 use crate::node::io::Input;
+use crate::reactor::Async;
 
 /// Datagrams taken from one socket before others get their turn.
 const BURST: usize = 32;

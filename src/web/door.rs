@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::reactor::Timer;
 use hyper::body::Incoming;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -20,6 +19,7 @@ use crate::command::{Command, Parked};
 use crate::hub::parked;
 use crate::model::answer::Status;
 use crate::model::{Answer, Event, Handle, Millis, Refusal, TransferView, Wall, What};
+use crate::reactor::Timer;
 
 /// Between two looks at who is away and which upload stands still, in milliseconds. Only while
 /// there are such. What the disk refused is tried again as often.

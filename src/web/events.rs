@@ -7,7 +7,6 @@
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use crate::reactor::Timer;
 use futures_lite::{FutureExt, stream};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -22,6 +21,7 @@ use super::site::{Head, Site, Who};
 use crate::config::web::GUESTS;
 use crate::model::ring::Cursor;
 use crate::model::{Refusal, Stamped, Wall, What};
+use crate::reactor::Timer;
 
 /// A sign of life when nothing happens, in milliseconds: it finds out who is gone.
 const BEAT_MS: u64 = 15_000;

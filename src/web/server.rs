@@ -12,7 +12,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::reactor::{Async, Timer};
 use async_executor::{LocalExecutor, Task};
 use futures_lite::{FutureExt, Stream};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
@@ -24,6 +23,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use smol_hyper::rt::FuturesIo;
 
 use super::seats::{EndAll, Seat, Table, Work};
+use crate::reactor::{Async, Timer};
 
 /// Connections at once. When one more comes, the one that was idle longest is closed; if all are
 /// at work, the newest of the address that has most of them ([`super::gate::gives_way`]), or the newcomer.

@@ -7,7 +7,6 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::reactor::Async;
 use futures_lite::io::AsyncWriteExt;
 use hyper::StatusCode;
 use hyper::body::Incoming;
@@ -18,6 +17,7 @@ use super::server::{self, BODY_MS};
 use super::site::{Site, bad_body};
 use crate::command::Command;
 use crate::model::{Answer, IoError};
+use crate::reactor::Async;
 
 /// `POST /api/v1/update`, the bundle itself as its body.
 pub async fn answer(site: &Rc<Site>, mut body: Incoming) -> Reply {

@@ -7,7 +7,6 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
-use crate::reactor::Async;
 use nix::fcntl::{OFlag, open};
 use nix::libc;
 use nix::sys::stat::Mode;
@@ -18,6 +17,7 @@ use signal_hook::SigId;
 
 use crate::console::past::Moment;
 use crate::model::Wall;
+use crate::reactor::Async;
 
 /// The terminal that a panic must give back. Release builds abort on panic, so Drop is not
 /// enough.

@@ -4,13 +4,13 @@ use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::reactor::{Async, Timer};
 use async_executor::LocalExecutor;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
 
 use super::server::{HEAD_MS, MAX_HEAD, MAX_HEADERS};
 use super::*;
 use crate::model::{Refusal, SharedMessage};
+use crate::reactor::{Async, Timer};
 
 /// A server with the API of a node that has one message; it takes any text but "nein".
 struct Bench {
