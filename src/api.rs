@@ -175,7 +175,7 @@ impl Request {
         // of those, only entries and times have types of their own within
         let own = ["entries", "time"].into_iter().find(|name| parameters.contains_key(*name));
         let wrong = own.unwrap_or("parameters");
-        let command = serde_json::from_value(json!({"method": method, "parameters": parameters}))
+        let command = serde_json::from_value(json!({method: parameters}))
             .map_err(|_| BadRequest::Parameter(wrong.into()))?;
         Ok(Request::Act { user, command })
     }
@@ -184,7 +184,7 @@ impl Request {
     pub fn to_json(&self) -> (String, Object) {
         let (method, mut parameters, user) = match self {
             Request::Act { user, command } => {
-                let (method, parameters) = parted(command, "method");
+                let (method, parameters) = parted(command);
                 (method, parameters, user)
             }
             Request::Subscribe(Subscribe { since, user, ready }) => {
@@ -269,14 +269,14 @@ pub fn answer_from_json(mut reply: Object) -> Option<Answer> {
 
 /// The error's full name and parameters.
 pub fn refusal_to_json(refusal: &Refusal) -> (String, Object) {
-    let (name, parameters) = parted(refusal, "error");
+    let (name, parameters) = parted(refusal);
     (format!("{INTERFACE}.{name}"), parameters)
 }
 
 /// The refusal that an error of our interface carries; `None`: not one of ours.
 pub fn refusal_from_json(name: &str, parameters: Object) -> Option<Refusal> {
     let name = name.strip_prefix(INTERFACE)?.strip_prefix('.')?;
-    serde_json::from_value(json!({"error": name, "parameters": parameters})).ok()
+    serde_json::from_value(json!({name: parameters})).ok()
 }
 
 impl Kind {
@@ -293,13 +293,14 @@ impl Kind {
     }
 }
 
-/// An adjacently tagged value's tag and content.
-fn parted(value: &impl Serialize, tag: &str) -> (String, Object) {
-    let mut whole = serde_json::to_value(value).unwrap_or_default();
-    let name = whole[tag].as_str().unwrap_or_default().to_owned();
-    match whole["parameters"].take() {
-        Value::Object(parameters) => (name, parameters),
-        _ => (name, Object::new()),
+/// The name of an enum's variant, and its fields.
+fn parted(value: &impl Serialize) -> (String, Object) {
+    let whole = serde_json::to_value(value).unwrap_or_default();
+    let Value::Object(whole) = whole else { return Default::default() };
+    match whole.into_iter().next() {
+        Some((name, Value::Object(parameters))) => (name, parameters),
+        Some((name, _)) => (name, Object::new()),
+        None => Default::default(),
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Parked {
 /// (`org.klatsch.Chat.Send`) and its fields are the method's parameters; the acting `user` stands
 /// beside them (see `api`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "method", content = "parameters", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 #[allow(missing_docs)]
 pub enum Command {
     /// The node at a glance.

@@ -4,7 +4,7 @@
 //! bounded queue; events are read from the ring at each reader's own pace.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -13,7 +13,7 @@ use async_channel::{Receiver, Sender};
 
 use crate::command::Command;
 use crate::model::ring::Cursor;
-use crate::model::{Answer, Event, Handle, IoError, Refusal, Ring, Stamped, Trouble, Wall};
+use crate::model::{Answer, Event, Handle, IoError, Refusal, Ring, Set, Stamped, Trouble, Wall};
 use crate::node::io::{FileDone, FileId, FileOp};
 
 /// Calls that may wait for the node at once; a caller beyond waits its turn.
@@ -46,7 +46,7 @@ pub struct Hub {
     told: event_listener::Event,
     calls: Sender<Call>,
     /// Keys of handles whose talk is nobody else's.
-    private: RefCell<BTreeSet<String>>,
+    private: RefCell<Set<String>>,
     files: (Sender<Operation>, Receiver<Operation>),
     waiting: RefCell<HashMap<FileId, Sender<FileResult>>>,
     closed: Cell<bool>,

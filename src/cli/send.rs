@@ -3,7 +3,6 @@
 //! The events are subscribed to before anything is sent, so that none is missed. A text that is
 //! `sent` can still fail for a moment: an ICMP error comes after the datagram has left.
 
-use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -18,7 +17,7 @@ use crate::control::Client;
 use crate::daemon::complain;
 use crate::hub::Way;
 use crate::model::{
-    Answer, Delivery, EntryId, IoError, PeerId, Receipt, Refusal, TransferState, What, limits,
+    Answer, Delivery, EntryId, IoError, PeerId, Receipt, Refusal, Set, TransferState, What, limits,
 };
 use crate::reactor::Timer;
 use crate::store::files::open_source;
@@ -169,7 +168,7 @@ async fn settle(way: &impl Way, watch: &mut Watch, pace: Pace) {
 struct Watch {
     receipts: Vec<Receipt>,
     /// Transfers under way.
-    running: BTreeSet<(EntryId, PeerId)>,
+    running: Set<(EntryId, PeerId)>,
 }
 
 impl Watch {
@@ -178,7 +177,7 @@ impl Watch {
             Answer::Sent(receipts) => receipts,
             _ => Vec::new(),
         };
-        Watch { receipts, running: BTreeSet::new() }
+        Watch { receipts, running: Set::new() }
     }
 
     /// Whether it was about one of ours.

@@ -12,7 +12,7 @@ mod line;
 mod news;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use self::image::{Coming, Going};
@@ -29,7 +29,7 @@ use super::editor::{DEFAULT_WIDTH, Did, Editor, MAX_LINE, Screen};
 use super::past::Moment;
 use super::render::Paint;
 use crate::command::{Command, Typed, complete, parse};
-use crate::model::{Answer, Handle, Millis, Refusal, Wall};
+use crate::model::{Answer, Handle, Map, Millis, Refusal, Wall};
 
 /// Commands that may wait for their answers; typing beyond waits.
 pub const MAX_ASKS: usize = 32;
@@ -132,7 +132,7 @@ pub struct Session {
     offered: Option<String>,
     input: VecDeque<u8>,
     plain: bool,
-    asks: BTreeMap<u32, Asked>,
+    asks: Map<u32, Asked>,
     tickets: u32,
     eof: bool,
     quitting: bool,
@@ -180,7 +180,7 @@ impl Session {
             offered: None,
             input: VecDeque::new(),
             plain: options.screen == Screen::Plain,
-            asks: BTreeMap::new(),
+            asks: Map::new(),
             tickets: 0,
             eof: false,
             quitting: false,

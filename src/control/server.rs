@@ -2,7 +2,6 @@
 //! that none can lock the others out. What a client says is `session`'s business.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::rc::Rc;
@@ -16,7 +15,7 @@ use super::varlink::{self, MAX_FRAME, Reply};
 use super::wire::Wire;
 use crate::api;
 use crate::hub::Hub;
-use crate::model::Refusal;
+use crate::model::{Map, Refusal};
 use crate::reactor::{Async, Timer};
 
 /// Clients connected at once. When one more comes, the one that was idle longest is closed; if
@@ -135,7 +134,7 @@ enum Doing {
 
 #[derive(Default)]
 struct Table {
-    places: RefCell<BTreeMap<u64, Place>>,
+    places: RefCell<Map<u64, Place>>,
     next: Cell<u64>,
 }
 

@@ -3,7 +3,7 @@
 //! in its arguments or environment; few at a time, and not for long.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -18,7 +18,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::model::{Event, IoError};
+use crate::model::{Event, IoError, Map};
 use crate::reactor::Timer;
 
 /// Programs that run at once.
@@ -40,7 +40,7 @@ struct Inner {
     executor: Rc<LocalExecutor<'static>>,
     most: Duration,
     /// By kind of event.
-    programs: RefCell<BTreeMap<String, PathBuf>>,
+    programs: RefCell<Map<String, PathBuf>>,
     waiting: RefCell<VecDeque<(PathBuf, String, File)>>,
     running: Cell<usize>,
     dropped: Cell<bool>,
@@ -68,7 +68,7 @@ impl Hooks {
             path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
         };
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let programs: BTreeMap<String, PathBuf> = entries
+        let programs: Map<String, PathBuf> = entries
             .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
             .filter(|(_, path)| runs(path))
             .take(MAX_PROGRAMS)

@@ -1,7 +1,6 @@
 //! The machine's interfaces as `NETWORK` shows them: getifaddrs(3), /sys/class/net, and `iw` for
 //! Wi-Fi where it is installed.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -10,8 +9,8 @@ use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage};
 
 use super::doctor::run;
-use crate::model::InterfaceView;
 use crate::model::text::harmless;
+use crate::model::{InterfaceView, Map};
 
 /// Interfaces that are shown; a container host may have hundreds.
 pub const MAX_INTERFACES: usize = 64;
@@ -20,7 +19,7 @@ pub const MAX_ADDRESSES: usize = 16;
 
 /// All interfaces. `chats`: those the chat is limited to; empty for all.
 pub(super) fn interfaces(chats: &[String]) -> Vec<InterfaceView> {
-    let mut all: BTreeMap<String, InterfaceView> = BTreeMap::new();
+    let mut all: Map<String, InterfaceView> = Map::new();
     for found in getifaddrs().into_iter().flatten() {
         let name = found.interface_name;
         if all.len() >= MAX_INTERFACES && !all.contains_key(&name) {

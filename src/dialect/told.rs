@@ -1,24 +1,24 @@
 //! What a machine of hello, room or directory tells the node and its driver, in order; and who is
 //! here, by the lists that he stands in.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
 use super::heard::{Contact, Heard, Out};
-use crate::model::{IoError, Net, Trouble};
+use crate::model::{IoError, Map, Net, Trouble};
 
 /// See the module.
 pub(super) struct Told {
     dialect: &'static str,
     out: VecDeque<Out>,
     /// In how many lists someone is.
-    present: BTreeMap<Contact, u8>,
+    present: Map<Contact, u8>,
 }
 
 impl Told {
     /// Nothing told yet; complaints begin with the dialect's name.
     pub(super) fn new(dialect: &'static str) -> Told {
-        Told { dialect, out: VecDeque::new(), present: BTreeMap::new() }
+        Told { dialect, out: VecDeque::new(), present: Map::new() }
     }
 
     /// The next thing to do.

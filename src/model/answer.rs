@@ -300,7 +300,6 @@ pub struct SettingView {
 
 /// Why a command was not carried out. `Display` is the line a person reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "error", content = "parameters")]
 #[allow(missing_docs)]
 pub enum Refusal {
     /// No such peer, and nobody like it.

@@ -1,7 +1,6 @@
 //! Room and directory: their machines are told of our users, and the private chats that both have
 //! are asked for, accepted and ended here.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::Node;
@@ -16,7 +15,7 @@ use crate::dialect::{directory, room};
 use crate::model::history::{Body, Change, Known};
 use crate::model::limits::MAX_USERS;
 use crate::model::{
-    Answer, ChatState, ChatView, Delivery, Dialect, Direction, Handle, Millis, Now, PeerId,
+    Answer, ChatState, ChatView, Delivery, Dialect, Direction, Handle, Map, Millis, Now, PeerId,
     Refusal, UserId, What,
 };
 
@@ -27,7 +26,7 @@ const CHAT_PORTS: u16 = 2 * MAX_USERS as u16;
 #[derive(Default)]
 pub(super) struct Chats {
     last: u32,
-    all: BTreeMap<u32, Chat>,
+    all: Map<u32, Chat>,
 }
 
 struct Chat {

@@ -5,11 +5,10 @@
 //! rank among them, so that no two take the same. Whoever was configured with its handle never
 //! makes way: if a namesake of a greater address stays, the chosen handle goes.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 
 use super::Node;
-use crate::model::{Handle, Millis, Now, UserId, What};
+use crate::model::{Handle, Map, Millis, Now, UserId, What};
 
 /// Namesakes are gathered for so long and up to twice as long.
 const GATHER_MS: Millis = 300;
@@ -26,7 +25,7 @@ struct Contest {
 /// Handles in dispute.
 #[derive(Default)]
 pub(super) struct Contests {
-    open: BTreeMap<UserId, Contest>,
+    open: Map<UserId, Contest>,
 }
 
 impl Contests {

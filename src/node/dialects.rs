@@ -1,8 +1,6 @@
 //! The machines of the dialects beside SLCP: which socket and stream is whose, what they are told,
 //! and what becomes of what they bring up.
 
-use std::collections::BTreeMap;
-
 use super::Node;
 use super::io::{Action, Input, Ticket};
 use crate::dialect::heard::Out;
@@ -11,7 +9,7 @@ use crate::model::answer::DialectView;
 use crate::model::history::{Body, Entry, Found, Query, Reader};
 use crate::model::net::ACCEPTED;
 use crate::model::{
-    Dialect, Direction, Handle, Link, Millis, Net, Now, SharedMessage, SocketId, StreamId,
+    Dialect, Direction, Handle, Link, Map, Millis, Net, Now, SharedMessage, SocketId, StreamId,
 };
 
 /// The ticket of what the node itself asks of the store: callers' begin at 1.
@@ -25,9 +23,9 @@ pub(super) struct Dialects {
     pub(super) room: Option<room::Machine>,
     pub(super) directory: Option<directory::Machine>,
     /// Why a dialect's port is not open.
-    pub(super) troubles: BTreeMap<Dialect, String>,
+    pub(super) troubles: Map<Dialect, String>,
     /// Whose the streams are that the driver accepted, as far as they are not SLCP's.
-    accepted: BTreeMap<StreamId, Dialect>,
+    accepted: Map<StreamId, Dialect>,
 }
 
 impl Dialects {

@@ -4,7 +4,6 @@
 //! bears the same handle at the same address as somebody of the roster is that one, with one more
 //! route; else it is somebody of its own, named with its dialect where a handle is not enough.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::Node;
@@ -14,8 +13,8 @@ use super::roster::{self, Peer};
 use crate::dialect::heard::{Contact, Heard};
 use crate::model::history::{Body, Change};
 use crate::model::{
-    Delivery, Dialect, Direction, Handle, Millis, Now, PeerId, PeerView, Presence, RouteView,
-    Trust, Wall, What,
+    Delivery, Dialect, Direction, Handle, Map, Millis, Now, PeerId, PeerView, Presence, RouteView,
+    Set, Trust, Wall, What,
 };
 
 /// Names that were said to be written in another way; beyond, it is said again.
@@ -40,9 +39,9 @@ pub(super) struct Foreigner {
 /// The table of those who are here.
 #[derive(Default)]
 pub(super) struct Foreigners {
-    by_id: BTreeMap<PeerId, Foreigner>,
+    by_id: Map<PeerId, Foreigner>,
     /// Names that were said to be written in another way.
-    said: BTreeSet<String>,
+    said: Set<String>,
 }
 
 impl Foreigners {

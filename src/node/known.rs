@@ -4,11 +4,9 @@
 //! Whoever was only seen is remembered while there is room: a flood of forged peers shall not
 //! push out anybody.
 
-use std::collections::BTreeMap;
-
 use crate::model::history::Known;
 use crate::model::limits::MAX_KNOWN;
-use crate::model::{Millis, PeerId};
+use crate::model::{Map, Millis, PeerId};
 
 /// Of people who were only seen, so many are noted in one window: each costs a write.
 pub const MAX_SEEN: u32 = 32;
@@ -17,7 +15,7 @@ pub const SEEN_WINDOW_MS: Millis = 60_000;
 
 #[derive(Default)]
 pub(super) struct People {
-    by_key: BTreeMap<String, (u64, Known)>,
+    by_key: Map<String, (u64, Known)>,
     met: u64,
     window: Millis,
     seen: u32,

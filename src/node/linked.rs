@@ -14,7 +14,6 @@ mod marks;
 mod names;
 mod sent;
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use self::marks::Marks;
@@ -29,7 +28,7 @@ use crate::dialect::link::noise::{Fingerprint, Secret};
 use crate::dialect::link::words::{Far, Keep, Me, Out, Setup};
 use crate::model::history::{Change, Row};
 use crate::model::limits::LINK_HEARD;
-use crate::model::{Dialect, EntryId, Handle, Millis, Now, PeerId, UserId, Wall, What};
+use crate::model::{Dialect, EntryId, Handle, Map, Millis, Now, PeerId, UserId, Wall, What};
 
 /// The number that marks the link's sockets and streams; see `dialects`.
 pub(super) const TAG: u8 = 5;
@@ -74,11 +73,11 @@ impl Linked {
 /// The table of those who are here, and of those whose handle is pinned.
 #[derive(Default)]
 pub(super) struct LinkedPeers {
-    by_id: BTreeMap<PeerId, Linked>,
+    by_id: Map<PeerId, Linked>,
     /// The claim of a handle that VERIFY showed last: what TRUST may accept.
     shown: Option<(Handle, Fingerprint)>,
     /// What waits: its order, and since when on this run's steady clock.
-    waiting: BTreeMap<EntryId, (u64, Millis)>,
+    waiting: Map<EntryId, (u64, Millis)>,
     /// Nothing expires before this.
     expires: Option<Millis>,
     marks: Marks,

@@ -35,15 +35,15 @@ mod settings;
 mod transfer;
 pub mod users;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::config::{Kept, Settings, rows as config_rows};
 use crate::dialect::slcp::machine::{self, Arrived, Machine, Me, Out, Setup};
 use crate::model::history::Remembered;
 use crate::model::{
-    Answer, Event, Handle, Interface, IoError, Link, Millis, Now, PeerId, Refusal, Status, Trouble,
-    UserId, What,
+    Answer, Event, Handle, Interface, IoError, Link, Millis, Now, PeerId, Refusal, Set, Status,
+    Trouble, UserId, What,
 };
 
 use chats::Chats;
@@ -118,7 +118,7 @@ pub struct Node {
     chats: Chats,
     linked: LinkedPeers,
     /// Of the roster: who is linked too, and so is not told of.
-    hidden: BTreeSet<PeerId>,
+    hidden: Set<PeerId>,
     /// All interfaces that are up.
     interfaces: Vec<Interface>,
     deliveries: Deliveries,
@@ -182,7 +182,7 @@ impl Node {
             gateway: Gateway::default(),
             chats: Chats::default(),
             linked: LinkedPeers::default(),
-            hidden: BTreeSet::new(),
+            hidden: Set::new(),
             interfaces: Vec::new(),
             deliveries: Deliveries::default(),
             transfers: Transfers::default(),

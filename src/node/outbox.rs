@@ -5,7 +5,6 @@
 //! leaves is durable before it does, so that a crash on the way never makes it leave twice
 //! (docs/history.md).
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
 
 use super::Node;
@@ -15,7 +14,7 @@ use super::roster::Peer;
 use crate::model::history::{Body, Change, Entry};
 use crate::model::limits::{MAX_OUTBOX, MAX_OUTBOX_PER_PEER};
 use crate::model::{
-    Delivery, EntryId, Handle, IoError, Millis, Now, PeerId, Refusal, Trouble, Wall,
+    Delivery, EntryId, Handle, IoError, Map, Millis, Now, PeerId, Refusal, Set, Trouble, Wall,
 };
 
 /// Why most wait.
@@ -70,13 +69,13 @@ pub(super) struct Leaving {
 
 #[derive(Default)]
 pub(super) struct Outbox {
-    items: BTreeMap<(String, u64), Item>,
+    items: Map<(String, u64), Item>,
     /// What is on its way, one for each handle: its tag, once it has one.
-    busy: BTreeMap<String, Option<u64>>,
+    busy: Map<String, Option<u64>>,
     /// Handles of which something changed.
-    touched: BTreeSet<String>,
+    touched: Set<String>,
     /// When to look at a handle again.
-    again: BTreeMap<String, Millis>,
+    again: Map<String, Millis>,
     /// No item expires before this.
     expires: Option<Millis>,
 }
@@ -302,7 +301,7 @@ impl Node {
         }
         self.outbox.again.remove(key);
         let orders: Vec<u64> = self.outbox.of(key).map(|item| item.order).collect();
-        let mut held = BTreeSet::new();
+        let mut held = Set::new();
         for order in orders {
             let Some(item) = self.outbox.items.get(&(key.to_owned(), order)) else { continue };
             let to = match self.why_wait(item) {

@@ -3,7 +3,6 @@
 //! The link orders and proves (`dialect::link::rooms`); here each of our users in a room gets an
 //! entry of his own, so that nobody reads what was said where he was not.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use super::Node;
@@ -18,8 +17,8 @@ use crate::model::answer::{RoomMember, RoomView};
 use crate::model::history::{Body, Change, Recipient};
 use crate::model::limits::{MAX_ROOMS, ROOM_POSTS, ROOM_TEXT};
 use crate::model::{
-    Answer, Delivery, Dialect, Direction, EntryId, Handle, Now, PeerId, Receipt, Refusal, RoomName,
-    Trust, UserId, What,
+    Answer, Delivery, Dialect, Direction, EntryId, Handle, Map, Now, PeerId, Receipt, Refusal,
+    RoomName, Trust, UserId, What,
 };
 
 /// Rooms that one guest is in.
@@ -28,7 +27,7 @@ const ROOMS_OF_GUEST: usize = 4;
 const ROOMS_FOR_GUESTS: usize = MAX_ROOMS / 2;
 
 /// Who waits for his message to be said.
-pub(super) type Posts = BTreeMap<EntryId, Ticket>;
+pub(super) type Posts = Map<EntryId, Ticket>;
 
 /// Messages that are told once they are durable.
 pub(super) struct RoomJob {

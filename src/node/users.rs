@@ -1,12 +1,11 @@
 //! The node's own users: the box's first, others from the config, guests added at run time.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use crate::config;
 use crate::model::answer::UserView;
 use crate::model::limits::MAX_USERS;
-use crate::model::{Handle, Millis, PeerId, Refusal, UserId};
+use crate::model::{Handle, Map, Millis, PeerId, Refusal, UserId};
 
 /// A local user.
 #[derive(Clone, Debug)]
@@ -76,7 +75,7 @@ impl User {
 /// The table of local users.
 #[derive(Default)]
 pub struct Users {
-    by_id: BTreeMap<UserId, User>,
+    by_id: Map<UserId, User>,
     next: u32,
 }
 
@@ -148,7 +147,7 @@ impl Users {
 /// people are away do not talk for ever.
 #[derive(Default)]
 pub struct Answered {
-    last: BTreeMap<(UserId, PeerId), (Millis, Ipv4Addr)>,
+    last: Map<(UserId, PeerId), (Millis, Ipv4Addr)>,
 }
 
 /// An autoreply goes to one peer once in so long.

@@ -1,11 +1,11 @@
 //! Waiting for a time.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::{REACTOR, Reactor};
+use crate::model::Map;
 
 /// When, and which of those that end then.
 type Key = (Instant, u64);
@@ -70,7 +70,7 @@ impl Drop for Timer {
 /// Those that are waited for.
 #[derive(Default)]
 pub(super) struct Timers {
-    waiting: BTreeMap<Key, Waker>,
+    waiting: Map<Key, Waker>,
     last: u64,
 }
 
@@ -82,8 +82,8 @@ impl Timers {
 
     /// Adds those that have ended, and forgets them.
     pub(super) fn due(&mut self, now: Instant, wakers: &mut Vec<Waker>) {
-        while let Some(first) = self.waiting.first_entry().filter(|first| first.key().0 <= now) {
-            wakers.push(first.remove());
+        while self.first().is_some_and(|at| at <= now) {
+            wakers.extend(self.waiting.pop_first().map(|(_, waker)| waker));
         }
     }
 

@@ -5,7 +5,6 @@
 //! dead run left is told from what another instance is writing, and removed. Files are handled
 //! relative to a descriptor of their folder, under names of safe characters only.
 
-use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,7 +22,7 @@ use super::picture;
 use super::quota::{Quota, is_ours, remove_ours};
 use crate::config;
 use crate::model::limits::{CHUNK, LINK_FILES, LINK_RUNNING, MAX_TRANSFERS};
-use crate::model::{IoError, Trouble};
+use crate::model::{IoError, Map, Trouble};
 use crate::node::io::{FileDone, FileId, FileOp, LinkOp};
 
 /// Files open at once: one per transfer, and as many waiting for one; and those of the link.
@@ -73,17 +72,17 @@ impl Item {
 /// The folder of received files, and every file that is open.
 pub(super) struct Desk {
     folder: PathBuf,
-    items: BTreeMap<FileId, Item>,
+    items: Map<FileId, Item>,
     quota: Quota,
     /// What is unfinished of the link's and not open: its bytes.
-    asleep: BTreeMap<String, u64>,
+    asleep: Map<String, u64>,
     /// The system's clock can be trusted.
     trusted: bool,
 }
 
 impl Desk {
     pub(super) fn new(folder: PathBuf, rules: config::Files) -> Desk {
-        let (items, asleep) = (BTreeMap::new(), BTreeMap::new());
+        let (items, asleep) = (Map::new(), Map::new());
         Desk { folder, items, quota: Quota::new(rules), asleep, trusted: false }
     }
 

@@ -4,7 +4,6 @@
 //! itself, and a transfer holds one piece in memory.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -16,7 +15,7 @@ use super::gate::gives_way;
 use super::server::Pieces;
 use super::shelf::MAX_UPLOADS;
 use crate::hub::Hub;
-use crate::model::{IoError, Trouble};
+use crate::model::{IoError, Map, Trouble};
 use crate::node::io::{FileDone, FileOp, LinkOp, Picture, Survey};
 
 /// Files open at once that pages fetch. When one more is asked for, one of the address that
@@ -29,7 +28,7 @@ pub const MAX_OPEN: usize = MAX_FETCHED + MAX_UPLOADS;
 pub struct Desk {
     hub: Rc<Hub>,
     next: Cell<u64>,
-    open: RefCell<BTreeMap<u64, Open>>,
+    open: RefCell<Map<u64, Open>>,
 }
 
 /// An open file.

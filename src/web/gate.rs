@@ -1,10 +1,10 @@
 //! What slows down those who guess or flood: pauses that grow with each wrong PIN, and buckets
 //! that refill. Pure: time is an argument.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use crate::model::Millis;
+use crate::model::{Map, Millis};
 
 /// Wrong PINs that cost nothing.
 pub const FREE_TRIES: u32 = 3;
@@ -28,7 +28,7 @@ pub const MAX_BUCKETS: usize = 1_024;
 /// Wrong PINs, by address, and of all.
 #[derive(Debug, Default)]
 pub struct Guesses {
-    by_address: BTreeMap<Option<IpAddr>, (u32, Millis)>,
+    by_address: Map<Option<IpAddr>, (u32, Millis)>,
     /// When all wrong ones will be forgotten, each of them after [`PAUSE_FOR_ALL_MS`] of its own.
     all: Millis,
     proved: VecDeque<IpAddr>,
@@ -81,7 +81,7 @@ fn pause_of(wrong: u32) -> Millis {
 /// Who gives up a place to a newcomer when all are taken: the address that holds most of them, if
 /// it is left with no fewer than the newcomer's has then.
 pub fn gives_way(holders: impl Iterator<Item = IpAddr>, newcomer: IpAddr) -> Option<IpAddr> {
-    let mut held: BTreeMap<IpAddr, usize> = BTreeMap::new();
+    let mut held: Map<IpAddr, usize> = Map::new();
     for ip in holders {
         *held.entry(ip).or_default() += 1;
     }
@@ -140,13 +140,13 @@ impl Bucket {
 #[derive(Debug)]
 pub struct Flow {
     bucket: Bucket,
-    levels: BTreeMap<IpAddr, Level>,
+    levels: Map<IpAddr, Level>,
 }
 
 impl Flow {
     /// Of buckets like this.
     pub fn new(bucket: Bucket) -> Flow {
-        Flow { bucket, levels: BTreeMap::new() }
+        Flow { bucket, levels: Map::new() }
     }
 
     /// Whether this address may once more.

@@ -1,7 +1,6 @@
 //! Who is connected: the places of a server, and who gives up his when one more comes.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
@@ -9,12 +8,13 @@ use std::time::Instant;
 use async_executor::Task;
 
 use super::gate::gives_way;
+use crate::model::Map;
 
 /// See the module.
 pub(super) struct Table {
     most: usize,
     most_each: usize,
-    places: RefCell<BTreeMap<u64, Place>>,
+    places: RefCell<Map<u64, Place>>,
     next: Cell<u64>,
 }
 

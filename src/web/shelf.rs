@@ -1,9 +1,11 @@
 //! What pages brought and may fetch: uploads under way, files that were kept, and under which
 //! addresses who may have them. Pure: files it gives up are removed by who asked.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
+
+use crate::model::Map;
 
 /// Uploads under way at once, in all and of one guest.
 pub const MAX_UPLOADS: usize = 12;
@@ -103,7 +105,7 @@ pub struct Shown {
 /// Which files each guest's pages were told of, so that they may fetch just those.
 #[derive(Debug, Default)]
 pub struct Seen {
-    by_entry: BTreeMap<(String, String), Shown>,
+    by_entry: Map<(String, String), Shown>,
     order: VecDeque<(String, String)>,
 }
 

@@ -1,7 +1,7 @@
 //! The site: who asks, whether he may, and who answers it. What a path is for, `route` says.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -23,7 +23,7 @@ use super::{address, calls, door, events, http, metrics, operator, plain, upload
 use crate::command::Command;
 use crate::config::{Settings, Web, rows};
 use crate::hub::Hub;
-use crate::model::{Answer, Direction, EntryId, Millis, TransferState, Wall, What};
+use crate::model::{Answer, Direction, EntryId, Map, Millis, TransferState, Wall, What};
 
 /// Requests of one address.
 pub const REQUESTS: Bucket = Bucket { size: 240, refill: 60 };
@@ -60,10 +60,10 @@ pub struct Site {
     /// Wrong PINs of the operator's; apart, or who knows the other PIN could guess without pauses.
     pub(super) operator_guesses: RefCell<Guesses>,
     flow: RefCell<Flow>,
-    pub(super) operators: RefCell<BTreeMap<String, Millis>>,
+    pub(super) operators: RefCell<Map<String, Millis>>,
     pub(super) counts: Counts,
     /// Guests being brought in at this moment.
-    pub(super) entering: RefCell<std::collections::BTreeSet<String>>,
+    pub(super) entering: RefCell<crate::model::Set<String>>,
     /// Held by who comes in, from making room to taking it: a place is not taken twice.
     pub(super) coming_in: async_lock::Mutex<()>,
     /// Something is to be kept.

@@ -2,7 +2,6 @@
 //! downloads are read from it as they are taken.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
@@ -26,7 +25,7 @@ use super::server::{self, Payload};
 use super::shelf::{MAX_UPLOADS, MAX_UPLOADS_EACH, Shelf, Stored, UPLOAD_MS};
 use super::site::{Head, Site, Who, bad_body};
 use crate::dialect::link::files::names_of;
-use crate::model::{IoError, Millis, Refusal, Trouble};
+use crate::model::{IoError, Map, Millis, Refusal, Trouble};
 
 const FILE: &str = "uploads.json";
 /// Bytes of the file that uploads are remembered in.
@@ -35,7 +34,7 @@ const MAX_FILE: u64 = 1024 * 1024;
 const PIECE: usize = 64 * 1024;
 
 /// Those under way, by id.
-pub type Uploads = BTreeMap<String, Rc<Upload>>;
+pub type Uploads = Map<String, Rc<Upload>>;
 
 /// One upload under way.
 pub struct Upload {

@@ -1,18 +1,16 @@
 //! What a session remembers for Tab: who is here, whose users, which settings.
 
-use std::collections::BTreeMap;
-
 use crate::command::Names;
-use crate::model::{PeerId, PeerView, Presence, SettingView};
+use crate::model::{Map, PeerId, PeerView, Presence, SettingView};
 
 /// Names kept for completion.
 pub const MAX_NAMES: usize = 1_024;
 
 /// See the module.
 pub(super) struct Known {
-    names: BTreeMap<PeerId, String>,
+    names: Map<PeerId, String>,
     pub users: Vec<String>,
-    settings: BTreeMap<String, String>,
+    settings: Map<String, String>,
     forms: Vec<String>,
     home: Option<String>,
     paths: fn(&str) -> Vec<String>,
@@ -20,7 +18,7 @@ pub(super) struct Known {
 
 impl Known {
     pub fn new(forms: Vec<String>, home: Option<String>, paths: fn(&str) -> Vec<String>) -> Known {
-        let (names, settings) = (BTreeMap::new(), BTreeMap::new());
+        let (names, settings) = (Map::new(), Map::new());
         Known { names, users: Vec::new(), settings, forms, home, paths }
     }
 

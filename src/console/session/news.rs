@@ -4,15 +4,15 @@
 //! The node tells its events to all ways in, this console's own doings included, before or after
 //! it answers. So events that an answer may explain are held while one is awaited.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::super::render::{bytes, same};
 use super::{Command, Session, Why};
 use crate::command::parse::switch;
 use crate::model::limits::MAX_TRANSFERS;
 use crate::model::{
-    Delivery, Dialect, Direction, EntryId, Event, Millis, PeerId, Receipt, Stamped, TransferState,
-    What,
+    Delivery, Dialect, Direction, EntryId, Event, Map, Millis, PeerId, Receipt, Stamped,
+    TransferState, What,
 };
 
 /// Lines about events that a terminal gets within one second; the rest is counted.
@@ -45,9 +45,9 @@ pub(super) struct News {
     /// What this console sent: the first and last entry of each command.
     sent: VecDeque<(EntryId, EntryId)>,
     /// The state last shown of each.
-    fates: BTreeMap<(EntryId, PeerId), Delivery>,
+    fates: Map<(EntryId, PeerId), Delivery>,
     /// Percent last shown of each transfer.
-    transfers: BTreeMap<EntryId, u64>,
+    transfers: Map<EntryId, u64>,
     /// Settings this console changed: the event is not news.
     expected: VecDeque<String>,
 }
@@ -64,8 +64,8 @@ impl News {
             hidden: 0,
             held: VecDeque::new(),
             sent: VecDeque::new(),
-            fates: BTreeMap::new(),
-            transfers: BTreeMap::new(),
+            fates: Map::new(),
+            transfers: Map::new(),
             expected: VecDeque::new(),
         }
     }

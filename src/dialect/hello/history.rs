@@ -4,11 +4,11 @@
 //! same text of the same author within a short time, told by somebody else, is the same message
 //! (PROTOCOLS section 2, "Jecna").
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::codec::{Message, time_of};
 use super::{HISTORY, MAX_HISTORY_BYTES};
-use crate::model::{Millis, Now, Wall};
+use crate::model::{Map, Millis, Now, Wall};
 
 /// The same text of the same author within this time of the other is the same message.
 const SAME_MS: u64 = 60_000;
@@ -24,7 +24,7 @@ const FUTURE_MS: u64 = 24 * 60 * 60 * 1_000;
 /// See the module.
 #[derive(Default)]
 pub struct History {
-    by_id: BTreeMap<u64, (Message, Millis)>,
+    by_id: Map<u64, (Message, Millis)>,
     bytes: usize,
     seen: VecDeque<u64>,
     last_own: u64,

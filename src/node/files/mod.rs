@@ -8,7 +8,7 @@ mod asked;
 mod offers;
 mod takes;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::Node;
 use super::history::Durable;
@@ -17,7 +17,7 @@ use crate::dialect::link::machine::{Machine, Opened};
 use crate::dialect::link::words::{Far, FileDo, FileNews, FileState, FileView, Outcome};
 use crate::model::limits::FILE_EXTENSION;
 use crate::model::{
-    Delivery, Direction, EntryId, Handle, IoError, Millis, Now, TransferState, TransferView,
+    Delivery, Direction, EntryId, Handle, IoError, Map, Millis, Now, TransferState, TransferView,
     UserId, What,
 };
 
@@ -80,7 +80,7 @@ struct Goal {
 /// All of them, by the machine's number.
 #[derive(Default)]
 pub(super) struct LinkFiles {
-    by_no: BTreeMap<u64, Moving>,
+    by_no: Map<u64, Moving>,
     by_file: HashMap<FileId, u64>,
     offering: offers::Offering,
     /// When transfers of nobody who is here are to end.

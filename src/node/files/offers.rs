@@ -1,6 +1,6 @@
 //! Files that we send: looked at, offered as an entry, and what becomes of that.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::super::Node;
 use super::super::delivery::{Fate, Target};
@@ -15,8 +15,8 @@ use crate::model::limits::{
     LINK_FILES, LINK_FILES_OF_GUESTS, LINK_FILES_PER_BOX_OF_GUESTS, MAX_PENDING,
 };
 use crate::model::{
-    Answer, Delivery, Dialect, Direction, EntryId, Handle, IoError, Now, PeerId, Receipt, Refusal,
-    TransferState, UserId, What,
+    Answer, Delivery, Dialect, Direction, EntryId, Handle, IoError, Map, Now, PeerId, Receipt,
+    Refusal, TransferState, UserId, What,
 };
 
 /// Said while nobody decided.
@@ -27,7 +27,7 @@ const NOT_ACCEPTED: &str = "offered: waits to be accepted";
 pub(super) struct Offering {
     next: u64,
     by_file: HashMap<FileId, u64>,
-    all: BTreeMap<u64, Request>,
+    all: Map<u64, Request>,
 }
 
 /// What somebody wants sent.

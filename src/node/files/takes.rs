@@ -1,7 +1,5 @@
 //! Files that come: which are wanted without asking, and what is kept of them when they are whole.
 
-use std::collections::BTreeMap;
-
 use super::super::Node;
 use super::super::history::Draft;
 use super::super::io::{Action, Picture};
@@ -12,7 +10,7 @@ use crate::dialect::link::noise::Fingerprint;
 use crate::dialect::link::words::{Far, FileState, FileView, Offer, Outcome};
 use crate::model::history::Change;
 use crate::model::limits::{LINK_FILES_OF_GUESTS, LINK_FILES_PER_GUEST};
-use crate::model::{Dialect, Direction, Handle, Now, PeerId, TransferState, UserId, What};
+use crate::model::{Dialect, Direction, Handle, Map, Now, PeerId, TransferState, UserId, What};
 
 /// Why nobody is asked about an offer.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -171,7 +169,7 @@ impl Node {
         }
         let all = self.dialects.link.iter().flat_map(Machine::files).filter(|v| !v.giver);
         // as the other side spells his name
-        let mut of: BTreeMap<String, (usize, Option<u64>)> = BTreeMap::new();
+        let mut of: Map<String, (usize, Option<u64>)> = Map::new();
         for view in all.filter(|v| self.is_guest(v.user)) {
             let (count, oldest) = of.entry(view.user.key()).or_default();
             *count += 1;

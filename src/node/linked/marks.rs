@@ -4,11 +4,11 @@
 //! his program says so (`MarkRead`). Kept for this run alone: a mark that a restart loses leaves
 //! the message `delivered`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::dialect::link::machine::MAX_READ;
 use crate::dialect::link::noise::Fingerprint;
-use crate::model::{Answer, Delivery, EntryId, Handle, Now, PeerId, Refusal, UserId};
+use crate::model::{Answer, Delivery, EntryId, Handle, Map, Now, PeerId, Refusal, UserId};
 use crate::node::Node;
 use crate::node::delivery::{Fate, Target};
 
@@ -29,7 +29,7 @@ struct Arrived {
 #[derive(Default)]
 pub(in crate::node) struct Marks {
     /// By user and peer: what their authors call them.
-    unread: BTreeMap<(String, PeerId), VecDeque<EntryId>>,
+    unread: Map<(String, PeerId), VecDeque<EntryId>>,
     /// Whose box has them; the oldest first.
     arrived: VecDeque<Arrived>,
 }

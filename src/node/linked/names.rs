@@ -1,6 +1,5 @@
 //! Who is linked, as people name and see him: beside the plain dialects, and by his key.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
@@ -8,7 +7,7 @@ use super::Linked;
 use crate::dialect::link::machine::{CannotForget, Machine, Trusted};
 use crate::model::event::BY_LINK_TOO;
 use crate::model::{
-    Answer, Dialect, Handle, Now, PeerId, PeerView, Presence, Refusal, RouteView, Trust,
+    Answer, Dialect, Handle, Now, PeerId, PeerView, Presence, Refusal, RouteView, Set, Trust,
     VerifyView, What,
 };
 use crate::node::Node;
@@ -85,7 +84,7 @@ impl Node {
         self.prove_twins(now);
         let twins = self.roster.here().filter(|p| self.linked_twin(p).is_some());
         let twins: Vec<PeerId> = twins.map(|p| p.id).collect();
-        let hidden: BTreeSet<PeerId> = twins.iter().copied().collect();
+        let hidden: Set<PeerId> = twins.iter().copied().collect();
         let old = std::mem::replace(&mut self.hidden, hidden);
         for id in twins.into_iter().filter(|id| !old.contains(id)) {
             let Some(peer) = self.roster.get(id) else { continue };
@@ -95,7 +94,7 @@ impl Node {
                 self.tell(now, None, What::PeerLeft { peer: id, handle, dialect, reason });
             }
         }
-        let shown: Vec<PeerId> = old.difference(&self.hidden).copied().collect();
+        let shown = old.into_iter().filter(|id| !self.hidden.contains(id)).collect::<Vec<_>>();
         shown.into_iter().for_each(|id| self.tell_joined(now, id));
     }
 

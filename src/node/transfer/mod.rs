@@ -5,7 +5,7 @@
 //!
 //! An image does not wait for somebody who is not here: by then its file may be another, or gone.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::Ipv4Addr;
 
 mod incoming;
@@ -17,7 +17,7 @@ use super::delivery::Target;
 use super::io::{Action, FileDone, FileId, FileOp, Picture, Ticket};
 use crate::dialect::slcp::machine::ImageKey;
 use crate::model::{
-    Delivery, EntryId, IoError, Now, PeerId, Receipt, TransferState, Trouble, UserId,
+    Delivery, EntryId, IoError, Map, Now, PeerId, Receipt, TransferState, Trouble, UserId,
 };
 
 /// Bytes of one image that may wait for the disk. Only UDP forms can pass it.
@@ -104,11 +104,11 @@ struct Opening {
 #[derive(Default)]
 pub(super) struct Transfers {
     next: u64,
-    incoming: BTreeMap<ImageKey, Incoming>,
+    incoming: Map<ImageKey, Incoming>,
     by_file: HashMap<FileId, ImageKey>,
-    outgoing: BTreeMap<FileId, Outgoing>,
+    outgoing: Map<FileId, Outgoing>,
     /// By the file that is being written.
-    copying: BTreeMap<FileId, Copy>,
+    copying: Map<FileId, Copy>,
     opening: HashMap<FileId, Opening>,
     /// Jobs that wait to be durable.
     waiting: usize,

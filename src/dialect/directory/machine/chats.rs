@@ -2,7 +2,7 @@
 //! most 100 bytes at once and decodes each read for itself, so a text leaves in parts that short,
 //! with a pause between them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::{Machine, Role, same};
@@ -16,7 +16,7 @@ use crate::dialect::parts::parts;
 use crate::dialect::raw::RawTexts;
 use crate::dialect::writer::{Pace, Writer};
 use crate::model::limits::{MAX_STREAMS_PER_SOURCE, STALL_MS};
-use crate::model::{IoError, Millis, Net, SocketId, StreamId, Trouble, UserId};
+use crate::model::{IoError, Map, Millis, Net, SocketId, StreamId, Trouble, UserId};
 
 /// What closes a chat, said as a text.
 const BACK: &str = "/back";
@@ -27,7 +27,7 @@ const PACE: Pace = Pace { gather: 0, backlog: 0, pause: READ_PAUSE_MS, max: 64 *
 pub(super) struct Chats {
     next: u32,
     streams: u64,
-    all: BTreeMap<ChatId, Chat>,
+    all: Map<ChatId, Chat>,
 }
 
 struct Chat {

@@ -2,13 +2,12 @@
 //! list. Nothing but that, and the logout of a name that was logged in, is ever sent to a
 //! server: all else kills the real one.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 
 use super::Machine;
 use crate::dialect::directory::{MAX_LOST, REFRESH_MS, REPLY_MS, codec};
 use crate::dialect::heard::{Contact, Heard};
-use crate::model::{IoError, Millis, Net, SocketId};
+use crate::model::{IoError, Map, Millis, Net, SocketId};
 
 /// The server of others.
 pub(super) struct Remote {
@@ -21,7 +20,7 @@ pub(super) struct Remote {
     lost: u32,
     /// Whether the server is reached, as was told.
     told: Option<bool>,
-    listed: BTreeMap<String, Contact>,
+    listed: Map<String, Contact>,
     /// Names of ours that a list of the server held.
     logged_in: Vec<String>,
 }
@@ -34,7 +33,7 @@ impl Remote {
             reply_by: None,
             lost: 0,
             told: None,
-            listed: BTreeMap::new(),
+            listed: Map::new(),
             logged_in: Vec::new(),
         }
     }
@@ -133,7 +132,7 @@ impl Machine {
         if self.remote.told.replace(true) != Some(true) {
             self.told.heard(Heard::Session(server_contact(server), true));
         }
-        let mut listed = BTreeMap::new();
+        let mut listed = Map::new();
         let mut logged_in = Vec::new();
         for (name, at) in users {
             if self.users.values().any(|ours| *ours == name) {

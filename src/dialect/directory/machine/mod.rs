@@ -7,14 +7,13 @@ mod chats;
 mod client;
 mod server;
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::codec::{self, Said};
 use crate::dialect::heard::{Heard, Out, To};
 use crate::dialect::lan::Lan;
 use crate::dialect::told::Told;
-use crate::model::{Bind, IoError, Link, Millis, Net, SocketId, StreamId, UserId};
+use crate::model::{Bind, IoError, Link, Map, Millis, Net, SocketId, StreamId, UserId};
 
 use chats::Chats;
 use client::Remote;
@@ -66,8 +65,8 @@ enum Role {
 pub struct Machine {
     setup: Setup,
     lan: Lan,
-    users: BTreeMap<UserId, String>,
-    sockets: BTreeMap<SocketId, Role>,
+    users: Map<UserId, String>,
+    sockets: Map<SocketId, Role>,
     next_socket: u32,
     /// The socket our users log in from, once it is open.
     client: Option<SocketId>,
@@ -85,8 +84,8 @@ impl Machine {
     pub fn new(setup: Setup) -> Machine {
         let mut machine = Machine {
             lan: Lan::default(),
-            users: BTreeMap::new(),
-            sockets: BTreeMap::new(),
+            users: Map::new(),
+            sockets: Map::new(),
             next_socket: 0,
             client: None,
             without: Vec::new(),
@@ -142,7 +141,7 @@ impl Machine {
 
     /// Our users, whole: listed here, logged in there.
     pub fn set_users(&mut self, now: Millis, shown: Vec<Shown>) {
-        let users: BTreeMap<UserId, String> =
+        let users: Map<UserId, String> =
             shown.into_iter().map(|shown| (shown.user, shown.name)).collect();
         let old = std::mem::replace(&mut self.users, users);
         for (user, name) in &old {

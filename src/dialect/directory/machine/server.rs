@@ -1,6 +1,5 @@
 //! The server: who logged in, from where, and when.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::{Machine, same};
@@ -10,14 +9,14 @@ use crate::dialect::directory::{
     MAX_USERS, codec,
 };
 use crate::dialect::heard::Contact;
-use crate::model::{Millis, Net, SocketId};
+use crate::model::{Map, Millis, Net, SocketId};
 
 /// Who is logged in.
 #[derive(Default)]
 pub(super) struct Logins {
-    users: BTreeMap<String, Login>,
+    users: Map<String, Login>,
     /// How fast each address is answered.
-    answers: BTreeMap<Ipv4Addr, Bucket>,
+    answers: Map<Ipv4Addr, Bucket>,
     /// How fast all of them together are.
     to_all: Option<Bucket>,
 }

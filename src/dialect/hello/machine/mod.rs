@@ -9,7 +9,7 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::rc::Rc;
 
@@ -17,7 +17,7 @@ use super::codec::{self, Message};
 use super::history::History;
 use super::{MAX_LINE, Said};
 use crate::dialect::heard::{Contact, Heard, Out};
-use crate::model::{Bind, IoError, Link, Millis, Net, Now, SocketId, StreamId, Trouble};
+use crate::model::{Bind, IoError, Link, Map, Millis, Net, Now, SocketId, StreamId, Trouble};
 
 use peers::{Answers, Peer};
 pub use peers::{HERE_MS, MAX_ANSWERS, MAX_PEERS};
@@ -85,8 +85,8 @@ pub struct Machine {
     troubles: [Option<IoError>; 2],
     rebind_at: Option<Millis>,
     hello_at: Millis,
-    peers: BTreeMap<Ipv4Addr, Peer>,
-    sessions: BTreeMap<StreamId, Session>,
+    peers: Map<Ipv4Addr, Peer>,
+    sessions: Map<StreamId, Session>,
     answers: Answers,
     history: History,
     /// Our name of before, and when that ended.
@@ -108,8 +108,8 @@ impl Machine {
             troubles: [None, None],
             rebind_at: None,
             hello_at: now.mono,
-            peers: BTreeMap::new(),
-            sessions: BTreeMap::new(),
+            peers: Map::new(),
+            sessions: Map::new(),
             answers: Answers::default(),
             history: History::default(),
             former: None,

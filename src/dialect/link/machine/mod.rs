@@ -14,7 +14,7 @@ mod rooms;
 mod sessions;
 mod takes;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::frame::Frame;
@@ -24,7 +24,7 @@ use super::rooms::Rooms;
 use super::session::Session;
 use super::words::{Far, Heard, Keep, Me, Out, Row, Setup};
 use crate::model::net::Interface;
-use crate::model::{Handle, IoError, Millis, Net, SocketId, StreamId};
+use crate::model::{Handle, IoError, Map, Millis, Net, SocketId, StreamId};
 
 pub use dial::{BACKOFF_MAX_MS, BACKOFF_MS, Beaconed};
 pub use gives::Opened;
@@ -104,24 +104,24 @@ pub struct Machine {
     port_tried: u16,
     rebind_at: Option<Millis>,
     announce_at: Vec<Millis>,
-    places: BTreeMap<Fingerprint, Place>,
+    places: Map<Fingerprint, Place>,
     calls: Calls,
-    sessions: BTreeMap<StreamId, Session>,
+    sessions: Map<StreamId, Session>,
     next_stream: u64,
     sources: Sources,
-    neighbours: BTreeMap<Fingerprint, Neighbour>,
-    pins: BTreeMap<String, Far>,
-    claims: BTreeMap<String, (Fingerprint, super::frame::User)>,
+    neighbours: Map<Fingerprint, Neighbour>,
+    pins: Map<String, Far>,
+    claims: Map<String, (Fingerprint, super::frame::User)>,
     next_token: u64,
-    waiting: BTreeMap<u64, Waiting>,
+    waiting: Map<u64, Waiting>,
     /// Calls that are to prove an address of a box.
-    proofs: BTreeMap<StreamId, Fingerprint>,
+    proofs: Map<StreamId, Fingerprint>,
     rooms: Rooms,
     /// Offers that the node is asked about, by token.
-    offers: BTreeMap<u64, Offered>,
+    offers: Map<u64, Offered>,
     /// Files, by a number of ours.
-    gives: BTreeMap<u64, Give>,
-    takes: BTreeMap<u64, Take>,
+    gives: Map<u64, Give>,
+    takes: Map<u64, Take>,
     next_file: u64,
     /// Names askings for files.
     turn: u32,
@@ -148,21 +148,21 @@ impl Machine {
             port_tried: setup.port,
             rebind_at: None,
             announce_at: Vec::new(),
-            places: BTreeMap::new(),
+            places: Map::new(),
             calls: Calls::default(),
-            sessions: BTreeMap::new(),
+            sessions: Map::new(),
             next_stream: setup.streams,
             sources: Sources::default(),
-            neighbours: BTreeMap::new(),
-            pins: BTreeMap::new(),
-            claims: BTreeMap::new(),
+            neighbours: Map::new(),
+            pins: Map::new(),
+            claims: Map::new(),
             next_token: 0,
-            waiting: BTreeMap::new(),
-            proofs: BTreeMap::new(),
+            waiting: Map::new(),
+            proofs: Map::new(),
             rooms,
-            offers: BTreeMap::new(),
-            gives: BTreeMap::new(),
-            takes: BTreeMap::new(),
+            offers: Map::new(),
+            gives: Map::new(),
+            takes: Map::new(),
             next_file: 0,
             turn: 0,
             wake: None,

@@ -1,6 +1,5 @@
 //! Connections: who may make them, what comes of them, and which of two is used.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::super::frame::{Frame, Hello, VERSION};
@@ -11,7 +10,7 @@ use super::{GRACE_MS, Machine};
 use crate::model::limits::{
     CONNECT_MS, LINK_HALF_OPEN, LINK_HALF_OPEN_PER_SOURCE, LINK_HEARD, LINK_SESSIONS,
 };
-use crate::model::{IoError, Millis, Net, SocketId, StreamId};
+use crate::model::{IoError, Map, Millis, Net, SocketId, StreamId};
 
 /// Connections taken from one address …
 pub const MAX_TRIES: u32 = 16;
@@ -30,7 +29,7 @@ const MAX_PER_BOX: usize = 3;
 
 /// Who made how many connections lately.
 #[derive(Default)]
-pub(super) struct Sources(BTreeMap<IpAddr, (Millis, u32)>);
+pub(super) struct Sources(Map<IpAddr, (Millis, u32)>);
 
 impl Sources {
     pub(super) fn len(&self) -> usize {

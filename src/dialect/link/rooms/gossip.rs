@@ -4,15 +4,13 @@
 //! Nothing of this is believed beyond that a question is worth its bytes: who is a member its own
 //! box says, and a message proves itself by its seal.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::room::{Abreast, Log, Member, Room, Source};
 use super::wire::{MEMBERS_IN_FRAME, Mark, Part, Roster, Told};
 use super::{Out, Rooms};
 use crate::dialect::link::noise::{Fingerprint, hash};
 use crate::dialect::link::queue::Row;
 use crate::model::limits::{MAX_ROOMS, ROOM_LOGS, ROOM_MEMBERS};
-use crate::model::{Handle, Millis, RoomName};
+use crate::model::{Handle, Map, Millis, RoomName, Set};
 
 /// So long after a change, and as long again, a few others are told what is new …
 pub const GOSSIP_MS: Millis = 10_000;
@@ -259,10 +257,10 @@ impl Rooms {
     pub(super) fn seek(&mut self, now: Millis, key: &str) {
         let (me, linked) = (self.me, self.boxes_in(key));
         let Some(room) = self.rooms.get_mut(key).filter(|r| r.is_in()) else { return };
-        let mut of_each: BTreeMap<Fingerprint, usize> = BTreeMap::new();
+        let mut of_each: Map<Fingerprint, usize> = Map::new();
         let mut wake: Option<Millis> = None;
         let mut later = |at: Millis| wake = Some(wake.map_or(at, |w| w.min(at)));
-        let mut silent: BTreeSet<Fingerprint> = BTreeSet::new();
+        let mut silent: Set<Fingerprint> = Set::new();
         for log in room.logs.values_mut() {
             match log.asked {
                 Some((of, until)) if until <= now => {

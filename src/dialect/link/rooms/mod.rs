@@ -13,13 +13,13 @@ mod room;
 mod take;
 pub mod wire;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::frame::Far;
 use super::noise::{Fingerprint, Key, Rng, Secret};
 use super::queue::Row;
 use crate::model::limits::{MAX_ROOMS, MAX_USERS, ROOM_POSTS, ROOM_TEXT};
-use crate::model::{EntryId, Handle, Millis, RoomName, Wall};
+use crate::model::{EntryId, Handle, Map, Millis, RoomName, Set, Wall};
 
 pub use gossip::GOSSIP_MS;
 use room::Room;
@@ -112,7 +112,7 @@ struct Linked {
     /// It compares who is in before it is told.
     compares: bool,
     /// The rooms that it says it is in: the version of that word, and who of its users.
-    rooms: BTreeMap<String, (RoomName, u64, Vec<Handle>)>,
+    rooms: Map<String, (RoomName, u64, Vec<Handle>)>,
     /// What it told of who is in: since then, so much.
     told: (Millis, usize),
     /// Since then, messages of so many authors that were no members came from it.
@@ -126,11 +126,11 @@ pub struct Rooms {
     me: Fingerprint,
     /// How long messages are kept for those who come back.
     keep: Millis,
-    rooms: BTreeMap<String, Room>,
-    boxes: BTreeMap<Fingerprint, Linked>,
+    rooms: Map<String, Room>,
+    boxes: Map<Fingerprint, Linked>,
     /// Our users that are in the chat.
     present: Vec<Handle>,
-    strangers: BTreeMap<Fingerprint, Option<[u8; 32]>>,
+    strangers: Map<Fingerprint, Option<[u8; 32]>>,
     rng: Rng,
     next_token: u64,
     wake: Option<Millis>,
@@ -147,10 +147,10 @@ impl Rooms {
             key,
             me: key.fingerprint(),
             keep,
-            rooms: BTreeMap::new(),
-            boxes: BTreeMap::new(),
+            rooms: Map::new(),
+            boxes: Map::new(),
             present: Vec::new(),
-            strangers: BTreeMap::new(),
+            strangers: Map::new(),
             rng,
             next_token: 0,
             wake: None,
@@ -326,7 +326,7 @@ impl Rooms {
 
     /// All rooms that are heard of: ours, and those that linked boxes are in.
     pub fn views(&self) -> Vec<View> {
-        let mut names: BTreeMap<String, RoomName> = BTreeMap::new();
+        let mut names: Map<String, RoomName> = Map::new();
         let heard = self.boxes.values().flat_map(|b| &b.rooms);
         names.extend(heard.map(|(key, (name, ..))| (key.clone(), name.clone())));
         let ours = self.rooms.iter().filter(|(_, r)| r.is_in());
@@ -335,7 +335,7 @@ impl Rooms {
     }
 
     fn view(&self, key: &str, name: RoomName) -> View {
-        let mut others: BTreeMap<Far, bool> = BTreeMap::new();
+        let mut others: Map<Far, bool> = Map::new();
         let room = self.rooms.get(key).filter(|r| r.is_in());
         for (of, member) in room.iter().flat_map(|r| &r.members).filter(|(_, m)| m.member) {
             let linked = self.boxes.contains_key(of);
@@ -358,7 +358,7 @@ impl Rooms {
         let linked = self.boxes.entry(of).or_insert(Linked {
             key,
             compares,
-            rooms: BTreeMap::new(),
+            rooms: Map::new(),
             told: (0, 0),
             strangers: (0, 0),
         });
@@ -492,7 +492,7 @@ impl Rooms {
         }
     }
 
-    fn boxes_in(&self, key: &str) -> BTreeSet<Fingerprint> {
+    fn boxes_in(&self, key: &str) -> Set<Fingerprint> {
         let is = |b: &&Linked| b.rooms.contains_key(key);
         self.boxes.iter().filter(|(_, b)| is(b)).map(|(of, _)| *of).collect()
     }

@@ -1,6 +1,6 @@
 //! One room: who is in it, which messages are known and kept, and what of that is durable.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::wire::{Mark, Part, Said, handles, room};
 use super::{Post, Rooms};
@@ -9,7 +9,7 @@ use crate::dialect::link::noise::{Fingerprint, Key};
 use crate::dialect::link::queue::Row;
 use crate::dialect::link::wire::{BadWire, Reader, Writer};
 use crate::model::limits::{ROOM_KEPT, ROOM_KEPT_BYTES, ROOM_LOGS, ROOM_MEMBERS};
-use crate::model::{EntryId, Handle, Millis, RoomName};
+use crate::model::{EntryId, Handle, Map, Millis, RoomName, Set};
 
 /// Boxes that are known to have more of a stream.
 pub(super) const MAX_SOURCES: usize = 8;
@@ -30,9 +30,9 @@ pub(super) struct Room {
     pub(super) epoch: u64,
     /// The one before, if it was begun anew in this run.
     pub(super) renewed: Option<u64>,
-    pub(super) members: BTreeMap<Fingerprint, Member>,
+    pub(super) members: Map<Fingerprint, Member>,
     /// All streams, ours too.
-    pub(super) logs: BTreeMap<(Fingerprint, u64), Log>,
+    pub(super) logs: Map<(Fingerprint, u64), Log>,
     /// In the order they were told.
     pub(super) kept: VecDeque<Kept>,
     pub(super) kept_bytes: usize,
@@ -41,7 +41,7 @@ pub(super) struct Room {
     /// Messages that no other one names: [`MAX_KNOWN_HEADS`].
     pub(super) heads: Vec<Mark>,
     pub(super) posts: VecDeque<Post>,
-    pub(super) waiting: BTreeMap<Mark, Waiting>,
+    pub(super) waiting: Map<Mark, Waiting>,
     pub(super) waiting_bytes: usize,
     pub(super) writing: Option<super::take::Batch>,
     /// Nothing is written before this: the disk refused.
@@ -51,7 +51,7 @@ pub(super) struct Room {
     /// Counts changes that others are to be told of …
     pub(super) rev: u64,
     /// … and up to which each box was told.
-    pub(super) told: BTreeMap<Fingerprint, Abreast>,
+    pub(super) told: Map<Fingerprint, Abreast>,
     pub(super) gossip_at: Option<Millis>,
 }
 
@@ -178,20 +178,20 @@ impl Room {
             version: 0,
             epoch: 0,
             renewed: None,
-            members: BTreeMap::new(),
-            logs: BTreeMap::new(),
+            members: Map::new(),
+            logs: Map::new(),
             kept: VecDeque::new(),
             kept_bytes: 0,
             next_row: 1,
             heads: Vec::new(),
             posts: VecDeque::new(),
-            waiting: BTreeMap::new(),
+            waiting: Map::new(),
             waiting_bytes: 0,
             writing: None,
             retry_at: 0,
             progress: 0,
             rev: 1,
-            told: BTreeMap::new(),
+            told: Map::new(),
             gossip_at: None,
         }
     }
@@ -255,7 +255,7 @@ impl Room {
             return least;
         }
         let log = |k: &Kept| (k.said.author.fingerprint(), k.said.epoch);
-        let kept: BTreeSet<(Fingerprint, u64)> = self.kept.iter().map(log).collect();
+        let kept: Set<(Fingerprint, u64)> = self.kept.iter().map(log).collect();
         let spare = |key: &(Fingerprint, u64)| {
             key.1 != self.epoch && (own || (!kept.contains(key) && (here(&of) || !here(&key.0))))
         };
@@ -318,7 +318,7 @@ impl Room {
     /// of the place, if that is more than a quarter; else the oldest.
     fn surplus(&self) -> usize {
         const SHARE: usize = ROOM_KEPT_BYTES / ROOM_KEPT;
-        let mut shares: BTreeMap<[u8; 32], usize> = BTreeMap::new();
+        let mut shares: Map<[u8; 32], usize> = Map::new();
         for kept in &self.kept {
             *shares.entry(kept.said.author.0).or_default() += kept.bytes.max(SHARE);
         }

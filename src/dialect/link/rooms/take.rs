@@ -3,15 +3,13 @@
 //! One write of a room is under way at a time; what comes meanwhile is in the next. So a write
 //! that fails leaves nothing behind but that all of it is tried, or fetched, again.
 
-use std::collections::BTreeMap;
-
 use super::room::{Room, Waiting};
 use super::wire::{MAX_HEADS, Mark, Part, Said};
 use super::{Line, Out, Rooms, Write};
 use crate::dialect::link::frame::Far;
 use crate::dialect::link::noise::{Fingerprint, Key};
 use crate::model::limits::{ROOM_WAITING, ROOM_WAITING_BYTES};
-use crate::model::{EntryId, Handle, Millis};
+use crate::model::{EntryId, Handle, Map, Millis};
 
 /// A message whose causes are missing waits so long after the last one that was taken …
 pub const WAIT_MS: Millis = 60_000;
@@ -43,7 +41,7 @@ impl Waiting {
 struct Taken<'a> {
     room: &'a Room,
     me: Fingerprint,
-    more: BTreeMap<(Fingerprint, u64), u64>,
+    more: Map<(Fingerprint, u64), u64>,
 }
 
 impl Taken<'_> {
@@ -103,7 +101,7 @@ impl Rooms {
         let prev = said.seq.saturating_sub(back);
         let bytes = said.encode().len();
         let Some(room) = self.rooms.get_mut(&key) else { return Ok(()) };
-        let taken = Taken { room, me: self.me, more: BTreeMap::new() };
+        let taken = Taken { room, me: self.me, more: Map::new() };
         let ready = taken.has_causes(&said, prev, seal.mask);
         let mut missing: Vec<Mark> = Vec::new();
         if !ready {
@@ -159,7 +157,7 @@ impl Rooms {
             return;
         }
         let (mut rows, mut lines, mut came) = (Vec::new(), Vec::new(), Vec::new());
-        let mut uptos: BTreeMap<(Fingerprint, u64), u64> = BTreeMap::new();
+        let mut uptos: Map<(Fingerprint, u64), u64> = Map::new();
         for (mark, late) in chosen {
             let Some(waiting) = room.waiting.get(&mark) else { continue };
             let (said, row) = (&waiting.said, room.next_row);
@@ -218,7 +216,7 @@ impl Rooms {
             heads.retain(|h| (h.of, h.epoch) != (mark.of, mark.epoch));
             heads.push(*mark);
         }
-        let mut last: BTreeMap<Fingerprint, u64> =
+        let mut last: Map<Fingerprint, u64> =
             room.members.iter().map(|(of, m)| (*of, m.last)).collect();
         let mut seq = room.upto(me, room.epoch);
         for _ in 0..count {
@@ -286,7 +284,7 @@ impl Rooms {
         room.progress = now;
         room.rev += 1;
         let rev = room.rev;
-        let mut tell: BTreeMap<Fingerprint, Vec<Mark>> = BTreeMap::new();
+        let mut tell: Map<Fingerprint, Vec<Mark>> = Map::new();
         for (mark, row) in batch.came {
             if let Some(log) = room.logs.get_mut(&(mark.of, mark.epoch)) {
                 (log.upto, log.rev) = (log.upto.max(mark.seq), rev);
@@ -306,7 +304,7 @@ impl Rooms {
             }
             room.keep(now, row, waiting.said, false);
         }
-        let mut sends: BTreeMap<Fingerprint, Vec<Part>> = BTreeMap::new();
+        let mut sends: Map<Fingerprint, Vec<Part>> = Map::new();
         for (said, row) in batch.posts {
             if let Some((log, _)) = room.log(me, said.epoch, true) {
                 (log.upto, log.rev) = (said.seq, rev);
@@ -378,7 +376,7 @@ impl Room {
     /// Which of those that wait can be told now, in which order; and whether something said
     /// before it is missing.
     fn choose(&self, now: Millis, me: Fingerprint) -> Vec<(Mark, bool)> {
-        let mut taken = Taken { room: self, me, more: BTreeMap::new() };
+        let mut taken = Taken { room: self, me, more: Map::new() };
         let mut chosen: Vec<(Mark, bool)> = Vec::new();
         let mut rest: Vec<(&Mark, &Waiting)> = self.waiting.iter().collect();
         while chosen.len() < IN_BATCH {
@@ -422,7 +420,7 @@ impl Room {
         while self.waiting.len() >= ROOM_WAITING
             || self.waiting_bytes + waiting.bytes > ROOM_WAITING_BYTES
         {
-            let taken = Taken { room: self, me, more: BTreeMap::new() };
+            let taken = Taken { room: self, me, more: Map::new() };
             let writing = |m: &Mark| {
                 let batch = self.writing.as_ref();
                 batch.is_some_and(|b| b.came.iter().any(|(mark, _)| mark == m))
@@ -452,7 +450,7 @@ impl Room {
 
     /// The author of whom most waits, if that is more than what would wait of this one.
     fn more_than(&self, of: Fingerprint, bytes: usize) -> Option<Fingerprint> {
-        let mut shares: BTreeMap<Fingerprint, usize> = BTreeMap::from([(of, bytes + SHARE)]);
+        let mut shares: Map<Fingerprint, usize> = Map::from([(of, bytes + SHARE)]);
         for (mark, waiting) in &self.waiting {
             *shares.entry(mark.of).or_default() += waiting.bytes + SHARE;
         }

@@ -2,7 +2,7 @@
 //! the asker named; both say their nicknames, raw; then texts, until one says `[DISCONNECT]`.
 //! Between two people there is never more than one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::{Kind, Machine, same};
@@ -11,7 +11,7 @@ use crate::dialect::parts::parts;
 use crate::dialect::raw::RawTexts;
 use crate::dialect::room::codec::Framing;
 use crate::dialect::room::{MAX_PARTS, MAX_SENT, MAX_TEXT, MAX_WAITING};
-use crate::model::{IoError, Millis, StreamId, Trouble, UserId};
+use crate::model::{IoError, Map, Millis, StreamId, Trouble, UserId};
 
 /// What ends a chat.
 const DISCONNECT: &str = "[DISCONNECT]";
@@ -24,9 +24,9 @@ const IDLE_MS: Millis = 300;
 #[derive(Default)]
 pub(super) struct Chats {
     next: u32,
-    pub(super) all: BTreeMap<ChatId, Chat>,
+    pub(super) all: Map<ChatId, Chat>,
     /// In which framing an address last asked: what it is asked in.
-    pub(super) spoke: BTreeMap<Ipv4Addr, Framing>,
+    pub(super) spoke: Map<Ipv4Addr, Framing>,
 }
 
 pub(super) struct Chat {

@@ -2,14 +2,14 @@
 //! them listens for all. A server that went, or is not there yet, is tried again, ever more
 //! seldom.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::{Kind, Machine, TO_LINES};
 use crate::dialect::heard::{Contact, Heard};
 use crate::dialect::room::codec::{self, Frames, Framing, Listed, Said};
 use crate::dialect::room::{MAX_CANDIDATES, MAX_LISTED, MAX_RETRY_MS, RETRY_MS, WELCOME_MS};
-use crate::model::{Millis, StreamId, UserId};
+use crate::model::{Map, Millis, StreamId, UserId};
 
 /// Users of a server's list remembered after they left: the real server says USER_LEFT of who is
 /// still there when his nickname was asked for twice (captures/000-prototype).
@@ -29,14 +29,14 @@ pub(super) struct Remote {
     found: bool,
     /// The framing it answered in.
     pub(super) framing: Option<Framing>,
-    sessions: BTreeMap<UserId, Session>,
-    listed: BTreeMap<String, Contact>,
+    sessions: Map<UserId, Session>,
+    listed: Map<String, Contact>,
     former: VecDeque<Contact>,
     /// It was told that the server is reached.
     told: Option<bool>,
     /// Addresses still to be tried, and those tried and when (`discover`).
     candidates: VecDeque<Ipv4Addr>,
-    tried: BTreeMap<Ipv4Addr, Millis>,
+    tried: Map<Ipv4Addr, Millis>,
 }
 
 struct Session {
@@ -77,12 +77,12 @@ impl Remote {
             at,
             found: false,
             framing: None,
-            sessions: BTreeMap::new(),
-            listed: BTreeMap::new(),
+            sessions: Map::new(),
+            listed: Map::new(),
             former: VecDeque::new(),
             told: None,
             candidates: VecDeque::new(),
-            tried: BTreeMap::new(),
+            tried: Map::new(),
         }
     }
 

@@ -9,7 +9,6 @@ mod client;
 mod server;
 mod sockets;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 
 use super::codec::{self, Framing};
@@ -21,7 +20,7 @@ use crate::dialect::parts::parts;
 use crate::dialect::told::Told;
 use crate::dialect::writer::{Pace, Writer};
 use crate::model::limits::{CHUNK, STALL_MS};
-use crate::model::{IoError, Link, Millis, Net, StreamId, Trouble, UserId};
+use crate::model::{IoError, Link, Map, Millis, Net, StreamId, Trouble, UserId};
 
 use chats::Chats;
 use client::Remote;
@@ -99,11 +98,11 @@ enum Kind {
 pub struct Machine {
     setup: Setup,
     lan: Lan,
-    users: BTreeMap<UserId, Me>,
+    users: Map<UserId, Me>,
     /// Those of other dialects who are shown, by name.
     others: Vec<String>,
     sockets: Sockets,
-    streams: BTreeMap<StreamId, Stream>,
+    streams: Map<StreamId, Stream>,
     next_stream: u64,
     remote: Remote,
     chats: Chats,
@@ -117,10 +116,10 @@ impl Machine {
     pub fn new(setup: Setup, seed: u64) -> Machine {
         let mut machine = Machine {
             lan: Lan::default(),
-            users: BTreeMap::new(),
+            users: Map::new(),
             others: Vec::new(),
             sockets: Sockets::default(),
-            streams: BTreeMap::new(),
+            streams: Map::new(),
             next_stream: 0,
             remote: Remote::new(setup.connect),
             chats: Chats::default(),

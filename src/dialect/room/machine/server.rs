@@ -1,14 +1,14 @@
 //! The server: who registered, who is told what. A client that stalls is closed when too much
 //! waits for it, one that floods is read slowly, one that vanishes is noticed by its connection.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::{Kind, Machine, TO_LENGTHS, same};
 use crate::dialect::heard::{Contact, Heard};
 use crate::dialect::room::codec::{self, Bad, Frames, Framing, Listed, Said};
 use crate::dialect::room::{MAX_REGISTRATIONS, REGISTER_MS, REGISTRATIONS_MS};
-use crate::model::{Millis, StreamId};
+use crate::model::{Map, Millis, StreamId};
 
 /// A client at our server.
 #[derive(Default)]
@@ -27,7 +27,7 @@ impl Client {
 
 /// When addresses registered of late.
 #[derive(Default)]
-pub(super) struct Registrations(BTreeMap<Ipv4Addr, VecDeque<Millis>>);
+pub(super) struct Registrations(Map<Ipv4Addr, VecDeque<Millis>>);
 
 impl Registrations {
     /// Whether one more may be taken; if so, it is noted.

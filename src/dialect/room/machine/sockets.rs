@@ -4,14 +4,13 @@
 //! refusal by UDP to the TCP port that was named to them (captures/000-prototype), where nothing
 //! of theirs listens. Ours does.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
 
 use super::{Kind, Machine, Stream, TO_CHAT, TO_LINES};
 use crate::dialect::heard::Heard;
 use crate::dialect::room::MAX_CLIENTS;
 use crate::model::limits::MAX_STREAMS_PER_SOURCE;
-use crate::model::{Bind, IoError, Millis, Net, SocketId, StreamId, UserId};
+use crate::model::{Bind, IoError, Map, Millis, Net, Set, SocketId, StreamId, UserId};
 
 /// Marks the room's sockets among those of all dialects.
 const TAG: u32 = 0x0300_0000;
@@ -34,12 +33,12 @@ pub(super) enum Role {
 #[derive(Default)]
 pub(super) struct Sockets {
     next: u32,
-    open: BTreeMap<SocketId, Role>,
+    open: Map<SocketId, Role>,
     serving: bool,
     /// When ports that could not be had are tried again.
     pub(super) rebind_at: Option<Millis>,
     /// Users of whom it was said that no port could be had.
-    without: BTreeSet<UserId>,
+    without: Set<UserId>,
 }
 
 /// One of ours in the room.

@@ -1,7 +1,6 @@
 //! Images that do not come on one stream with their header: by datagrams, by a header here and
 //! bytes there, by a connection back. What goes out is in `outgoing`.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 
 use super::super::forms::Transport;
@@ -10,7 +9,7 @@ use super::sockets::Role;
 use super::streams::Stream;
 use super::{Heard, ImageHeard, ImageKey, Machine};
 use crate::model::limits::{MAX_TRANSFERS, STALL_MS};
-use crate::model::{IoError, Millis, StreamId, Trouble};
+use crate::model::{IoError, Map, Millis, StreamId, Trouble};
 
 /// Pieces of a chunked image (002 main) that may be out of their order.
 pub const MAX_EARLY_CHUNKS: usize = 64;
@@ -36,7 +35,7 @@ struct Chunks {
     id: String,
     next: u32,
     left: u32,
-    early: BTreeMap<u32, Vec<u8>>,
+    early: Map<u32, Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -44,9 +43,9 @@ pub(super) struct Images {
     next: u64,
     half: Vec<Half>,
     /// Images to be fetched once the node wants them: where, and how many bytes.
-    to_fetch: BTreeMap<ImageKey, (SocketAddrV4, u64)>,
+    to_fetch: Map<ImageKey, (SocketAddrV4, u64)>,
     pub(super) offered: Vec<super::outgoing::Offered>,
-    pub(super) datagrams: BTreeMap<u64, super::outgoing::ByDatagram>,
+    pub(super) datagrams: Map<u64, super::outgoing::ByDatagram>,
 }
 
 impl Images {
@@ -247,7 +246,7 @@ impl Machine {
             self.image_begins(key, head, from, role, Transport::Udp);
             // some count from 0, some from 1: the first piece seen tells, if it is the first
             let chunks =
-                Chunks { id: id.clone(), next: index.min(1), left: total, early: BTreeMap::new() };
+                Chunks { id: id.clone(), next: index.min(1), left: total, early: Map::new() };
             self.images.half.push(Half {
                 key,
                 from,

@@ -13,12 +13,12 @@ mod outgoing;
 mod sockets;
 mod streams;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::encode;
 use super::said::Entry;
-use crate::model::{Handle, IoError, Link, Millis, Net, Trouble};
+use crate::model::{Handle, IoError, Link, Map, Millis, Net, Trouble};
 
 pub use crate::model::UserId;
 
@@ -87,7 +87,7 @@ impl Recent {
 pub struct Machine {
     setup: Setup,
     links: Vec<Link>,
-    users: BTreeMap<UserId, Me>,
+    users: Map<UserId, Me>,
     sockets: Sockets,
     contacts: Contacts,
     answers: Answers,
@@ -98,7 +98,7 @@ pub struct Machine {
     former: Vec<(Ipv4Addr, Millis)>,
     /// Users who came back lately, and in how many announcements that is still said: a lost
     /// BACK must not leave them away for ever.
-    back: BTreeMap<UserId, u8>,
+    back: Map<UserId, u8>,
     /// When to announce, soonest first.
     announce_at: Vec<Millis>,
     /// When ports that could not be had are tried again.
@@ -113,14 +113,14 @@ impl Machine {
         let mut machine = Machine {
             sockets: Sockets::default(),
             links: Vec::new(),
-            users: BTreeMap::new(),
+            users: Map::new(),
             contacts: Contacts::default(),
             answers: Answers::default(),
             streams: Streams::default(),
             images: Images::default(),
             recent: VecDeque::new(),
             former: Vec::new(),
-            back: BTreeMap::new(),
+            back: Map::new(),
             announce_at: Vec::new(),
             rebind_at: None,
             out: VecDeque::new(),

@@ -1,11 +1,9 @@
 //! The machine's ports: discovery and NO_IPC's image port shared by all users, and for each user
 //! one chat port (UDP and TCP) with the ports beside it that some programs send images to.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::super::stream::PortKind;
 use super::{Heard, Machine, UserId};
-use crate::model::{Bind, IoError, Millis, Net, SocketId, Trouble};
+use crate::model::{Bind, IoError, Map, Millis, Net, Set, SocketId, Trouble};
 
 /// Marks SLCP's sockets among those of all dialects.
 const TAG: u32 = 0x0100_0000;
@@ -29,10 +27,10 @@ pub(super) enum Role {
 #[derive(Default)]
 pub(super) struct Sockets {
     next: u32,
-    open: BTreeMap<SocketId, Role>,
-    users: BTreeMap<UserId, Ports>,
+    open: Map<SocketId, Role>,
+    users: Map<UserId, Ports>,
     /// Users of whom it was said that no port could be had.
-    without: BTreeSet<UserId>,
+    without: Set<UserId>,
 }
 
 struct Ports {

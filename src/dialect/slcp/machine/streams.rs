@@ -1,7 +1,7 @@
 //! TCP: lines and images that come in, texts and lists that go out. Images going out are in
 //! `images`; their streams stand in this table too.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::super::forms::Transport;
@@ -12,7 +12,7 @@ use super::outgoing::Outgoing;
 use super::sockets::Role;
 use super::{Heard, ImageKey, Machine};
 use crate::model::limits::{MAX_STREAMS, MAX_STREAMS_PER_SOURCE, STALL_MS};
-use crate::model::{IoError, Millis, Net, SocketId, StreamId, Trouble};
+use crate::model::{IoError, Map, Millis, Net, SocketId, StreamId, Trouble};
 
 /// Marks SLCP's own streams among those of all dialects.
 const TAG: u64 = 1 << 56;
@@ -63,7 +63,7 @@ pub(super) struct Inbound {
 #[derive(Default)]
 pub(super) struct Streams {
     next: u64,
-    pub(super) open: BTreeMap<StreamId, Stream>,
+    pub(super) open: Map<StreamId, Stream>,
 }
 
 impl Streams {
