@@ -311,6 +311,7 @@ pub(crate) mod samples;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Event, Handle, Ring, Wall};
 
     fn object(value: Value) -> Object {
         value.as_object().unwrap().clone()
@@ -333,6 +334,29 @@ mod tests {
             let (method, parameters) = request.to_json();
             assert_eq!(Request::from_json(&method, parameters), Ok(request));
         }
+    }
+
+    #[test]
+    fn every_kind_of_event_comes_out_of_the_ring_as_it_went_in() {
+        let mut ring = Ring::new(7);
+        let mut cursor = ring.tail();
+        let user = Handle::try_from("anna").unwrap();
+        // twice: the later ones are still there as objects
+        for n in 0..2 {
+            for (i, what) in samples::events().into_iter().enumerate() {
+                let user = (i % 2 == 0).then(|| user.clone());
+                ring.push(Event { at: Wall(1_000 * n + i as u64), user, what });
+            }
+        }
+        let mut read = std::iter::from_fn(|| ring.read(&mut cursor, Wall(0)));
+        for n in 0..2 {
+            for (i, what) in samples::events().into_iter().enumerate() {
+                let event = &read.next().unwrap().event;
+                assert_eq!((event.at, &event.what), (Wall(1_000 * n + i as u64), &what));
+                assert_eq!(event.user.is_some(), i % 2 == 0);
+            }
+        }
+        assert!(read.next().is_none());
     }
 
     #[test]

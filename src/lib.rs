@@ -3,7 +3,8 @@
 //! 1. [`model`]: the words all speak
 //! 2. [`dialect`], [`command`], [`config`]: bytes, lines and files turned into those words
 //! 3. [`node`]: the one state machine; [`provision`]: a box's settings on its card
-//! 4. [`hub`], [`api`], [`control`], [`console`], [`web`], [`store`]: ways in, and what is kept
+//! 4. [`hub`], [`api`], [`control`], [`console`], [`web`], [`store`]: ways in, and what is kept;
+//!    [`reactor`]: what a thread waits by
 //! 5. [`daemon`]: the loop that joins them to the world
 //! 6. [`cli`]: the process's own arguments
 //!
@@ -21,5 +22,6 @@ pub mod hub;
 pub mod model;
 pub mod node;
 pub mod provision;
+pub mod reactor;
 pub mod store;
 pub mod web;

@@ -29,7 +29,7 @@ impl Node {
         let (up, is_up) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let socket = Socket::bind(&path).unwrap();
-            let executor = Rc::new(smol::LocalExecutor::new());
+            let executor = Rc::new(async_executor::LocalExecutor::new());
             let (hub, calls) = Hub::new(7);
             let listener = socket.listener().unwrap();
             let server = serve(listener, hub.clone(), executor.clone(), About::default());
@@ -45,7 +45,9 @@ impl Node {
                     }
                 }
             };
-            smol::block_on(executor.run(script.or(async { panic!("{}", server.await) })));
+            klatsch::reactor::block_on(
+                executor.run(script.or(async { panic!("{}", server.await) })),
+            );
         });
         is_up.recv().unwrap();
         Node { folder, tell }

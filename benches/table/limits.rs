@@ -1,20 +1,25 @@
 //! What a machine can do at best, and the crowds that others are measured with: small programs,
 //! run by the bench on the other host.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpStream, UdpSocket};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Round trips and lines timed.
 const TIMED: usize = 1_000;
 
-/// Runs one of them: `udp-echo`, `udp-ping` at an address; `irc-fan` at a server; `crowd` of
-/// `from-to` programs.
+/// Runs one of them: `udp-echo`, `udp-ping` at an address; `chain-in`, `chain-out` at a
+/// [`Chain::at`]; `irc-fan` at a server; `crowd` of `from-to` programs.
 pub fn run(what: &str, at: &str) {
     match what {
         "udp-echo" => echo(at),
         "udp-ping" => ping(at),
+        "chain-in" => chain_in(at),
+        "chain-out" => chain_out(at),
         "irc-fan" => irc(at),
         "crowd" => crowd(at),
         other => panic!("no such limit: {other}"),
@@ -40,6 +45,60 @@ fn ping(at: &str) {
         socket.send(b"MSG anna message of a usual length").unwrap();
         socket.recv(&mut bytes).unwrap();
         println!("{:.2}", begun.elapsed().as_secs_f64() * 1e6);
+    }
+}
+
+/// The least that carries a line from a socket of one host to a socket of another: two programs of
+/// one thread, a datagram between them.
+pub struct Chain {
+    pub path: PathBuf,
+    pub udp: &'static str,
+    /// Before it is passed on, 4 KiB are appended here and made durable.
+    pub kept: Option<PathBuf>,
+}
+
+impl Chain {
+    /// As one word of a command line.
+    pub fn at(&self) -> String {
+        let kept = self.kept.as_deref().unwrap_or(Path::new("-"));
+        format!("{},{},{}", self.path.display(), self.udp, kept.display())
+    }
+}
+
+/// What of a chain's end each program needs: the client of its socket, the address, what keeps.
+fn chain(at: &str) -> (UnixStream, &str, impl FnMut()) {
+    let mut parts = at.split(',');
+    let mut part = || parts.next().unwrap();
+    let (path, udp, kept) = (part(), part(), part());
+    let mut kept = (kept != "-").then(|| File::create(kept).unwrap());
+    let keep = move || {
+        if let Some(file) = &mut kept {
+            file.write_all(&[7; 4096]).unwrap();
+            file.sync_data().unwrap();
+        }
+    };
+    let (client, _) = UnixListener::bind(path).unwrap().accept().unwrap();
+    (client, udp, keep)
+}
+
+fn chain_in(at: &str) {
+    let (client, to, mut keep) = chain(at);
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    for line in BufReader::new(client).lines() {
+        keep();
+        socket.send_to(format!("{}\n", line.unwrap()).as_bytes(), to).unwrap();
+    }
+}
+
+fn chain_out(at: &str) {
+    let (mut client, from, mut keep) = chain(at);
+    let socket = UdpSocket::bind(from).unwrap();
+    client.write_all(b"ready\n").unwrap();
+    let mut bytes = [0; 2048];
+    loop {
+        let (n, _) = socket.recv_from(&mut bytes).unwrap();
+        keep();
+        client.write_all(&bytes[..n]).unwrap();
     }
 }
 

@@ -4,12 +4,15 @@
 //! A row is our figure, the peer's or the limit's, the ratio, the bound. Figures are medians, with
 //! the quartiles in brackets. The limits are small programs of our own, in `limits`. What is
 //! simulated (discovery) and what has a bench of its own (`scale`, `store`, `link`) is named.
+//! A word or several print only so many parts of it: `cargo bench --bench table -- latency durable`.
 //! State lies in `KLATSCH_BENCH_DIR`, else in the system's folder for temporary files.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod lab;
 mod limits;
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,6 +21,8 @@ use std::time::{Duration, Instant};
 use lab::{Client, Daemon, Guard, Lab, Spread, memory, spread, threads};
 use serde_json::{Value, json};
 
+/// Prints some rows; state below the folder.
+type Part = fn(&Lab, &Path);
 /// Runs of a daemon whose idle memory is taken.
 const IDLE_RUNS: usize = 5;
 /// Messages and round trips timed.
@@ -35,20 +40,33 @@ fn main() {
     if let Some(at) = words.iter().position(|w| w == "--limit") {
         return limits::run(&words[at + 1], &words[at + 2]);
     }
+    let parts: [(&str, Part); 6] = [
+        ("size", |_, _| sizes()),
+        ("idle", idle),
+        ("roster", roster),
+        ("latency", latency),
+        ("durable", durable),
+        ("exposure", |_, _| exposure()),
+    ];
+    let wanted: Vec<&String> = words[1..].iter().filter(|w| !w.starts_with("--")).collect();
+    if let Some(word) = wanted.iter().find(|w| parts.iter().all(|(name, _)| name != *w)) {
+        let names: Vec<&str> = parts.iter().map(|(name, _)| *name).collect();
+        eprintln!("{word}: no part of the table; there are {}", names.join(", "));
+        std::process::exit(2);
+    }
     let base = std::env::var_os("KLATSCH_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     let place = tempfile::tempdir_in(base).unwrap();
     let lab = Lab::new();
     println!("{}", machine(place.path()));
     println!("{:<44} {:>22} {:>26} {:>7}  bound", "what", "klatsch", "beside", "ratio");
-    sizes();
-    idle(&lab, place.path());
-    roster(&lab, place.path());
-    latency(&lab, place.path());
-    durable(&lab, place.path());
+    for (_, part) in
+        parts.iter().filter(|(n, _)| wanted.is_empty() || wanted.iter().any(|w| w == n))
+    {
+        part(&lab, place.path());
+    }
     println!(
         "link throughput: cargo bench --bench link; discovery traffic: cargo bench --bench scale"
     );
-    exposure();
 }
 
 fn machine(folder: &Path) -> String {
@@ -221,6 +239,7 @@ fn latency(lab: &Lab, place: &Path) {
     let trips = String::from_utf8_lossy(&out.stdout);
     let trip = spread(trips.lines().filter_map(|l| l.parse().ok()).collect());
     let beside = format!("UDP trip {}", shown(&trip, " us"));
+    let least = [least(lab, place, false), least(lab, place, true)];
     let memory_disk = tempfile::tempdir_in("/dev/shm").unwrap();
     for (what, place, more) in [
         ("message, SLCP", place, "[link]\nenabled = false\n"),
@@ -241,12 +260,45 @@ fn latency(lab: &Lab, place: &Path) {
         });
         let ratio = Some(time.median / trip.median);
         row(what, &shown(&time, " us"), &beside, ratio, "3");
+        let durable = !what.contains("in memory");
+        let least = &least[usize::from(durable)];
+        let how = if durable { "a chain that syncs" } else { "a bare chain" };
+        let ratio = Some(time.median / least.median);
+        row("  the same", "", &format!("{how} {}", shown(least, " us")), ratio, "");
         if what == "message, SLCP" {
             fan(lab, &a, place);
         }
     }
     let raw = spread((0..5).map(|_| 1e6 / syncs(place)).collect());
     row("  of it one fdatasync of this folder", "", &shown(&raw, " us"), None, "");
+}
+
+/// The least that such a message costs (`limits::Chain`), in memory or durable at both ends.
+fn least(lab: &Lab, place: &Path, durable: bool) -> Spread {
+    let me = std::env::current_exe().unwrap().to_string_lossy().into_owned();
+    let folder = tempfile::tempdir_in(place).unwrap();
+    let end = |host: usize, what: &str| {
+        let (path, kept) = (folder.path().join(what), folder.path().join(format!("{what}.kept")));
+        let kept = durable.then_some(kept);
+        let chain = limits::Chain { path, udp: "10.78.0.2:8", kept };
+        let run = lab.run(host, &me, &["--limit", what, &chain.at()]).spawn().unwrap();
+        let mut client = None;
+        lab::wait(what, || {
+            client = UnixStream::connect(&chain.path).ok();
+            client.is_some()
+        });
+        (Guard(run), client.unwrap())
+    };
+    let ((_in, mut client), (_out, ear)) = (end(0, "chain-in"), end(1, "chain-out"));
+    let (mut ear, mut line) = (BufReader::new(ear), String::new());
+    ear.read_line(&mut line).unwrap();
+    microseconds(TIMED, |n| {
+        let text = format!("message {n} of a usual length\n");
+        client.write_all(text.as_bytes()).unwrap();
+        line.clear();
+        ear.read_line(&mut line).unwrap();
+        assert_eq!(line, text);
+    })
 }
 
 /// One line to many clients of one daemon, beside one line to as many clients of ngircd.
@@ -273,7 +325,6 @@ fn fan(lab: &Lab, daemon: &Daemon, place: &Path) {
 }
 
 fn syncs(folder: &Path) -> f64 {
-    use std::io::Write;
     let mut file = std::fs::File::create(folder.join("raw")).unwrap();
     let (begun, mut n) = (Instant::now(), 0);
     while begun.elapsed() < Duration::from_secs(1) {

@@ -81,7 +81,7 @@ pub fn main() -> ExitCode {
         Some(Verb::Provision { boot, data, run }) => {
             provision::run(&provision::Folders { boot, data, run }).into()
         }
-        Some(verb) => smol::block_on(carry_out(&options, verb)).into(),
+        Some(verb) => crate::reactor::block_on(carry_out(&options, verb)).into(),
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_lite::FutureExt;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use smol::Timer;
 
 use super::args::Options;
 use super::{Code, show};
@@ -14,6 +13,7 @@ use crate::control::Client;
 use crate::daemon::complain;
 use crate::hub::Way;
 use crate::model::{IoError, Refusal, Stamped};
+use crate::reactor::Timer;
 
 /// So often it is looked whether someone still reads while nothing happens.
 const LOOK: Duration = Duration::from_secs(1);

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt;
-use smol::Timer;
 
 use super::args::Options;
 use super::{Code, json_lines, print, show};
@@ -20,6 +19,7 @@ use crate::hub::Way;
 use crate::model::{
     Answer, Delivery, EntryId, IoError, PeerId, Receipt, Refusal, Set, TransferState, What, limits,
 };
+use crate::reactor::Timer;
 use crate::store::files::open_source;
 
 /// What is not known of a text by then is `queued`, in milliseconds.
@@ -317,7 +317,7 @@ mod tests {
         let begun = Instant::now();
         let script = Script(RefCell::new(script.into()));
         let pace = Pace { wait, renewed: false, progress: false };
-        smol::block_on(settle(&script, &mut watch, pace));
+        crate::reactor::block_on(settle(&script, &mut watch, pace));
         (watch.code(), begun.elapsed().as_millis())
     }
 

@@ -19,7 +19,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::or;
-use smol::Timer;
 
 pub use self::ends::Terminal;
 use self::ends::{CHUNK, End, Pace, flush, gone, written};
@@ -32,6 +31,7 @@ use crate::command::Command;
 use crate::config::serial::Mode;
 use crate::hub::Way;
 use crate::model::{Answer, IoError, Millis, Refusal, Stamped};
+use crate::reactor::Timer;
 use crate::store::files::open_source;
 
 /// Paths offered for Tab.
@@ -367,7 +367,7 @@ async fn signalled(signals: Option<&Signals>) {
 /// Until so many milliseconds after `started`; without end where there is nothing to wait for.
 async fn woken(started: Instant, wake: Option<Millis>) {
     match wake {
-        Some(at) => drop(Timer::at(started + Duration::from_millis(at)).await),
+        Some(at) => Timer::at(started + Duration::from_millis(at)).await,
         None => pending().await,
     }
 }

@@ -60,7 +60,7 @@ fn options(eof: Eof) -> Options {
 
 /// Runs a console, at most ten seconds.
 fn runs(puppet: &Puppet, terminal: Terminal, options: Options) -> Option<Ended> {
-    smol::block_on(or(
+    crate::reactor::block_on(or(
         async { Some(run(puppet, terminal, options).await.expect("a console")) },
         async {
             Timer::after(Duration::from_secs(10)).await;

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use async_lock::Mutex;
 use futures_lite::FutureExt;
-use smol::lock::Mutex;
-use smol::{Async, Timer};
 
 use super::varlink::{self, Call, MAX_REPLY, Reply, SERVICE};
 use super::wire::Wire;
@@ -17,6 +16,7 @@ use crate::api::{self, INTERFACE, Request, Subscribe};
 use crate::command::Command;
 use crate::hub::Way;
 use crate::model::{Answer, Refusal, Stamped};
+use crate::reactor::{Async, Timer};
 
 /// A node answers within this time, in milliseconds, or counts as stuck.
 pub const ANSWER_MS: u64 = 10_000;
@@ -157,20 +157,13 @@ impl Way for Client {
 }
 
 async fn connect(path: &Path) -> io::Result<Wire> {
-    // While the node's backlog is full, connecting fails at once (EAGAIN, unix(7)), which
-    // async-io reports as "not connected" or "would block".
+    // While the node's backlog is full, connecting fails at once (EAGAIN, unix(7)).
     const TRIES: u32 = 20;
     let mut tries = 1;
     loop {
-        match Async::<UnixStream>::connect(path).await {
+        match Async::<UnixStream>::connect(path) {
             Ok(stream) => return Ok(Wire::new(stream, MAX_REPLY)),
-            Err(e)
-                if tries < TRIES
-                    && matches!(
-                        e.kind(),
-                        io::ErrorKind::NotConnected | io::ErrorKind::WouldBlock
-                    ) =>
-            {
+            Err(e) if tries < TRIES && e.kind() == io::ErrorKind::WouldBlock => {
                 tries += 1;
                 Timer::after(Duration::from_millis(50)).await;
             }

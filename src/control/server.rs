@@ -7,8 +7,8 @@ use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use async_executor::{LocalExecutor, Task};
 use nix::errno::Errno;
-use smol::{Async, LocalExecutor, Task, Timer};
 
 use super::session;
 use super::varlink::{self, MAX_FRAME, Reply};
@@ -16,6 +16,7 @@ use super::wire::Wire;
 use crate::api;
 use crate::hub::Hub;
 use crate::model::{Map, Refusal};
+use crate::reactor::{Async, Timer};
 
 /// Clients connected at once. When one more comes, the one that was idle longest is closed; if
 /// all are at work, the newcomer is told so.
@@ -67,7 +68,7 @@ pub async fn serve(
     let mut exhausted = false;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok(stream) => {
                 exhausted = false;
                 let wire = Wire::new(stream, MAX_FRAME);
                 let Some(seat) = Table::seat(&table) else {
@@ -90,7 +91,7 @@ pub async fn serve(
             },
         }
         // The newcomer's call is read before the next one could push it out.
-        smol::future::yield_now().await;
+        futures_lite::future::yield_now().await;
     }
 }
 

@@ -12,7 +12,6 @@ use std::time::Duration;
 use futures_lite::FutureExt;
 use serde::Serialize;
 use serde_json::{Value, json};
-use smol::Timer;
 
 use super::given::keeps_readers_waiting;
 use super::interface::DESCRIPTION;
@@ -23,6 +22,7 @@ use crate::api::{self, BadRequest, INTERFACE, Object, Request, Subscribe};
 use crate::command::Command;
 use crate::hub::Hub;
 use crate::model::{Refusal, Stamped};
+use crate::reactor::Timer;
 
 /// Events are written together up to about so many bytes.
 const BATCH: usize = 16 * 1024;
@@ -71,7 +71,7 @@ impl Session {
                 Read::End => return Ok(()),
             }
             // A client that keeps its pipe full shares the thread all the same.
-            smol::future::yield_now().await;
+            futures_lite::future::yield_now().await;
         }
     }
 

@@ -78,8 +78,8 @@ impl Socket {
     }
 
     /// Another descriptor of the listener, for [`super::serve`]; keep the `Socket` as long.
-    pub fn listener(&self) -> io::Result<smol::Async<UnixListener>> {
-        smol::Async::new(self.listener.try_clone()?)
+    pub fn listener(&self) -> io::Result<crate::reactor::Async<UnixListener>> {
+        crate::reactor::Async::new(self.listener.try_clone()?)
     }
 }
 

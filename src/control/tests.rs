@@ -35,7 +35,7 @@ impl Node {
         let (up, is_up) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let socket = Socket::bind(&path).unwrap();
-            let executor = Rc::new(smol::LocalExecutor::new());
+            let executor = Rc::new(async_executor::LocalExecutor::new());
             let (hub, calls) = Hub::new(7);
             let server = serve(
                 socket.listener().unwrap(),
@@ -56,7 +56,7 @@ impl Node {
                 }
             };
             let served = async { panic!("{}", server.await) };
-            smol::block_on(executor.run(script.or(served)));
+            crate::reactor::block_on(executor.run(script.or(served)));
         });
         is_up.recv().unwrap();
         Node { folder, tell }
@@ -175,7 +175,7 @@ fn it_says_what_it_is() {
 #[test]
 fn every_method_gets_its_answer_and_every_refusal_its_error() {
     let node = Node::start();
-    smol::block_on(async {
+    crate::reactor::block_on(async {
         let client = Client::connect(&node.path()).await.unwrap();
         for command in samples::commands() {
             if matches!(command, Command::SendFile { .. } | Command::AddUser { .. }) {
@@ -384,7 +384,7 @@ fn allow_many_files() {
 #[test]
 fn files_are_passed_by_descriptor() {
     let node = Node::start();
-    smol::block_on(async {
+    crate::reactor::block_on(async {
         let client = Client::connect(&node.path()).await.unwrap();
         let send = |descriptor, path: &str| Command::SendFile {
             to: vec!["bob".into()],
@@ -412,12 +412,12 @@ fn files_are_passed_by_descriptor() {
 #[test]
 fn the_client_gets_over_calls_given_up_and_closed_connections() {
     let node = Node::start();
-    smol::block_on(async {
+    crate::reactor::block_on(async {
         let client = Client::attach(&node.path(), None, None).await.unwrap();
         for _ in 0..10 {
             let ask = client.ask(None, Command::Who { gone: true }, None);
             let give_up = async {
-                smol::future::yield_now().await;
+                futures_lite::future::yield_now().await;
                 Err(Refusal::Failed { reason: "given up".into() })
             };
             let _ = ask.or(give_up).await;
@@ -425,7 +425,7 @@ fn the_client_gets_over_calls_given_up_and_closed_connections() {
             assert_eq!(answer, Ok(Answer::Done), "not the other call's");
         }
         let crowd: Vec<_> = (0..=MAX_CLIENTS).map(|_| node.connect()).collect();
-        smol::Timer::after(Duration::from_millis(100)).await;
+        crate::reactor::Timer::after(Duration::from_millis(100)).await;
         assert_eq!(client.ask(None, Command::Leave {}, None).await, Ok(Answer::Done));
         drop(crowd);
         node.tell("live");
@@ -443,7 +443,7 @@ fn no_node_is_told_apart_from_one_that_is_not_for_us() {
     let absent = folder.path().join("absent");
     let dead = folder.path().join("dead");
     drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
-    smol::block_on(async {
+    crate::reactor::block_on(async {
         let looked = vec![absent, dead];
         match Client::connect_any(&looked).await.err().unwrap() {
             Unreachable::NoNode { looked: places } => assert_eq!(places, looked),

@@ -12,9 +12,9 @@ use std::time::Duration;
 use futures_lite::FutureExt;
 use nix::libc;
 use nix::sys::socket::{ControlMessage, MsgFlags, getsockopt, sendmsg, sockopt};
-use smol::{Async, Timer};
 
 use super::varlink::Frames;
+use crate::reactor::{Async, Timer};
 
 /// Descriptors that may wait on a connection for the call that uses them.
 pub const MAX_FDS: usize = 4;
@@ -156,13 +156,14 @@ mod tests {
     use std::io::Read;
 
     fn pair() -> (Wire, Wire) {
-        let (a, b) = Async::<UnixStream>::pair().unwrap();
+        let (a, b) = UnixStream::pair().unwrap();
+        let (a, b) = (Async::new(a).unwrap(), Async::new(b).unwrap());
         (Wire::new(a, 1000), Wire::new(b, 1000))
     }
 
     #[test]
     fn one_descriptor_past_the_limit_is_closed_and_none_leaks() {
-        smol::block_on(async {
+        crate::reactor::block_on(async {
             let (a, mut b) = pair();
             let (mut watched, passed) = UnixStream::pair().unwrap();
             let many = vec![passed.as_fd(); MAX_FDS + 1];
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_does_not_read_ends_a_send() {
-        smol::block_on(async {
+        crate::reactor::block_on(async {
             let (a, _b) = pair();
             let big = vec![b'x'; 8 << 20];
             let error = a.send(&big, &[], Duration::from_millis(50)).await.unwrap_err();

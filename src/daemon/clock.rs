@@ -37,7 +37,7 @@ pub(super) fn is_trusted() -> bool {
 /// Tells when it can be trusted. Once it can it stays so: the kernel goes on counting.
 pub(super) async fn watch(told: Sender<Input>) {
     while !is_trusted() {
-        smol::Timer::after(LOOK).await;
+        crate::reactor::Timer::after(LOOK).await;
     }
     // The loop may be gone; then nobody waits for it.
     let _ = told.send(Input::Clock(true)).await;

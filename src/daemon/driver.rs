@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_channel::{Receiver, Sender};
-use smol::{LocalExecutor, Timer};
+use async_executor::LocalExecutor;
 
 use super::heap::Heap;
 use super::hooks::Hooks;
@@ -22,12 +22,14 @@ use super::signals::{self, Signal};
 use super::{clock, journal, links, machine, tcp, udp, web};
 use crate::config::{Kept, Sources};
 use crate::hub::{Call, Hub};
+use crate::model::limits::{CHUNK, LINK_READ};
 use crate::model::net::ACCEPTED;
 use crate::model::{
     Answer, Bind, IoError, Millis, Net, Now, Refusal, SocketId, StreamId, Trouble, Wall, What,
 };
 use crate::node::Node;
 use crate::node::io::{Action, FileDone, FileId, FileOp, Input, Ticket};
+use crate::reactor::Timer;
 use crate::store::{Rules, Store, Told};
 
 /// Inputs that may wait for the loop; a driver beyond waits, and with it the network.
@@ -211,7 +213,7 @@ impl Driver {
         timer: &mut Timer,
         quit: &Receiver<()>,
     ) -> Woken {
-        use smol::future::or;
+        use futures_lite::future::or;
         let input = async { self.inputs.recv().await.map_or(Woken::Quit, Woken::Input) };
         let accepted = async { self.accepted.1.recv().await.map_or(Woken::Quit, Woken::Accepted) };
         let call = async { calls.recv().await.map_or(Woken::Quit, Woken::Call) };
@@ -228,7 +230,7 @@ impl Driver {
             // a daemon's end of it is never sent to
             match quit.recv().await {
                 Ok(()) => Woken::Quit,
-                Err(_) => smol::future::pending().await,
+                Err(_) => futures_lite::future::pending().await,
             }
         };
         // the first that is ready wins: what ends us, then answers, then the network
@@ -379,8 +381,8 @@ impl Driver {
                 self.listeners.remove(&socket);
             }
             Net::Send { socket, to, bytes } => self.send(socket, to, bytes),
-            Net::Connect(stream, to) => self.connect(stream, to.into()),
-            Net::Dial(stream, to) => self.connect(stream, to),
+            Net::Connect(stream, to) => self.connect(stream, to.into(), CHUNK),
+            Net::Dial(stream, to) => self.connect(stream, to, LINK_READ),
             Net::Join { socket, link, group } => {
                 if let Some(multicast) = self.multicast.get_mut(&socket) {
                     multicast.join(link, group);
@@ -412,8 +414,8 @@ impl Driver {
         }
     }
 
-    fn connect(&mut self, stream: StreamId, to: SocketAddr) {
-        let made = tcp::Stream::connect(&self.executor, stream, to, self.told.clone());
+    fn connect(&mut self, stream: StreamId, to: SocketAddr, most: usize) {
+        let made = tcp::Stream::connect(&self.executor, stream, to, most, self.told.clone());
         self.streams.insert(stream, made);
     }
 
@@ -478,7 +480,8 @@ impl Driver {
         self.next_stream += 1;
         let id = tcp::name_accepted(self.next_stream);
         let told = self.told.clone();
-        let stream = tcp::Stream::accepted(&self.executor, id, accepted.stream, told);
+        let most = if accepted.both { LINK_READ } else { CHUNK }; // the link's alone is of both
+        let stream = tcp::Stream::accepted(&self.executor, id, accepted.stream, most, told);
         self.streams.insert(id, stream);
         let socket = accepted.socket;
         self.feed(match (accepted.both, accepted.from) {

@@ -13,12 +13,13 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use async_executor::LocalExecutor;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use smol::{LocalExecutor, Timer};
 
 use crate::model::{Event, IoError, Map};
+use crate::reactor::Timer;
 
 /// Programs that run at once.
 pub const MAX_RUNNING: usize = 2;
@@ -197,7 +198,7 @@ mod tests {
     }
 
     fn run(hooks: &Hooks, executor: &LocalExecutor<'static>) {
-        smol::block_on(executor.run(async {
+        crate::reactor::block_on(executor.run(async {
             let begun = Instant::now();
             while hooks.0.running.get() > 0 && begun.elapsed() < Duration::from_secs(20) {
                 Timer::after(Duration::from_millis(10)).await;

@@ -4,6 +4,8 @@ use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use crate::reactor::Async;
+use crate::reactor::Timer;
 use async_channel::Sender;
 use nix::errno::Errno;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
@@ -11,8 +13,6 @@ use nix::net::if_::{InterfaceFlags, if_nametoindex};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
 };
-use smol::Async;
-use smol::Timer;
 
 use crate::model::{Interface, Link};
 use crate::node::io::Input;

@@ -12,13 +12,14 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use smol::{LocalExecutor, Timer};
+use async_executor::LocalExecutor;
 
 use super::{clock, doctor, log, network, update};
 use crate::command::Command;
 use crate::config::Settings;
 use crate::hub::{Call, Hub};
 use crate::model::{Answer, Event, IoError, Refusal, Wall, What};
+use crate::reactor::Timer;
 
 /// Lines that LOG shows where none are asked for.
 const LINES: u32 = 20;

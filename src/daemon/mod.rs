@@ -33,7 +33,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use smol::LocalExecutor;
+use async_executor::LocalExecutor;
 
 use crate::command::Command;
 use crate::config::{Kept, Settings, Sources, kept};
@@ -75,7 +75,7 @@ type Stop = String;
 pub fn start(start: Start) -> ExitCode {
     heap::hold_little();
     log::start(start.terminal);
-    let outcome = smol::block_on(async {
+    let outcome = crate::reactor::block_on(async {
         if start.terminal {
             if let Some(socket) = daemon_to_attach(&start).await {
                 return attach(&start, &socket).await;
@@ -303,7 +303,7 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
                     } else {
                         if !terminal::is_one() {
                             // a script's first line is for whoever is here: they are heard first
-                            smol::Timer::after(HEARING).await;
+                            crate::reactor::Timer::after(HEARING).await;
                         }
                         None
                     };
@@ -312,7 +312,7 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
                     let _ = quit.0.send(()).await;
                     code
                 };
-                let (code, ()) = smol::future::zip(chat, running).await;
+                let (code, ()) = futures_lite::future::zip(chat, running).await;
                 code
             } else {
                 running.await;
@@ -325,9 +325,9 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     }
     hub.close();
     let late = async {
-        smol::Timer::after(LAST_WORDS).await;
+        crate::reactor::Timer::after(LAST_WORDS).await;
     };
-    executor.run(smol::future::or(consoles.end(), late)).await;
+    executor.run(futures_lite::future::or(consoles.end(), late)).await;
     drop(socket);
     drop(grounds.held.take());
     drop(grounds.state.take());
@@ -375,7 +375,7 @@ static ANEW: AtomicBool = AtomicBool::new(false);
 async fn end_when_asked(asked: async_channel::Receiver<()>, quit: async_channel::Sender<()>) {
     if asked.recv().await.is_ok() {
         // the answer to who asked is on its way first
-        smol::Timer::after(LAST_WORDS).await;
+        crate::reactor::Timer::after(LAST_WORDS).await;
         ANEW.store(true, Ordering::Relaxed);
         let _ = quit.send(()).await;
     }
@@ -419,7 +419,7 @@ fn begin_page(
 
 /// A handle to offer that nobody on the LAN bears, as far as can be heard in a moment.
 async fn free_handle(hub: &Hub) -> String {
-    smol::Timer::after(Duration::from_millis(node::CLAIM_MS)).await;
+    crate::reactor::Timer::after(Duration::from_millis(node::CLAIM_MS)).await;
     let wanted = fallback_handle().to_string();
     let command = Command::FreeHandle { handle: wanted.clone() };
     match hub.ask(None, command, None).await {

@@ -13,12 +13,12 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrIn,
     SockaddrIn6, SockaddrStorage, bind, recvmsg, sendmsg, setsockopt, socket, sockopt,
 };
-use smol::Async;
 
 use super::links;
 use crate::model::limits::LINK_BEACON;
 use crate::model::{IoError, SocketId};
 use crate::node::io::Input;
+use crate::reactor::Async;
 
 /// Datagrams taken before others get their turn.
 const BURST: usize = 32;
@@ -27,7 +27,7 @@ const BURST: usize = 32;
 pub struct Multicast {
     socket: Rc<Async<UdpSocket>>,
     joined: HashSet<(u32, IpAddr)>,
-    _reader: smol::Task<()>,
+    _reader: async_executor::Task<()>,
 }
 
 impl Multicast {
@@ -36,7 +36,7 @@ impl Multicast {
     /// # Errors
     /// As `bind(2)` has them; the host may have no such family.
     pub fn open(
-        executor: &smol::LocalExecutor<'_>,
+        executor: &async_executor::LocalExecutor<'_>,
         id: SocketId,
         v6: bool,
         port: u16,
@@ -130,7 +130,7 @@ async fn read(id: SocketId, socket: &Async<UdpSocket>, told: &Sender<Input>) {
                 Err(_) => break,
             }
         }
-        smol::future::yield_now().await;
+        futures_lite::future::yield_now().await;
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use async_executor::{LocalExecutor, Task};
 use futures_lite::future::or;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, open};
@@ -16,7 +17,6 @@ use nix::sys::termios::{
     BaudRate, ControlFlags, FlushArg, InputFlags, SetArg, SpecialCharacterIndices, cfmakeraw,
     cfsetspeed, tcflush, tcgetattr, tcsetattr,
 };
-use smol::{LocalExecutor, Task, Timer};
 
 use crate::config::Serial;
 use crate::config::serial::Flow;
@@ -27,6 +27,7 @@ use crate::dialect::slcp;
 use crate::hub::{Hub, Local, Way};
 use crate::model::IoError;
 use crate::model::text::harmless;
+use crate::reactor::Timer;
 
 /// The pause after the first failure; each further one doubles it …
 const FIRST_PAUSE: Duration = Duration::from_millis(500);

@@ -8,7 +8,8 @@ use std::os::unix::net::UnixStream;
 use async_channel::Sender;
 use futures_lite::AsyncReadExt;
 use nix::libc::{SIGHUP, SIGINT, SIGTERM};
-use smol::Async;
+
+use crate::reactor::Async;
 
 /// What the process was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub fn catch() -> io::Result<Caught> {
 /// Starts listening; those that came meanwhile and that come come out of the channel.
 pub fn listen(
     caught: Caught,
-    executor: &smol::LocalExecutor<'_>,
+    executor: &async_executor::LocalExecutor<'_>,
     told: &Sender<Signal>,
 ) -> io::Result<()> {
     for (ours, signal) in caught.0 {

@@ -3,7 +3,7 @@
 //! A stream has a reader, which reads once per `ReadMore`, and a writer, which takes writes in
 //! order. So a fast sender waits in the kernel, not in our memory.
 
-use std::io;
+use std::io::{self, Read};
 use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener, TcpStream,
 };
@@ -12,18 +12,19 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
+use async_executor::LocalExecutor;
+use futures_lite::{AsyncWriteExt, FutureExt};
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, listen, setsockopt,
     socket, sockopt,
 };
-use smol::{Async, LocalExecutor, Timer};
 
 use crate::model::limits::{CHUNK, CONNECT_MS, STALL_MS};
 use crate::model::net::ACCEPTED;
 use crate::model::{IoError, SocketId, StreamId, Trouble};
 use crate::node::io::Input;
+use crate::reactor::{Async, Timer};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;
@@ -39,7 +40,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// A listener; dropping it closes it.
 pub struct Listener {
-    _accepting: smol::Task<()>,
+    _accepting: async_executor::Task<()>,
 }
 
 /// What a freshly accepted connection is handed to the loop as.
@@ -152,7 +153,7 @@ async fn accept(
                     Timer::after(PAUSE).await;
                 }
                 // the connection failed, not the listener (accept(2))
-                _ => smol::future::yield_now().await,
+                _ => futures_lite::future::yield_now().await,
             },
         }
     }
@@ -175,15 +176,17 @@ enum Job {
 pub struct Stream {
     more: Sender<()>,
     jobs: Sender<Job>,
-    _reader: smol::Task<()>,
+    _reader: async_executor::Task<()>,
 }
 
 impl Stream {
-    /// Drives a connection that was accepted: it is read once, then upon [`Stream::read_more`].
+    /// Drives a connection that was accepted: it is read once, then upon [`Stream::read_more`], at
+    /// most `most` bytes each time.
     pub fn accepted(
         executor: &LocalExecutor<'_>,
         id: StreamId,
         stream: Async<TcpStream>,
+        most: usize,
         told: Sender<Input>,
     ) -> Stream {
         let (more, wanted) = async_channel::unbounded();
@@ -192,15 +195,16 @@ impl Stream {
         let stream = Rc::new(stream);
         let writing = (Rc::clone(&stream), told.clone());
         executor.spawn(async move { write(id, &writing.0, &todo, &writing.1).await }).detach();
-        let reader = executor.spawn(async move { read(id, &stream, &wanted, &told).await });
+        let reader = executor.spawn(async move { read(id, &stream, most, &wanted, &told).await });
         Stream { more, jobs, _reader: reader }
     }
 
-    /// Makes a connection and drives it.
+    /// Makes a connection and drives it, as an accepted one.
     pub fn connect(
         executor: &Rc<LocalExecutor<'static>>,
         id: StreamId,
         to: SocketAddr,
+        most: usize,
         told: Sender<Input>,
     ) -> Stream {
         let (more, wanted) = async_channel::unbounded();
@@ -218,7 +222,7 @@ impl Stream {
                     spawner
                         .spawn(async move { write(id, &writing.0, &todo, &writing.1).await })
                         .detach();
-                    read(id, &stream, &wanted, &told).await;
+                    read(id, &stream, most, &wanted, &told).await;
                 }
                 Err(error) => {
                     let _ = told.send(Input::Closed(id, error)).await;
@@ -257,26 +261,46 @@ async fn within<T>(ms: u64, io: impl Future<Output = io::Result<T>>) -> Result<T
     io.or(late).await.map_err(|e| IoError::from(&e))
 }
 
+/// How much is read at once: more while pieces fill it, less again when they do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Room {
+    now: usize,
+    most: usize,
+    /// The last piece filled it: there is more.
+    filled: bool,
+}
+
+impl Room {
+    fn new(most: usize) -> Room {
+        Room { now: CHUNK, most, filled: false }
+    }
+
+    /// So many bytes came.
+    fn after(self, came: usize) -> Room {
+        let filled = came >= self.now;
+        let now = match filled {
+            true => (2 * self.now).min(self.most),
+            false if came < self.now / 4 => (self.now / 2).max(CHUNK),
+            false => self.now,
+        };
+        Room { now, filled, ..self }
+    }
+}
+
 async fn read(
     id: StreamId,
     stream: &Async<TcpStream>,
+    most: usize,
     wanted: &Receiver<()>,
     told: &Sender<Input>,
 ) {
-    let mut stream = stream;
+    let mut room = Room::new(most);
     loop {
-        // memory for the piece is taken only once there is one
-        let input = match stream.readable().await {
-            Ok(()) => {
-                let mut bytes = vec![0; CHUNK];
-                match stream.read(&mut bytes).await {
-                    Ok(0) => Input::End(id),
-                    Ok(n) => {
-                        bytes.truncate(n);
-                        Input::Bytes(id, bytes)
-                    }
-                    Err(error) => Input::Closed(id, IoError::from(&error)),
-                }
+        let input = match piece(stream, room).await {
+            Ok(bytes) if bytes.is_empty() => Input::End(id),
+            Ok(bytes) => {
+                room = room.after(bytes.len());
+                Input::Bytes(id, bytes)
             }
             Err(error) => Input::Closed(id, IoError::from(&error)),
         };
@@ -284,6 +308,27 @@ async fn read(
         if told.send(input).await.is_err() || last || wanted.recv().await.is_err() {
             return;
         }
+    }
+}
+
+/// What there is to be read, waited for. Memory for it is taken only once there is something, and
+/// the kernel is not asked whether there is while there surely is.
+async fn piece(stream: &Async<TcpStream>, room: Room) -> io::Result<Vec<u8>> {
+    if !room.filled {
+        stream.readable().await?;
+    }
+    loop {
+        let mut bytes = vec![0; room.now];
+        match stream.get_ref().read(&mut bytes) {
+            Ok(n) => {
+                bytes.truncate(n);
+                return Ok(bytes);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => drop(bytes),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        }
+        stream.readable().await?;
     }
 }
 
@@ -313,5 +358,28 @@ async fn write(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_at_once_grows_while_pieces_fill_it_to_its_bound_and_shrinks_again() {
+        let sizes = |most: usize, came: &[usize]| -> Vec<usize> {
+            let next = |room: &mut Room, came: &usize| {
+                *room = room.after((*came).min(room.now));
+                Some(room.now)
+            };
+            came.iter().scan(Room::new(most), next).collect()
+        };
+        let all = usize::MAX;
+        assert_eq!(sizes(4 * CHUNK, &[all; 4]), [2 * CHUNK, 4 * CHUNK, 4 * CHUNK, 4 * CHUNK]);
+        assert_eq!(sizes(CHUNK, &[all, 1, all]), [CHUNK; 3]);
+        assert_eq!(
+            sizes(4 * CHUNK, &[all, all, CHUNK, CHUNK - 1, 1, 1]),
+            [2 * CHUNK, 4 * CHUNK, 4 * CHUNK, 2 * CHUNK, CHUNK, CHUNK]
+        );
     }
 }

@@ -12,11 +12,11 @@ use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrIn, bind, recvmsg,
     setsockopt, socket, sockopt,
 };
-use smol::Async;
 
 use crate::model::limits::DATAGRAM;
 use crate::model::{IoError, SocketId, Trouble};
 use crate::node::io::Input;
+use crate::reactor::Async;
 
 /// Datagrams taken from one socket before others get their turn.
 const BURST: usize = 32;
@@ -28,7 +28,7 @@ const STALE_ERRORS: usize = 8;
 /// An open UDP socket; dropping it closes it and ends its reader.
 pub struct Udp {
     socket: Rc<Async<UdpSocket>>,
-    _reader: smol::Task<()>,
+    _reader: async_executor::Task<()>,
 }
 
 impl Udp {
@@ -38,7 +38,7 @@ impl Udp {
     /// # Errors
     /// As `bind(2)` has them.
     pub fn open(
-        executor: &smol::LocalExecutor<'_>,
+        executor: &async_executor::LocalExecutor<'_>,
         id: SocketId,
         port: u16,
         shared: bool,
@@ -113,7 +113,7 @@ async fn read(id: SocketId, socket: &Async<UdpSocket>, told: &Sender<Input>) {
                 Err(_) => tell_errors(id, socket, told).await,
             }
         }
-        smol::future::yield_now().await;
+        futures_lite::future::yield_now().await;
     }
 }
 

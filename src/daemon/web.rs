@@ -3,7 +3,7 @@
 use std::net::SocketAddrV4;
 use std::rc::Rc;
 
-use smol::{LocalExecutor, Task};
+use async_executor::{LocalExecutor, Task};
 
 use super::ports::{self, Proto};
 use crate::config;

@@ -188,16 +188,4 @@ impl What {
                 | What::Image { direction: Direction::In, .. }
         )
     }
-
-    /// Bytes of content, for the ring's budget.
-    pub(super) fn weight(&self) -> usize {
-        let text = match self {
-            What::Message { text, .. } => text.len(),
-            What::Error { text } => text.len(),
-            What::Config { key, value } => key.len() + value.len(),
-            What::Image { path, .. } => path.len(),
-            _ => 64,
-        };
-        text + size_of::<Event>()
-    }
 }

@@ -81,6 +81,8 @@ pub const MAX_LINK_PEERS: usize = 64;
 pub const LINK_CHUNK: usize = 60 * 1024;
 /// Bytes of one file that may be on their way to us, written by us to the last one.
 pub const LINK_WINDOW: u64 = 4 * LINK_CHUNK as u64;
+/// Bytes read in one step from a stream of the link that brings more than [`CHUNK`] at a time.
+pub const LINK_READ: usize = 64 * 1024;
 /// A file that comes over the link is made durable at least so often, in bytes.
 pub const LINK_SYNC: u64 = 8 * 1024 * 1024;
 /// Files that are offered or on their way over the link, of each direction.

@@ -1,6 +1,10 @@
 //! The one event ring: numbered `epoch:seq`, bounded, and honest to slow readers.
 //!
 //! Whoever reads keeps its own [`Cursor`]; the ring knows no reader, so none can hold it up.
+//!
+//! Events lie in it as bytes, one after the other. As objects, each of some six small blocks, they
+//! came to lie all over a heap that a flood had once made large, and held it: a megabyte and more
+//! after an hour (docs/budgets.md, "Why memory was not back").
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -50,19 +54,30 @@ pub struct Cursor {
     foreign: bool,
 }
 
+/// The newest events are there as objects too: whoever keeps up reads those.
+const NEWEST: usize = 16;
+
 /// The ring.
 #[derive(Debug)]
 pub struct Ring {
     epoch: String,
-    events: VecDeque<Rc<Stamped>>,
-    bytes: usize,
+    /// Each event as JSON.
+    bytes: VecDeque<u8>,
+    lengths: VecDeque<usize>,
+    newest: VecDeque<Rc<Stamped>>,
     next: u64,
 }
 
 impl Ring {
     /// An empty ring of this run.
     pub fn new(epoch: u64) -> Ring {
-        Ring { epoch: format!("{epoch:016x}"), events: VecDeque::new(), bytes: 0, next: 1 }
+        Ring {
+            epoch: format!("{epoch:016x}"),
+            bytes: VecDeque::new(),
+            lengths: VecDeque::new(),
+            newest: VecDeque::with_capacity(NEWEST),
+            next: 1,
+        }
     }
 
     /// The run's name, as it stands in every event.
@@ -77,17 +92,48 @@ impl Ring {
 
     /// Numbers and keeps an event; the oldest fall out when a bound is passed.
     pub fn push(&mut self, event: Event) -> Rc<Stamped> {
-        self.bytes += event.what.weight();
+        // nothing in an event is refused by JSON; what were, would be read as such
+        let bytes = serde_json::to_vec(&event).unwrap_or_default();
+        while self.lengths.len() >= RING_EVENTS || self.bytes.len() + bytes.len() > RING_BYTES {
+            let Some(old) = self.lengths.pop_front() else { break };
+            self.bytes.drain(..old);
+        }
+        let room = self.bytes.len() + bytes.len();
+        if room > self.bytes.capacity() {
+            let capacity = (2 * self.bytes.capacity()).min(RING_BYTES).max(room);
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        } else if self.bytes.capacity() > RING_BYTES {
+            self.bytes.shrink_to(RING_BYTES); // after one that was larger than all of it
+        }
+        self.bytes.extend(&bytes);
+        self.lengths.push_back(bytes.len());
         let stamped = Rc::new(Stamped { epoch: self.epoch.clone(), seq: self.next, event });
         self.next += 1;
-        self.events.push_back(Rc::clone(&stamped));
-        while self.events.len() > RING_EVENTS || (self.bytes > RING_BYTES && self.events.len() > 1)
-        {
-            if let Some(old) = self.events.pop_front() {
-                self.bytes -= old.event.what.weight();
-            }
-        }
+        self.newest.truncate(self.lengths.len().min(NEWEST) - 1);
+        self.newest.push_front(Rc::clone(&stamped));
         stamped
+    }
+
+    /// The number of the oldest event that is kept.
+    fn oldest(&self) -> u64 {
+        self.next - self.lengths.len() as u64
+    }
+
+    /// An event that is kept.
+    fn get(&self, seq: u64) -> Option<Rc<Stamped>> {
+        let back = usize::try_from(self.next.checked_sub(seq)?.checked_sub(1)?).ok()?;
+        if let Some(event) = self.newest.get(back) {
+            return Some(Rc::clone(event));
+        }
+        let place = self.lengths.len().checked_sub(back + 1)?;
+        let from: usize = self.lengths.iter().take(place).sum();
+        let json: Vec<u8> = self.bytes.range(from..from + self.lengths[place]).copied().collect();
+        let event = serde_json::from_slice(&json).unwrap_or_else(|error| Event {
+            at: Wall(0),
+            user: None,
+            what: What::Error { text: format!("an event cannot be read again: {error}") },
+        });
+        Some(Rc::new(Stamped { epoch: self.epoch.clone(), seq, event }))
     }
 
     /// A reader that wants what comes from now on.
@@ -106,15 +152,14 @@ impl Ring {
         if epoch == self.epoch && seq < self.next {
             Some(Cursor { next: seq + 1, foreign: false })
         } else {
-            let oldest = self.events.front().map_or(self.next, |e| e.seq);
-            Some(Cursor { next: oldest, foreign: true })
+            Some(Cursor { next: self.oldest(), foreign: true })
         }
     }
 
     /// The next event for this reader, or `None` if it has them all. A gap is an event too: it
     /// bears the number before the first one that follows.
     pub fn read(&self, cursor: &mut Cursor, at: Wall) -> Option<Rc<Stamped>> {
-        let oldest = self.events.front().map_or(self.next, |e| e.seq);
+        let oldest = self.oldest();
         let gap = if std::mem::take(&mut cursor.foreign) {
             Gap { reason: GapReason::Epoch, missed: None, next: oldest.max(cursor.next) }
         } else if cursor.next < oldest {
@@ -122,9 +167,9 @@ impl Ring {
             cursor.next = oldest;
             Gap { reason: GapReason::Slow, missed, next: oldest }
         } else {
-            let event = self.events.get(usize::try_from(cursor.next - oldest).ok()?)?;
+            let event = self.get(cursor.next)?;
             cursor.next += 1;
-            return Some(Rc::clone(event));
+            return Some(event);
         };
         Some(Rc::new(Stamped {
             epoch: self.epoch.clone(),
@@ -179,9 +224,15 @@ mod tests {
         for _ in 0..100 {
             ring.push(event(&"x".repeat(10_000)));
         }
-        assert!(ring.bytes <= RING_BYTES);
+        assert!(ring.bytes.len() <= RING_BYTES && ring.bytes.capacity() <= RING_BYTES);
+        assert_eq!(ring.lengths.len(), 26);
         ring.push(event(&"x".repeat(RING_BYTES * 2)));
-        assert_eq!(ring.events.len(), 1, "the newest stays whatever its size");
+        assert_eq!(ring.lengths.len(), 1, "the newest stays whatever its size");
+        let mut cursor = ring.resume("0000000000000007:0").unwrap();
+        assert_eq!(drain(&ring, &mut cursor).len(), 2, "a gap, and it");
+        ring.push(event("small"));
+        assert_eq!((ring.lengths.len(), ring.newest.len()), (1, 1));
+        assert!(ring.bytes.capacity() <= RING_BYTES, "what one large event took is given back");
     }
 
     #[test]

@@ -86,6 +86,7 @@ impl Queue {
             return Err(IoError::new(Trouble::Other, "the storage thread has ended"));
         }
         put(&mut waiting).map_err(|text| IoError::new(Trouble::Exhausted, text))?;
+        drop(waiting); // else the thread wakes only to wait for the lock
         self.came.notify_one();
         Ok(())
     }

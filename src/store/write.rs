@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, Error, OptionalExtension, Statement, params};
+use rusqlite::{CachedStatement, Connection, Error, OptionalExtension, params};
 
 use super::row::{self, signed};
 use super::words;
@@ -39,18 +39,18 @@ pub fn counts(conn: &Connection) -> Result<Counts, Error> {
     })
 }
 
-/// Writes one group of changes. The statements are prepared when first needed and live as long
-/// as it: a group is many messages when there are many.
+/// Writes one group of changes. The statements are prepared when first needed; the connection
+/// keeps them for the next group.
 pub struct Writer<'c> {
     conn: &'c Connection,
     keep: Keep,
-    put: Option<Statement<'c>>,
-    recipient: Option<Statement<'c>>,
-    index: Option<Statement<'c>>,
-    state: Option<Statement<'c>>,
-    meet: Option<Statement<'c>>,
-    link_put: Option<Statement<'c>>,
-    link_delete: Option<Statement<'c>>,
+    put: Option<CachedStatement<'c>>,
+    recipient: Option<CachedStatement<'c>>,
+    index: Option<CachedStatement<'c>>,
+    state: Option<CachedStatement<'c>>,
+    meet: Option<CachedStatement<'c>>,
+    link_put: Option<CachedStatement<'c>>,
+    link_delete: Option<CachedStatement<'c>>,
     places: Option<Places>,
 }
 
@@ -66,22 +66,22 @@ impl Places {
     fn of(conn: &Connection, id: EntryId) -> Result<Option<Places>, Error> {
         let sql = "SELECT ord FROM entries WHERE epoch = ?1 AND n = ?2";
         let args = params![signed(id.epoch), signed(id.n)];
-        let Some(order) = conn.query_row(sql, args, |r| r.get(0)).optional()? else {
-            return Ok(None);
-        };
-        let mut statement = conn.prepare("SELECT peer, place FROM recipients WHERE ord = ?1")?;
+        let found = conn.prepare_cached(sql)?.query_row(args, |r| r.get(0)).optional()?;
+        let Some(order) = found else { return Ok(None) };
+        let mut statement =
+            conn.prepare_cached("SELECT peer, place FROM recipients WHERE ord = ?1")?;
         let all = statement.query_map([order], |r| Ok((r.get(0)?, r.get(1)?)))?;
         Ok(Some(Places { id, order, of_peer: all.collect::<Result<_, _>>()? }))
     }
 }
 
 fn ready<'s, 'c>(
-    slot: &'s mut Option<Statement<'c>>,
+    slot: &'s mut Option<CachedStatement<'c>>,
     conn: &'c Connection,
     sql: &str,
-) -> Result<&'s mut Statement<'c>, Error> {
+) -> Result<&'s mut CachedStatement<'c>, Error> {
     if slot.is_none() {
-        *slot = Some(conn.prepare(sql)?);
+        *slot = Some(conn.prepare_cached(sql)?);
     }
     slot.as_mut().ok_or(Error::InvalidQuery)
 }

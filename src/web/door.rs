@@ -8,7 +8,6 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
-use smol::Timer;
 
 use super::gate::{Guesses, same};
 use super::guests::{self, Guest};
@@ -20,6 +19,7 @@ use crate::command::{Command, Parked};
 use crate::hub::parked;
 use crate::model::answer::Status;
 use crate::model::{Answer, Event, Handle, Millis, Refusal, TransferView, Wall, What};
+use crate::reactor::Timer;
 
 /// Between two looks at who is away and which upload stands still, in milliseconds. Only while
 /// there are such. What the disk refused is tried again as often.

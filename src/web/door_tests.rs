@@ -13,7 +13,7 @@ use crate::web::site::tests::bare;
 
 /// What the node was asked to do with `anna`, whose page was closed, at each of these times.
 fn alone(stay: u32, times: &[Millis]) -> Vec<String> {
-    let executor = Rc::new(smol::LocalExecutor::new());
+    let executor = Rc::new(async_executor::LocalExecutor::new());
     let (hub, calls) = Hub::new(1);
     let asked = Rc::new(RefCell::new(Vec::new()));
     let kept = Rc::clone(&asked);
@@ -39,7 +39,7 @@ fn alone(stay: u32, times: &[Millis]) -> Vec<String> {
     let mut busy = guest("busy");
     (busy.here, busy.streams) = (true, 1);
     site.guests.borrow_mut().add(busy);
-    smol::block_on(executor.run(async {
+    crate::reactor::block_on(executor.run(async {
         for now in times {
             look(&site, *now).await;
         }
@@ -142,7 +142,7 @@ fn a_name_that_cannot_be_had_costs_no_guest_the_place() {
     let mut anna = guest("anna");
     (anna.here, anna.alone) = (true, Some(1));
     site.guests.borrow_mut().add(anna);
-    let executor = smol::LocalExecutor::new();
+    let executor = async_executor::LocalExecutor::new();
     let free = Handle::try_from("bob2").unwrap();
     executor
         .spawn(async move {
@@ -170,7 +170,8 @@ fn a_name_that_cannot_be_had_costs_no_guest_the_place() {
         who: Who::Stranger,
         operator: false,
     };
-    let refused = smol::block_on(executor.run(enter(&site, &head, "bob", ""))).unwrap_err();
+    let refused =
+        crate::reactor::block_on(executor.run(enter(&site, &head, "bob", ""))).unwrap_err();
     assert_eq!(refused.status(), StatusCode::CONFLICT);
     assert_eq!(site.guests.borrow().here(), 1, "anna stays");
 }

@@ -12,7 +12,6 @@ use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
-use smol::Timer;
 
 use super::door;
 use super::reply::{self, Reply};
@@ -22,6 +21,7 @@ use super::site::{Head, Site, Who};
 use crate::config::web::GUESTS;
 use crate::model::ring::Cursor;
 use crate::model::{Refusal, Stamped, Wall, What};
+use crate::reactor::Timer;
 
 /// A sign of life when nothing happens, in milliseconds: it finds out who is gone.
 const BEAT_MS: u64 = 15_000;

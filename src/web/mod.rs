@@ -41,7 +41,7 @@ use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 
-use smol::LocalExecutor;
+use async_executor::LocalExecutor;
 
 use crate::config::Web;
 use site::Site;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use smol::Task;
+use async_executor::Task;
 
 use super::gate::gives_way;
 use crate::model::Map;

@@ -10,8 +10,9 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use async_executor::{LocalExecutor, Task};
 use futures_lite::{FutureExt, Stream};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
@@ -19,10 +20,10 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
-use smol::{Async, LocalExecutor, Task, Timer};
-use smol_hyper::rt::{FuturesIo, SmolTimer};
+use smol_hyper::rt::FuturesIo;
 
 use super::seats::{EndAll, Seat, Table, Work};
+use crate::reactor::{Async, Timer};
 
 /// Connections at once. When one more comes, the one that was idle longest is closed; if all are
 /// at work, the newest of the address that has most of them ([`super::gate::gives_way`]), or the newcomer.
@@ -192,7 +193,7 @@ pub async fn serve<T: Tenant>(
                 _ => {}
             },
         }
-        smol::future::yield_now().await;
+        futures_lite::future::yield_now().await;
     }
 }
 
@@ -231,7 +232,7 @@ async fn converse<T: Tenant>(
         async move { Ok::<_, Infallible>((&mut carried).await) }
     });
     let outcome = http1::Builder::new()
-        .timer(SmolTimer::new())
+        .timer(Clock)
         .header_read_timeout(Duration::from_millis(HEAD_MS))
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD)
@@ -241,6 +242,21 @@ async fn converse<T: Tenant>(
         log::debug!("web: {ip}: {error}");
     }
 }
+
+/// What hyper waits by.
+struct Clock;
+
+impl hyper::rt::Timer for Clock {
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        Box::pin(Timer::after(time))
+    }
+
+    fn sleep_until(&self, at: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        Box::pin(Timer::at(at))
+    }
+}
+
+impl hyper::rt::Sleep for Timer {}
 
 /// An answer being made. It is made to its end even if the connection breaks meanwhile: half of
 /// an act would leave users, names or windows that nobody has. It holds its connection's place
@@ -355,7 +371,7 @@ mod tests {
         let executor = Rc::new(LocalExecutor::new());
         let tenant = Rc::new(Slow(Cell::new(0)));
         let _serving = executor.spawn(serve(listener, Rc::clone(&executor), Rc::clone(&tenant)));
-        smol::block_on(executor.run(async {
+        crate::reactor::block_on(executor.run(async {
             let mut client = TcpStream::connect(at).unwrap();
             client.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").unwrap();
             Timer::after(Duration::from_millis(30)).await;

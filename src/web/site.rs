@@ -65,7 +65,7 @@ pub struct Site {
     /// Guests being brought in at this moment.
     pub(super) entering: RefCell<crate::model::Set<String>>,
     /// Held by who comes in, from making room to taking it: a place is not taken twice.
-    pub(super) coming_in: smol::lock::Mutex<()>,
+    pub(super) coming_in: async_lock::Mutex<()>,
     /// Something is to be kept.
     dirty: Cell<bool>,
     /// The disk refused it, which was said once.
@@ -176,7 +176,7 @@ impl Site {
             operators: RefCell::default(),
             counts: Counts::default(),
             entering: RefCell::default(),
-            coming_in: smol::lock::Mutex::new(()),
+            coming_in: async_lock::Mutex::new(()),
             dirty: Cell::new(false),
             refused: Cell::new(false),
             changed: event_listener::Event::new(),

@@ -7,17 +7,17 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_lite::io::AsyncWriteExt;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use serde_json::json;
-use smol::Async;
-use smol::io::AsyncWriteExt;
 
 use super::reply::{self, Reply};
 use super::server::{self, BODY_MS};
 use super::site::{Site, bad_body};
 use crate::command::Command;
 use crate::model::{Answer, IoError};
+use crate::reactor::Async;
 
 /// `POST /api/v1/update`, the bundle itself as its body.
 pub async fn answer(site: &Rc<Site>, mut body: Incoming) -> Reply {
@@ -53,9 +53,9 @@ pub async fn answer(site: &Rc<Site>, mut body: Incoming) -> Reply {
                 Err(bad) => return bad_body(bad),
             }
         }
-        smol::future::pending().await
+        futures_lite::future::pending().await
     };
-    smol::future::or(installed, handed).await
+    futures_lite::future::or(installed, handed).await
 }
 
 /// Our end, and the one that a thread reads; it does not wait longer for bytes than we do.

@@ -470,8 +470,10 @@ mod tests {
             let (file, _) = operations.recv().await.unwrap();
             hub.file_done(file, Ok(FileDone::Created));
         };
-        let (paper, ()) =
-            smol::block_on(smol::future::zip(site.desk.create("page-1".into()), made));
+        let (paper, ()) = crate::reactor::block_on(futures_lite::future::zip(
+            site.desk.create("page-1".into()),
+            made,
+        ));
         let state = RefCell::new(State { offset: 3, paper: paper.ok(), last: 7 });
         let from = IpAddr::from([10, 0, 0, 1]);
         let upload = Upload { owner: "g".into(), from, name: "a".into(), size: 9, state };

@@ -100,9 +100,14 @@ fn a_program_that_reads_slowly_gets_a_gap_and_holds_up_nobody() {
     let begun = Instant::now();
     let out = there.klatsch().args(["who", "--json"]).output().unwrap();
     assert!(out.status.success() && begun.elapsed() < Duration::from_secs(2));
-    let gap = gets(&cable, "a gap", |l| l["parameters"]["event"]["kind"] == "gap");
-    assert_eq!(gap["parameters"]["event"]["reason"], "slow");
-    assert!(gap["parameters"]["event"]["missed"].as_u64().unwrap() > 100, "{gap}");
+    // one gap or several: that is the machine's
+    let missed = |cable: &Operator| -> u64 {
+        let all = lines(cable).into_iter().map(|l| l["parameters"]["event"].clone());
+        let gaps: Vec<Value> = all.filter(|event| event["kind"] == "gap").collect();
+        assert!(gaps.iter().all(|gap| gap["reason"] == "slow"), "{gaps:?}");
+        gaps.iter().filter_map(|gap| gap["missed"].as_u64()).sum()
+    };
+    cable.waits("gaps", |me| missed(me) > 100);
     let bytes = cable.all().len();
     cable.types("{\"id\":2,\"method\":\"Unsubscribe\"}\n{\"id\":3,\"method\":\"Who\"}\n");
     gets(&cable, "the answer", |l| l["id"] == 3);

@@ -263,7 +263,9 @@ class Soak:
                 subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={12 + HISTORY_MB}M", "tmpfs", home],
                                check=True)
                 before = limits
-            more = "[slcp]\nannounce = 10\n[link]\nannounce = 10\n"
+            # an hour's texts all stay, so that each can be asked for at the end
+            more = ("[slcp]\nannounce = 10\n[link]\nannounce = 10\n"
+                    "[history]\nentries = 1000000\nbytes = \"1G\"\n")
             self.boxes[name] = self.lab.daemon(n, name, more=more, before=before, home=home)
         if (GROUP / "memory.limit_in_bytes").exists():
             self.group = GROUP / self.lab.name

@@ -27,8 +27,7 @@ impl<'a> Laying<'a> {
         let mut list: Vec<User> = Vec::new();
         for (n, (line, leaves)) in users.iter().enumerate() {
             if list.len() == MAX_USERS {
-                let text = format!("found {}, expected at most {MAX_USERS}", users.len());
-                self.say(Some(*line), Some("users"), text);
+                self.too_many(*line, "users", users.len(), MAX_USERS);
                 break;
             }
             let mut user = template.clone();
@@ -112,13 +111,16 @@ impl<'a> Laying<'a> {
         }
     }
 
+    fn too_many(&mut self, at: usize, table: &str, found: usize, most: usize) {
+        self.say(Some(at), Some(table), format!("found {found}, expected at most {most}"));
+    }
+
     /// A line without a device, or one that has a console already, is none.
     pub(super) fn serial(&mut self, tables: &[(usize, Vec<Leaf<'a>>)]) -> Vec<Serial> {
         let mut lines: Vec<Serial> = Vec::new();
         for (n, (at, leaves)) in tables.iter().enumerate() {
             if lines.len() == MAX_SERIAL {
-                let text = format!("found {}, expected at most {MAX_SERIAL}", tables.len());
-                self.say(Some(*at), Some("serial"), text);
+                self.too_many(*at, "serial", tables.len(), MAX_SERIAL);
                 break;
             }
             let mut line = Serial::on(Path::new(""));

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::{or, yield_now};
 use nix::libc;
-use smol::{Async, Timer};
 
 use super::raw;
 use crate::console::editor::Screen;
+use crate::reactor::{Async, Timer};
 
 /// Bytes read or written at once: what a pipe that is ready takes without blocking (PIPE_BUF).
 pub(super) const CHUNK: usize = 4_096;

@@ -14,10 +14,10 @@ use nix::sys::termios::{
     InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr,
 };
 use signal_hook::SigId;
-use smol::Async;
 
 use crate::console::past::Moment;
 use crate::model::Wall;
+use crate::reactor::Async;
 
 /// The terminal that a panic must give back. Release builds abort on panic, so Drop is not
 /// enough.

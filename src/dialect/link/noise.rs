@@ -262,23 +262,17 @@ impl Handshake {
 pub struct Transport(snow::TransportState);
 
 impl Transport {
-    /// Seals a record, and puts its length and it at the end of what is to be written.
+    /// Seals a record at the end of `to`: [`TAG`] bytes more than `plain` has.
     ///
     /// # Errors
-    /// It is too long for one (65,535 bytes sealed), or the session is used up; nothing is added.
+    /// It is too long for one (65,535 bytes sealed), or the session is used up; what then stands at
+    /// the end is to be taken off.
     pub fn seal(&mut self, plain: &[u8], to: &mut Vec<u8>) -> Result<(), Forged> {
-        let len = u16::try_from(plain.len() + TAG).map_err(|_| Forged)?;
-        let before = to.len();
-        to.reserve_exact(2 + usize::from(len));
-        to.extend(len.to_be_bytes());
+        let at = to.len();
         // something to be written over: copied, which is faster than zeros one by one
         to.extend_from_slice(plain);
         to.extend_from_slice(&[0; TAG]);
-        let sealed = self.0.write_message(plain, &mut to[before + 2..]);
-        if sealed.is_err() {
-            to.truncate(before);
-        }
-        sealed.map(drop).map_err(|_| Forged)
+        self.0.write_message(plain, &mut to[at..]).map(drop).map_err(|_| Forged)
     }
 
     /// Opens a record.
@@ -332,8 +326,8 @@ mod tests {
     fn sealed(by: &mut Transport, plain: &[u8]) -> Vec<u8> {
         let mut record = Vec::new();
         by.seal(plain, &mut record).unwrap();
-        assert_eq!(usize::from(u16::from_be_bytes([record[0], record[1]])), plain.len() + TAG);
-        record.split_off(2)
+        assert_eq!(record.len(), plain.len() + TAG);
+        record
     }
 
     #[test]

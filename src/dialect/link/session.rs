@@ -134,35 +134,50 @@ impl Session {
         bytes: &[u8],
         events: &mut Vec<Event>,
     ) -> Result<(), Broken> {
-        // a record that was begun is made room for whole, not by doubling
-        let begun = self.unread.get(..2).map_or(0, |head| length(head) + 2);
-        let rest = begun.saturating_sub(self.unread.len()).max(bytes.len());
         let mut unread = std::mem::take(&mut self.unread);
-        unread.reserve_exact(rest);
-        unread.extend(bytes);
-        let mut at = 0;
-        let result = loop {
-            let Some(head) = unread.get(at..at + 2) else { break Ok(()) };
-            let len = length(head);
-            let least_most = match self.state {
-                State::Shaking(_) => (1, MAX_HANDSHAKE),
-                State::Open(_) => (1 + TAG, MAX_RECORD),
-                State::Between => break Err(Broken("the handshake did not end")),
-            };
-            if len < least_most.0 || len > least_most.1 {
-                break Err(Broken("a record has a length that cannot be"));
+        let mut rest = bytes;
+        loop {
+            if !unread.is_empty() {
+                // what was begun is made whole first, with room for all of it, not by doubling
+                let whole = unread.first_chunk().map_or(2, |head| 2 + length(head));
+                let wanted = whole - unread.len();
+                let (part, after) = rest.split_at(rest.len().min(wanted));
+                unread.reserve_exact(wanted);
+                unread.extend_from_slice(part);
+                rest = after;
             }
-            let Some(record) = unread.get(at + 2..at + 2 + len) else { break Ok(()) };
-            at += 2 + len;
-            if let Err(broken) = self.take(now, record, events) {
-                break Err(broken);
+            let from = if unread.is_empty() { rest } else { &unread[..] };
+            let Some(head) = from.first_chunk() else { break };
+            let len = self.checked(length(head))?;
+            match from.get(2..2 + len) {
+                Some(record) => self.take(now, record, events)?,
+                None if unread.is_empty() || rest.is_empty() => break,
+                None => continue,
             }
-        };
-        unread.drain(..at);
-        if !unread.is_empty() {
+            match unread.is_empty() {
+                true => rest = &rest[2 + len..],
+                false => unread.clear(),
+            }
+        }
+        if !rest.is_empty() {
+            self.unread = rest.to_vec();
+        } else if !unread.is_empty() {
             self.unread = unread; // an idle session holds no buffer
         }
-        result
+        Ok(())
+    }
+
+    /// A record's length, if it can be one now.
+    fn checked(&self, len: usize) -> Result<usize, Broken> {
+        let (least, most) = match self.state {
+            State::Shaking(_) => (1, MAX_HANDSHAKE),
+            State::Open(_) => (1 + TAG, MAX_RECORD),
+            State::Between => return Err(Broken("the handshake did not end")),
+        };
+        if len < least || len > most {
+            return Err(Broken("a record has a length that cannot be"));
+        }
+        Ok(len)
     }
 
     fn take(&mut self, now: Millis, record: &[u8], events: &mut Vec<Event>) -> Result<(), Broken> {
@@ -229,8 +244,13 @@ impl Session {
         let State::Open(transport) = &mut self.state else { return };
         let plain = frame.encode();
         debug_assert!(plain.len() <= MAX_FRAME);
-        if transport.seal(&plain, &mut self.unwritten).is_ok() {
-            self.sealed += 1;
+        let Ok(len) = u16::try_from(plain.len() + TAG) else { return };
+        let before = self.unwritten.len();
+        self.unwritten.reserve_exact(2 + usize::from(len));
+        self.unwritten.extend(len.to_be_bytes());
+        match transport.seal(&plain, &mut self.unwritten) {
+            Ok(()) => self.sealed += 1,
+            Err(_) => self.unwritten.truncate(before),
         }
     }
 
@@ -297,8 +317,8 @@ impl Session {
     }
 }
 
-fn length(head: &[u8]) -> usize {
-    head.iter().take(2).fold(0, |len, byte| len << 8 | usize::from(*byte))
+fn length(head: &[u8; 2]) -> usize {
+    u16::from_be_bytes(*head).into()
 }
 
 #[cfg(test)]
@@ -347,6 +367,25 @@ mod tests {
         b.push(1, &Frame::Ack(2));
         assert!(matches!(carry(&mut a, &mut b)[..], [Event::Frame(Frame::Ack(1))]));
         assert!(matches!(carry(&mut b, &mut a)[..], [Event::Frame(Frame::Ack(2))]));
+    }
+
+    #[test]
+    fn records_are_read_however_they_are_cut_and_nothing_is_held_after_the_last() {
+        for size in [1, 2, 3, 17, 18, 19, 40, 1_000, 70_000] {
+            let (mut a, mut b) = open();
+            let sent: Vec<u64> = (1..=9).collect();
+            sent.iter().for_each(|n| a.push(1, &Frame::Ack(*n)));
+            let bytes = a.to_write().unwrap();
+            let (mut events, mut got) = (Vec::new(), Vec::new());
+            for piece in bytes.chunks(size) {
+                b.bytes(1, piece, &mut events).unwrap();
+            }
+            for event in events {
+                let Event::Frame(Frame::Ack(n)) = event else { panic!("{event:?}") };
+                got.push(n);
+            }
+            assert_eq!((got, b.unread.capacity()), (sent, 0), "in pieces of {size}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! plain dialects.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -28,6 +28,9 @@ use crate::node::io::{FileDone, PartOf, Picture};
 pub(super) const MAX_NAME: usize = 120;
 /// What is unfinished and was not touched for so long is nobody's any more.
 pub(super) const FORSAKEN: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// Bytes after which the kernel is told to begin writing them out: it does so while more comes, and
+/// what waits for them to be durable finds most of it done. Left to itself it begins at the sync.
+pub(super) const WRITE_OUT: u64 = 1024 * 1024;
 /// How the names of what is unfinished begin and end.
 const HEAD: &str = ".klatsch-";
 const FILE_TAIL: &str = ".file";
@@ -41,6 +44,8 @@ pub(in crate::store) struct LinkPart {
     sum: Sum,
     /// Bytes of the current file.
     len: u64,
+    /// Of these, such as the kernel writes out, or did.
+    going: u64,
     before: u64,
     /// Files of it that were placed, and folders at most.
     files: u64,
@@ -57,6 +62,7 @@ impl LinkPart {
             file: None,
             sum: Sum::new(),
             len: 0,
+            going: 0,
             before: of.before,
             files: 0,
             of,
@@ -77,6 +83,7 @@ impl LinkPart {
         let file = part.begin()?;
         let there = file.metadata()?.len();
         part.len = there.min(part.of.offset);
+        part.going = part.len;
         file.set_len(part.len)?;
         part.file = Some(file);
         let len = part.len;
@@ -175,6 +182,10 @@ impl LinkPart {
         file.write_all_at(bytes, self.len)?;
         self.sum.add(bytes);
         self.len += bytes.len() as u64;
+        if self.len - self.going >= WRITE_OUT {
+            write_out(file, self.going, self.len - self.going);
+            self.going = self.len;
+        }
         Ok(FileDone::Appended)
     }
 
@@ -220,7 +231,7 @@ impl LinkPart {
         renameat(&self.folder.fd, part.as_str(), &inside.0, inside.1.as_str())?;
         self.before += self.len;
         self.files += path.split('/').count() as u64;
-        (self.len, self.sum) = (0, Sum::new());
+        (self.len, self.going, self.sum) = (0, 0, Sum::new());
         if !last {
             return Ok(FileDone::Appended);
         }
@@ -242,6 +253,15 @@ impl LinkPart {
         }
         Err(IoError::new(Trouble::Denied, "a file in it has no name"))
     }
+}
+
+/// Tells the kernel to begin with it; it is not waited for, and where this cannot be nothing is lost.
+#[allow(unsafe_code)]
+fn write_out(file: &File, from: u64, len: u64) {
+    use nix::libc::{SYNC_FILE_RANGE_WRITE, sync_file_range};
+    let (Ok(from), Ok(len)) = (from.try_into(), len.try_into()) else { return };
+    // SAFETY: sync_file_range(2) takes numbers and a descriptor, which is open while it is borrowed.
+    let _ = unsafe { sync_file_range(file.as_raw_fd(), from, len, SYNC_FILE_RANGE_WRITE) };
 }
 
 fn part_file(name: &str) -> String {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::super::files::Desk;
-use super::part::{FORSAKEN, MAX_NAME, safe};
+use super::part::{FORSAKEN, MAX_NAME, WRITE_OUT, safe};
 use super::*;
 use crate::config;
 use crate::dialect::link::noise::hash;
@@ -101,6 +101,31 @@ fn what_is_unfinished_outlasts_the_run_and_is_cut_to_what_is_durable() {
     let again = does(&mut second, FILE, part(of("a-1", 9, 3))).unwrap();
     assert!(matches!(again, FileDone::Finished { path: found, .. } if found == path));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn what_is_written_out_before_its_sync_arrives_whole_also_after_a_break() {
+    let dir = tempfile::tempdir().unwrap();
+    let piece = usize::try_from(WRITE_OUT).unwrap() / 2 + 1;
+    let all: Vec<u8> = (0..6 * piece).map(|n| (n % 251) as u8).collect();
+    let size = all.len() as u64;
+    let mut desk = desk(dir.path());
+    does(&mut desk, FILE, part(of("a-1", size, 0))).unwrap();
+    for bytes in all[..3 * piece].chunks(piece) {
+        does(&mut desk, FILE, LinkOp::Add(bytes.into())).unwrap();
+    }
+    does(&mut desk, FILE, LinkOp::Sync).unwrap();
+    assert!(desk.perform(FILE, FileOp::Close).is_none());
+    let there = 3 * piece as u64;
+    does(&mut desk, FILE, part(of("a-1", size, there))).unwrap();
+    does(&mut desk, FILE, LinkOp::Hash { upto: there }).unwrap();
+    for bytes in all[3 * piece..].chunks(piece) {
+        does(&mut desk, FILE, LinkOp::Add(bytes.into())).unwrap();
+    }
+    let FileDone::Finished { path, .. } = does(&mut desk, FILE, place(&all)).unwrap() else {
+        panic!()
+    };
+    assert!(std::fs::read(path).unwrap() == all);
 }
 
 #[test]

@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use async_executor::LocalExecutor;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
-use smol::{Async, LocalExecutor, Timer};
 
 use super::server::{HEAD_MS, MAX_HEAD, MAX_HEADERS};
 use super::*;
 use crate::model::{Refusal, SharedMessage};
+use crate::reactor::{Async, Timer};
 
 /// A server with the API of a node that has one message; it takes any text but "nein".
 struct Bench {
@@ -56,7 +57,7 @@ impl Bench {
             Timer::after(Duration::from_secs(60)).await;
             panic!("it takes too long")
         };
-        smol::block_on(self.executor.run(act.or(late)))
+        crate::reactor::block_on(self.executor.run(act.or(late)))
     }
 
     async fn stream(&self) -> Async<TcpStream> {

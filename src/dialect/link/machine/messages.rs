@@ -390,11 +390,11 @@ impl Machine {
                 session.push(now, &Frame::Message(message.clone()));
             }
         }
-        // a piece of a file only once all else is with the kernel
+        self.write(stream);
+        // a piece of a file only once all else is with the kernel, or on its way there
         if self.sessions.get(&stream).is_some_and(Session::is_drained) {
             self.pump_files(stream);
         }
-        self.write(stream);
     }
 
     /// What was not sent yet and is wanted no more will not be; what is to be kept of that.

@@ -111,7 +111,7 @@ struct Linked {
     key: Key,
     /// It compares who is in before it is told.
     compares: bool,
-    /// The rooms that it says it is in: since which version, and who of its users.
+    /// The rooms that it says it is in: the version of that word, and who of its users.
     rooms: Map<String, (RoomName, u64, Vec<Handle>)>,
     /// What it told of who is in: since then, so much.
     told: (Millis, usize),

@@ -1,14 +1,17 @@
 //! How fast the link is, and what it costs: `cargo bench --bench link`, as root.
 //!
-//! A file over the link beside a bare TCP copy and `scp` of the same bytes, all between two
-//! namespaces with a cable between them, in one run; a text beside a bare UDP round trip; memory
-//! while a larger file is on its way. `KLATSCH_BENCH_MB` (256) and `KLATSCH_BENCH_LARGE_MB` (1024)
-//! are the sizes, `KLATSCH_BENCH_DIR` the folder; `scp` wants an `sshd` (`KLATSCH_SSHD`).
+//! A file over the link beside a bare TCP copy, a sealed one (`limits`) and `scp` of the same bytes,
+//! in turns, all between two namespaces with a cable between them; a text beside a bare UDP round
+//! trip; memory while a larger file is on its way. Each copy with the processors' time that it took,
+//! which says more than its own where other work goes on. `KLATSCH_BENCH_MB` (256) and
+//! `KLATSCH_BENCH_LARGE_MB` (1024) are the sizes, `KLATSCH_BENCH_TURNS` (3) how often,
+//! `KLATSCH_BENCH_DIR` the folder; `scp` wants an `sshd` (`KLATSCH_SSHD`).
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod limits;
+
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,20 +21,17 @@ const BINARY: &str = env!("CARGO_BIN_EXE_klatsch");
 const SETTINGS: &str = "[link]\nannounce = 10\n[slcp]\nenabled = false\n[hello]\nenabled = false\n\
      [room]\nenabled = false\n[directory]\nenabled = false\n[files]\nquota = \"64G\"\n\
      accept-any = \"anyone\"\naccept-size = \"64G\"\n";
-const TURNS: usize = 200;
+/// What `/proc` counts processors' time in, a second (proc_pid_stat(5)): the same on all that we know.
+const TICKS: f64 = 100.0;
 
 fn number(name: &str, usual: u64) -> u64 {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
 }
 
 fn main() {
-    let args: Vec<String> = std::env::args().collect();
-    match args.get(1).map(String::as_str) {
-        Some("take") => return take(Path::new(&args[2])),
-        Some("give") => return give(Path::new(&args[2])),
-        Some("echo") => return echo(),
-        Some("ping") => return ping(),
-        _ => {}
+    let words: Vec<String> = std::env::args().collect();
+    if let Some(at) = words.iter().position(|w| w == "--limit") {
+        return limits::run(&words[at + 1], &words[at + 2]);
     }
     let base = std::env::var_os("KLATSCH_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     let place = tempfile::tempdir_in(&base).unwrap();
@@ -43,12 +43,11 @@ fn main() {
     let file = place.path().join("file");
     make(&file, mb);
     println!("folder: {}; {mb} MiB", base.display());
-    let copy = cable.copy(place.path(), &file);
-    rate("bare TCP copy, written and synced", mb, copy, copy);
-    match cable.scp(place.path(), &file) {
-        Some(took) => rate("scp", mb, took, copy),
-        None => println!("scp: not measured, there is no sshd"),
-    }
+    let [hashing, sealing, opening] = limits::primitives();
+    println!(
+        "one processor: BLAKE2s {hashing:.0} MiB/s, ChaCha20-Poly1305 sealing {sealing:.0}, \
+         opening {opening:.0}"
+    );
     let (a, b) = (cable.node(0, place.path(), "anna"), cable.node(1, place.path(), "bob"));
     a.linked("bob");
     b.linked("anna");
@@ -60,10 +59,33 @@ fn main() {
         assert!(out.contains("delivered"), "{out}");
         begun.elapsed()
     };
-    for _ in 0..3 {
-        rate("the link", mb, over_link(&file), copy);
+    let (mut copy, mut sealed, mut scp, mut link) = (vec![], vec![], vec![], vec![]);
+    for _ in 0..number("KLATSCH_BENCH_TURNS", 3) {
+        copy.push(cable.copy(place.path(), &file, ["take", "give"]));
+        sealed.push(cable.copy(place.path(), &file, ["open", "seal"]));
+        scp.extend(cable.scp(place.path(), &file));
+        let before = [a.spent(), b.spent()];
+        let took = over_link(&file).as_secs_f64();
+        let after = [a.spent(), b.spent()];
+        let by = |who: usize| [0, 1].map(|of| after[who][of] - before[who][of]);
+        let ([loop_a, disk_a], [loop_b, disk_b]) = (by(0), by(1));
+        let cpu = loop_a + disk_a + loop_b + disk_b;
+        println!(
+            "  of {cpu:.2} s: sender's loop {loop_a:.2}, its disk {disk_a:.2}; receiver's loop \
+             {loop_b:.2}, its disk {disk_b:.2}"
+        );
+        link.push(Took { took, cpu });
         b.empty();
     }
+    let (copy, sealed) = (median(copy), median(sealed));
+    let rate = |what: &str, all: Vec<Took>| match all.is_empty() {
+        true => println!("{what:<34} not measured"),
+        false => rate(what, mb, &median(all), &copy, &sealed),
+    };
+    rate("bare TCP copy, written and synced", vec![copy]);
+    rate("sealed and hashed copy, synced", vec![sealed]);
+    rate("scp (wants an sshd)", scp);
+    rate("the link", link);
     let udp = cable.udp();
     let text = texts(&a, &b);
     println!(
@@ -97,12 +119,50 @@ fn main() {
     }
 }
 
-fn rate(what: &str, mb: u64, took: Duration, copy: Duration) {
+/// A copy: seconds that it took, and those of processors.
+#[derive(Clone, Copy)]
+struct Took {
+    took: f64,
+    cpu: f64,
+}
+
+/// The middle of each.
+fn median(all: Vec<Took>) -> Took {
+    let middle = |of: fn(&Took) -> f64| {
+        let mut all: Vec<f64> = all.iter().map(of).collect();
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    };
+    Took { took: middle(|t| t.took), cpu: middle(|t| t.cpu) }
+}
+
+fn rate(what: &str, mb: u64, of: &Took, copy: &Took, sealed: &Took) {
+    let mb = mb as f64;
     println!(
-        "{what:<34} {:>6.0} MiB/s, {:.2} of the copy",
-        mb as f64 / took.as_secs_f64(),
-        copy.as_secs_f64() / took.as_secs_f64()
+        "{what:<34} {:>5.0} MiB/s, {:.2} of the copy, {:.2} of the sealed one; {:.2} s of \
+         processors for 256 MiB, {:.1} times the copy's, {:.1} times the sealed one's",
+        mb / of.took,
+        copy.took / of.took,
+        sealed.took / of.took,
+        of.cpu * 256.0 / mb,
+        of.cpu / copy.cpu,
+        of.cpu / sealed.cpu,
     );
+}
+
+/// Seconds of processors in fields of a `stat` file of `/proc`, counted from the one after the
+/// name in brackets.
+fn seconds(path: &str, fields: [usize; 2]) -> f64 {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let rest = text.rsplit(')').next().unwrap_or_default();
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    let of = |n: usize| words.get(n).and_then(|w| w.parse::<f64>().ok()).unwrap_or(f64::NAN);
+    fields.map(of).iter().sum::<f64>() / TICKS
+}
+
+/// Seconds of processors of all programs that we started and that have ended, with theirs.
+fn of_children() -> f64 {
+    seconds("/proc/self/stat", [13, 14])
 }
 
 /// Bytes that do not repeat.
@@ -115,63 +175,6 @@ fn make(path: &Path, mb: u64) {
         file.write_all(&block).unwrap();
     }
     file.sync_all().unwrap();
-}
-
-fn take(to: &Path) {
-    let listener = TcpListener::bind("0.0.0.0:7000").unwrap();
-    println!("listens");
-    let (mut from, _) = listener.accept().unwrap();
-    let mut file = File::create(to).unwrap();
-    let mut block = vec![0; 64 * 1024];
-    loop {
-        match from.read(&mut block).unwrap() {
-            0 => break,
-            n => file.write_all(&block[..n]).unwrap(),
-        }
-    }
-    file.sync_all().unwrap();
-    from.write_all(b"!").unwrap();
-}
-
-fn give(path: &Path) {
-    let mut to = TcpStream::connect("10.79.0.2:7000").unwrap();
-    let mut file = File::open(path).unwrap();
-    let mut block = vec![0; 64 * 1024];
-    let begun = Instant::now();
-    loop {
-        match file.read(&mut block).unwrap() {
-            0 => break,
-            n => to.write_all(&block[..n]).unwrap(),
-        }
-    }
-    to.shutdown(std::net::Shutdown::Write).unwrap();
-    to.read_exact(&mut [0]).unwrap();
-    println!("{}", begun.elapsed().as_nanos());
-}
-
-fn echo() {
-    let socket = UdpSocket::bind("0.0.0.0:7001").unwrap();
-    println!("listens");
-    let mut block = [0; 64];
-    while let Ok((n, from)) = socket.recv_from(&mut block) {
-        socket.send_to(&block[..n], from).unwrap();
-    }
-}
-
-fn ping() {
-    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    socket.connect("10.79.0.2:7001").unwrap();
-    let mut all: Vec<Duration> = (0..TURNS)
-        .map(|_| {
-            let begun = Instant::now();
-            socket.send(b"ping").unwrap();
-            socket.recv(&mut [0; 64]).unwrap();
-            std::thread::sleep(Duration::from_millis(2));
-            begun.elapsed() - Duration::from_millis(2)
-        })
-        .collect();
-    all.sort();
-    println!("{}", all[TURNS / 2].as_nanos());
 }
 
 /// Two hosts with a cable between them.
@@ -208,34 +211,30 @@ impl Cable {
     fn me(&self, end: usize, args: &[&str]) -> Command {
         let me = std::env::current_exe().unwrap();
         let mut command = self.on(end, me.to_str().unwrap());
-        command.args(args).stdout(Stdio::piped());
+        command.arg("--limit").args(args).stdout(Stdio::piped());
         command
     }
 
-    fn copy(&self, place: &Path, file: &Path) -> Duration {
-        let to = place.join("copy");
-        let mut took = Vec::new();
-        for _ in 0..3 {
-            let mut takes = self.me(1, &["take", to.to_str().unwrap()]).spawn().unwrap();
-            listens(&mut takes);
-            took.push(nanos(&mut self.me(0, &["give", file.to_str().unwrap()])));
-            takes.wait().unwrap();
-            std::fs::remove_file(&to).unwrap();
-        }
-        took.sort();
-        took[1]
+    fn copy(&self, place: &Path, file: &Path, [take, give]: [&str; 2]) -> Took {
+        let (to, before) = (place.join("copy"), of_children());
+        let mut takes = self.me(1, &[take, to.to_str().unwrap()]).spawn().unwrap();
+        listens(&mut takes);
+        let took = nanos(&mut self.me(0, &[give, file.to_str().unwrap()])).as_secs_f64();
+        assert!(takes.wait().unwrap().success());
+        std::fs::remove_file(&to).unwrap();
+        Took { took, cpu: of_children() - before }
     }
 
     fn udp(&self) -> Duration {
-        let mut echo = self.me(1, &["echo"]).spawn().unwrap();
+        let mut echo = self.me(1, &["echo", ""]).spawn().unwrap();
         listens(&mut echo);
-        let took = nanos(&mut self.me(0, &["ping"]));
+        let took = nanos(&mut self.me(0, &["ping", ""]));
         let _ = echo.kill();
         echo.wait().unwrap();
         took
     }
 
-    fn scp(&self, place: &Path, file: &Path) -> Option<Duration> {
+    fn scp(&self, place: &Path, file: &Path) -> Option<Took> {
         let sshd = std::env::var("KLATSCH_SSHD").unwrap_or_else(|_| "/usr/sbin/sshd".into());
         if !Path::new(&sshd).exists() || !run("command -v scp && command -v ssh-keygen") {
             return None;
@@ -257,14 +256,14 @@ impl Cable {
         copy.args(["-q", "-P", "7022", "-i", &format!("{at}/key"), "-o"]);
         copy.args(["StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
         copy.arg(file).arg(format!("root@10.79.0.2:{at}/copy"));
-        let begun = Instant::now();
+        let (begun, before) = (Instant::now(), of_children());
         let done = copy.stderr(Stdio::null()).status().is_ok_and(|s| s.success());
         File::open(dir.join("copy")).and_then(|f| f.sync_all()).ok();
-        let took = begun.elapsed();
+        let took = begun.elapsed().as_secs_f64();
         let _ = daemon.kill();
         let _ = daemon.wait();
         let _ = std::fs::remove_file(dir.join("copy"));
-        done.then_some(took)
+        done.then_some(Took { took, cpu: of_children() - before })
     }
 
     fn node(&self, end: usize, place: &Path, handle: &str) -> Node {
@@ -326,6 +325,18 @@ impl Node {
         status[key].as_str().unwrap().to_owned()
     }
 
+    /// Seconds of processors so far: of the storage thread, and of all others.
+    fn spent(&self) -> [f64; 2] {
+        let mut spent = [0.0; 2];
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap() {
+            let task = task.unwrap().path();
+            let name = std::fs::read_to_string(task.join("comm")).unwrap_or_default();
+            let path = task.join("stat").display().to_string();
+            spent[usize::from(name.trim() == "klatsch-store")] += seconds(&path, [11, 12]);
+        }
+        spent
+    }
+
     /// PSS and private dirty, in kB.
     fn memory(&self) -> (u64, u64) {
         let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()));
@@ -362,7 +373,7 @@ impl Drop for Node {
 }
 
 fn texts(a: &Node, b: &Node) -> Duration {
-    let mut all: Vec<Duration> = (0..TURNS / 4).map(|_| one_text(a, b)).collect();
+    let mut all: Vec<Duration> = (0..limits::TURNS / 4).map(|_| one_text(a, b)).collect();
     all.sort();
     all[all.len() / 2]
 }
