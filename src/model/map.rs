@@ -3,9 +3,9 @@
 //! A `BTreeMap` is 4 to 6 kB of program for each kind of key and value, and klatsch has sixty
 //! kinds; this is a tenth of it (docs/budgets.md, "Size"). What it costs: to put an entry in or
 //! take one out moves all that stand behind it, at most the whole table once. So it is for tables
-//! whose limit times the size of an entry stays below about a megabyte; what may hold an entry for
-//! each of `MAX_PEERS` stays a `BTreeMap`. A key that comes last, as a number that grows does, moves
-//! nothing.
+//! whose limit times the size of an entry stays below about a megabyte; those of the roster and of
+//! what is known of each peer's program, which strangers fill, stay trees. A key that comes last, as
+//! a number that grows does, moves nothing.
 
 use std::borrow::Borrow;
 use std::ops::{Bound, Index, RangeBounds};
