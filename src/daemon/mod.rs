@@ -26,6 +26,7 @@ mod udp;
 pub mod update;
 mod web;
 
+use std::ffi::OsString;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -73,6 +74,10 @@ type Stop = String;
 
 /// Runs a node until it ends; in a terminal, attaches to a daemon that runs already.
 pub fn start(start: Start) -> ExitCode {
+    if let Some((name, value)) = heap::wants() {
+        // it may fail, as without /proc: then there is more heap, and all else as ever
+        let _ = begin_anew(Some((name, value)));
+    }
     heap::hold_little();
     log::start(start.terminal);
     let outcome = crate::reactor::block_on(async {
@@ -86,7 +91,7 @@ pub fn start(start: Start) -> ExitCode {
     match outcome {
         // systemd begins a service that ended anew by itself
         Ok(_) if ANEW.load(Ordering::Relaxed) && std::env::var_os("NOTIFY_SOCKET").is_none() => {
-            complain(begin_anew());
+            complain(begin_anew(None));
             ExitCode::FAILURE
         }
         Ok(code) => code,
@@ -382,11 +387,16 @@ async fn end_when_asked(asked: async_channel::Receiver<()>, quit: async_channel:
 }
 
 /// Begins this program anew in this very process; its sockets and files are opened close-on-exec.
-/// Comes back only if that fails.
-fn begin_anew() -> Stop {
+/// `more` is put into its environment. Comes back only if that fails.
+fn begin_anew(more: Option<(&str, OsString)>) -> Stop {
     use std::os::unix::process::CommandExt;
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("klatsch"));
-    let error = std::process::Command::new(program).args(std::env::args_os().skip(1)).exec();
+    let mut args = std::env::args_os();
+    let mut anew = std::process::Command::new(program);
+    if let Some(name) = args.next() {
+        anew.arg0(name);
+    }
+    let error = anew.args(args).envs(more).exec();
     format!("the restart failed: {}", IoError::from(error))
 }
 
