@@ -26,8 +26,10 @@ mod udp;
 pub mod update;
 mod web;
 
-use std::ffi::OsString;
+use std::convert::Infallible;
+use std::ffi::{CString, OsString};
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -35,6 +37,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_executor::LocalExecutor;
+use nix::errno::Errno;
 
 use crate::command::Command;
 use crate::config::{Kept, Settings, Sources, kept};
@@ -389,15 +392,25 @@ async fn end_when_asked(asked: async_channel::Receiver<()>, quit: async_channel:
 /// Begins this program anew in this very process; its sockets and files are opened close-on-exec.
 /// `more` is put into its environment. Comes back only if that fails.
 fn begin_anew(more: Option<(&str, OsString)>) -> Stop {
-    use std::os::unix::process::CommandExt;
-    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("klatsch"));
-    let mut args = std::env::args_os();
-    let mut anew = std::process::Command::new(program);
-    if let Some(name) = args.next() {
-        anew.arg0(name);
-    }
-    let error = anew.args(args).envs(more).exec();
+    let Err(error) = std::env::current_exe().and_then(|program| Ok(exec(program, more)?));
     format!("the restart failed: {}", IoError::from(error))
+}
+
+/// Where it fails nothing has changed. (`CommandExt::exec` has set SIGPIPE back to what ends a
+/// process by then; and what the kernel cannot run, as under qemu-user, it gives to /bin/sh.)
+fn exec(program: PathBuf, more: Option<(&str, OsString)>) -> nix::Result<Infallible> {
+    let text = |text: OsString| CString::new(text.into_vec()).map_err(|_| Errno::EINVAL);
+    let args = std::env::args_os().map(text).collect::<Result<Vec<_>, _>>()?;
+    let more = more.map(|(name, value)| (OsString::from(name), value));
+    let old = std::env::vars_os().filter(|(name, _)| more.as_ref().is_none_or(|m| m.0 != *name));
+    let environment: Vec<_> = old.chain(more.clone()).collect();
+    let line = |(mut name, value): (OsString, OsString)| {
+        name.push("=");
+        name.push(value);
+        text(name)
+    };
+    let environment = environment.into_iter().map(line).collect::<Result<Vec<_>, _>>()?;
+    nix::unistd::execve(&text(program.into())?, &args, &environment)
 }
 
 fn port_of(listener: Option<&TcpListener>) -> String {
@@ -460,4 +473,23 @@ fn fallback_handle() -> Handle {
         Some(first).filter(|n| !n.is_empty() && n != "localhost" && n != "(none)")
     };
     Handle::nearest(&login.or_else(host).unwrap_or_else(|| "klatsch".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_anew_that_fails_leaves_a_broken_pipe_an_error_and_the_environment_as_it_was() {
+        let ignores_pipes = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let ignored = status.lines().find_map(|l| l.strip_prefix("SigIgn:")).unwrap();
+            u64::from_str_radix(ignored.trim(), 16).unwrap() >> (nix::libc::SIGPIPE - 1) & 1 == 1
+        };
+        assert!(ignores_pipes(), "as Rust begins a program");
+        let error = exec("/nowhere/klatsch".into(), Some(("KLATSCH_NOT_SET", "1".into())));
+        assert_eq!(error, Err(Errno::ENOENT));
+        assert!(ignores_pipes());
+        assert_eq!(std::env::var_os("KLATSCH_NOT_SET"), None);
+    }
 }
