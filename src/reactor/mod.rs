@@ -124,7 +124,8 @@ impl Reactor {
         }
         self.timers.borrow_mut().due(Instant::now(), &mut wakers);
         wakers.into_iter().for_each(Waker::wake);
-        rung || self.bell.rung.swap(false, Ordering::SeqCst)
+        // both: the caller looks after all that rang till now, once
+        self.bell.rung.swap(false, Ordering::SeqCst) || rung
     }
 
     /// Watches a descriptor.

@@ -203,6 +203,20 @@ fn a_hang_up_that_nobody_waits_for_wakes_nobody() {
 }
 
 #[test]
+fn what_rang_before_a_turn_and_within_it_is_looked_after_once() {
+    REACTOR.with(|reactor| {
+        let mut timer = pin!(Timer::after(Duration::from_millis(1)));
+        let waker = Waker::from(Arc::clone(&reactor.bell));
+        assert!(timer.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        thread::sleep(Duration::from_millis(2));
+        waker.wake_by_ref();
+        assert!(reactor.turn());
+        assert_eq!(timers(), 0);
+        assert!(!reactor.bell.rung.load(Ordering::SeqCst));
+    });
+}
+
+#[test]
 fn a_file_is_refused() {
     let error = Async::new(tempfile::tempfile().unwrap()).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
