@@ -19,6 +19,9 @@ use crate::node::io::{FileDone, FileId, FileOp};
 /// Calls that may wait for the node at once; a caller beyond waits its turn.
 pub const MAX_CALLS: usize = 64;
 
+/// Events that a reader takes before others have their turn: an old one costs some 3 us to read.
+pub const MAX_AT_ONCE: usize = 64;
+
 /// A call on its way to the node.
 pub struct Call {
     /// Who acts; none: the node's first user.

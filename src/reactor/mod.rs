@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -155,8 +155,7 @@ impl Reactor {
 fn until(at: Instant) -> EpollTimeout {
     let left = at.saturating_duration_since(Instant::now());
     let millis = left.as_nanos().div_ceil(1_000_000);
-    let most = Duration::from_millis(i32::MAX as u64).as_millis();
-    EpollTimeout::try_from(millis.min(most) as u32).unwrap_or(EpollTimeout::MAX)
+    EpollTimeout::try_from(millis.min(i32::MAX as u128) as u32).unwrap_or(EpollTimeout::MAX)
 }
 
 #[cfg(test)]

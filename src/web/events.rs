@@ -19,6 +19,7 @@ use super::server::Payload;
 use super::shelf::Shown;
 use super::site::{Head, Site, Who};
 use crate::config::web::GUESTS;
+use crate::hub::MAX_AT_ONCE;
 use crate::model::ring::Cursor;
 use crate::model::{Refusal, Stamped, Wall, What};
 use crate::reactor::Timer;
@@ -137,16 +138,19 @@ impl Reader {
             if !self.is_welcome() {
                 return None;
             }
-            let mut text = String::new();
+            let (mut text, mut taken) = (String::new(), 1);
             let mut event = Some(event);
             while let Some(some) = event {
                 if let Some(value) = self.told(&some) {
                     encode(&some, &value, &mut text);
                 }
-                event = match text.len() < BATCH {
-                    true => site.hub.try_next(&mut self.cursor),
-                    false => None,
-                };
+                let more = text.len() < BATCH && taken < MAX_AT_ONCE;
+                event = more.then(|| site.hub.try_next(&mut self.cursor)).flatten();
+                taken += 1;
+            }
+            // whoever reads what was long ago shares the thread all the same
+            if taken > MAX_AT_ONCE {
+                futures_lite::future::yield_now().await;
             }
             if !text.is_empty() {
                 return Some(text);
