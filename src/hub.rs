@@ -210,6 +210,26 @@ impl Hub {
         self.ring.borrow().read(cursor, Wall::from_system(SystemTime::now()))
     }
 
+    /// Hands over `first`, and what is there already after it while `each` says that there is
+    /// room. After [`MAX_AT_ONCE`] others have their turn; the rest comes next time.
+    pub async fn batch(
+        &self,
+        cursor: &mut Cursor,
+        first: Rc<Stamped>,
+        mut each: impl FnMut(&Stamped) -> bool,
+    ) {
+        let mut event = first;
+        for _ in 1..MAX_AT_ONCE {
+            let room = each(&event);
+            match room.then(|| self.try_next(cursor)).flatten() {
+                Some(next) => event = next,
+                None => return,
+            }
+        }
+        each(&event);
+        futures_lite::future::yield_now().await;
+    }
+
     /// The next event for this reader.
     pub async fn next(&self, cursor: &mut Cursor) -> Rc<Stamped> {
         loop {
@@ -305,5 +325,35 @@ impl Way for Local {
                 event => return event,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::What;
+
+    #[test]
+    fn one_past_a_readers_turn_comes_in_its_next_one_and_nothing_is_lost() {
+        let (hub, _) = Hub::new(7);
+        let mut cursor = hub.tail();
+        for n in 0..=MAX_AT_ONCE {
+            let what = What::Error { text: n.to_string() };
+            hub.tell(Event { at: Wall(0), user: None, what });
+        }
+        crate::reactor::block_on(async {
+            let mut seen = Vec::new();
+            for turn in [MAX_AT_ONCE, 1] {
+                let first = hub.next(&mut cursor).await;
+                let before = seen.len();
+                let each = |event: &Stamped| {
+                    seen.push(event.seq);
+                    true
+                };
+                hub.batch(&mut cursor, first, each).await;
+                assert_eq!(seen.len() - before, turn);
+            }
+            assert!(seen.iter().copied().eq(1..=MAX_AT_ONCE as u64 + 1));
+        });
     }
 }

@@ -20,7 +20,7 @@ use super::varlink::{self, Call, MAX_FRAME, Reply, SERVICE, Standard, TooLong};
 use super::wire::{Caller, Wire};
 use crate::api::{self, BadRequest, INTERFACE, Object, Request, Subscribe};
 use crate::command::Command;
-use crate::hub::{Hub, MAX_AT_ONCE};
+use crate::hub::Hub;
 use crate::model::{Refusal, Stamped};
 use crate::reactor::Timer;
 
@@ -237,21 +237,15 @@ impl Session {
         loop {
             let next = async { Ok(Some(hub.next(&mut cursor).await)) };
             let Some(event) = next.or(self.until_gone()).await? else { return Ok(()) };
-            let (mut bytes, mut taken) = (Vec::new(), 1);
-            let mut event = Some(event);
-            while let Some(some) = event {
-                if wanted(&some) {
-                    varlink::encode(&Told::from(&*some), &mut bytes);
+            let mut bytes = Vec::new();
+            hub.batch(&mut cursor, event, |event| {
+                if wanted(event) {
+                    varlink::encode(&Told::from(event), &mut bytes);
                 }
-                let more = bytes.len() < BATCH && taken < MAX_AT_ONCE;
-                event = more.then(|| hub.try_next(&mut cursor)).flatten();
-                taken += 1;
-            }
+                bytes.len() < BATCH
+            })
+            .await;
             self.send(&bytes).await?;
-            // whoever reads what was long ago shares the thread all the same
-            if taken > MAX_AT_ONCE {
-                futures_lite::future::yield_now().await;
-            }
         }
     }
 

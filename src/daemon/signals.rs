@@ -44,12 +44,12 @@ pub fn listen(
     told: &Sender<Signal>,
 ) -> io::Result<()> {
     for (ours, signal) in caught.0 {
-        let mut ours = Async::new(ours)?;
+        let ours = Async::new(ours)?;
         let told = told.clone();
         executor
             .spawn(async move {
                 let mut byte = [0; 1];
-                while matches!(ours.read(&mut byte).await, Ok(1)) {
+                while matches!((&ours).read(&mut byte).await, Ok(1)) {
                     if told.send(signal).await.is_err() {
                         return;
                     }

@@ -99,7 +99,7 @@ fn another_thread_wakes_the_one_that_waits() {
 
 #[test]
 fn a_future_that_wakes_itself_does_not_keep_descriptors_and_timers_from_their_turn() {
-    let (mut ours, mut theirs) = pair();
+    let (ours, mut theirs) = pair();
     theirs.write_all(b"x").unwrap();
     let busy = poll_fn(|context| -> Poll<()> {
         context.waker().wake_by_ref();
@@ -108,7 +108,7 @@ fn a_future_that_wakes_itself_does_not_keep_descriptors_and_timers_from_their_tu
     let read = async {
         Timer::after(Duration::from_millis(5)).await;
         let mut byte = [0];
-        assert_eq!(ours.read(&mut byte).await.unwrap(), 1);
+        assert_eq!((&ours).read(&mut byte).await.unwrap(), 1);
     };
     block_on(or(busy, read));
 }
@@ -230,11 +230,11 @@ fn connections_are_made_refused_and_accepted() {
         let listener = Async::new(TcpListener::bind(local).unwrap()).unwrap();
         let at = listener.get_ref().local_addr().unwrap();
         let (accepted, made) = zip(listener.accept(), Async::<TcpStream>::connect(at)).await;
-        let ((mut accepted, from), mut made) = (accepted.unwrap(), made.unwrap());
+        let ((accepted, from), made) = (accepted.unwrap(), made.unwrap());
         assert_eq!(from, made.get_ref().local_addr().unwrap());
-        made.write_all(b"hello").await.unwrap();
+        (&made).write_all(b"hello").await.unwrap();
         let mut bytes = [0; 5];
-        accepted.read_exact(&mut bytes).await.unwrap();
+        (&accepted).read_exact(&mut bytes).await.unwrap();
         assert_eq!(&bytes, b"hello");
         drop(listener);
         let refused = Async::<TcpStream>::connect(at).await.unwrap_err();

@@ -19,7 +19,6 @@ use super::server::Payload;
 use super::shelf::Shown;
 use super::site::{Head, Site, Who};
 use crate::config::web::GUESTS;
-use crate::hub::MAX_AT_ONCE;
 use crate::model::ring::Cursor;
 use crate::model::{Refusal, Stamped, Wall, What};
 use crate::reactor::Timer;
@@ -138,20 +137,16 @@ impl Reader {
             if !self.is_welcome() {
                 return None;
             }
-            let (mut text, mut taken) = (String::new(), 1);
-            let mut event = Some(event);
-            while let Some(some) = event {
-                if let Some(value) = self.told(&some) {
-                    encode(&some, &value, &mut text);
-                }
-                let more = text.len() < BATCH && taken < MAX_AT_ONCE;
-                event = more.then(|| site.hub.try_next(&mut self.cursor)).flatten();
-                taken += 1;
-            }
-            // whoever reads what was long ago shares the thread all the same
-            if taken > MAX_AT_ONCE {
-                futures_lite::future::yield_now().await;
-            }
+            let (mut text, mut cursor) = (String::new(), self.cursor.clone());
+            site.hub
+                .batch(&mut cursor, event, |event| {
+                    if let Some(value) = self.told(event) {
+                        encode(event, &value, &mut text);
+                    }
+                    text.len() < BATCH
+                })
+                .await;
+            self.cursor = cursor;
             if !text.is_empty() {
                 return Some(text);
             }

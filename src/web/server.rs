@@ -236,7 +236,7 @@ async fn converse<T: Tenant>(
         .header_read_timeout(Duration::from_millis(HEAD_MS))
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(FuturesIo::new(stream), service)
+        .serve_connection(FuturesIo::new(&stream), service)
         .await;
     if let Err(error) = outcome {
         log::debug!("web: {ip}: {error}");

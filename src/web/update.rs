@@ -21,7 +21,7 @@ use crate::reactor::Async;
 
 /// `POST /api/v1/update`, the bundle itself as its body.
 pub async fn answer(site: &Rc<Site>, mut body: Incoming) -> Reply {
-    let (mut ours, theirs) = match pair() {
+    let (ours, theirs) = match pair() {
         Ok(pair) => pair,
         Err(error) => {
             let text = IoError::from(error).text;
@@ -41,7 +41,7 @@ pub async fn answer(site: &Rc<Site>, mut body: Incoming) -> Reply {
         loop {
             match server::next(&mut body).await {
                 Ok(Some(bytes)) => {
-                    if ours.write_all(&bytes).await.is_err() {
+                    if (&ours).write_all(&bytes).await.is_err() {
                         break; // it was refused already: the other one says why
                     }
                 }
