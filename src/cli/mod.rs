@@ -65,6 +65,7 @@ impl From<&Refusal> for Code {
 
 /// The whole program.
 pub fn main() -> ExitCode {
+    crate::fault::watch();
     let Line { options, verb } = match Line::try_parse() {
         Ok(line) => line,
         Err(error) => {
