@@ -97,6 +97,17 @@ fn options_stand_anywhere() {
 }
 
 #[test]
+fn an_option_before_the_verb_is_replaced_by_one_behind_it() {
+    let options = line("klatsch --socket /a --json who --socket /b --json").options;
+    assert_eq!((options.socket, options.json), (Some("/b".into()), true));
+    let replaced = line("klatsch --socket /a room --socket /b list --socket /c").options;
+    assert_eq!(replaced.socket, Some("/c".into()));
+    let twice = wrong("klatsch --socket /a who --socket /b --socket /c");
+    assert!(twice.contains("'--socket <PATH>' cannot be used multiple times"), "{twice}");
+    assert!(wrong("klatsch --as a --as b who").contains("multiple times"));
+}
+
+#[test]
 fn recipients_are_split_and_words_kept() {
     let msg = line("klatsch msg anna,bob hello to you --json");
     assert!(msg.options.json);

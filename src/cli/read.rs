@@ -127,6 +127,8 @@ fn wrong(path: &[&Verb], what: &str) -> Wrong {
 pub fn read(line: impl IntoIterator<Item = OsString>) -> Result<Read, Wrong> {
     let mut words = lexopt::Parser::from_iter(line.into_iter().collect::<Vec<_>>());
     let mut found = Found { path: vec![&PROGRAM], values: Vec::new() };
+    // the first of the values behind the last verb
+    let mut here = 0;
     // only `value` fails with anything, and what it would refuse is seen before
     while let Some(word) = words.next().map_err(|error| wrong(&found.path, &error.to_string()))? {
         let verb: &'static Verb = found.path[found.path.len() - 1];
@@ -156,15 +158,22 @@ pub fn read(line: impl IntoIterator<Item = OsString>) -> Result<Read, Wrong> {
             }
             Value(word) => {
                 found.path.push(sub(&found.path, &word)?);
+                here = found.values.len();
                 continue;
             }
         };
         let arg = verb.args.iter().chain(GLOBAL).find(|arg| !arg.is_place() && arg.flag == flag);
         let arg = arg.ok_or_else(|| unexpected(&found.path, &flag))?;
         let shown = arg.shown();
-        if found.has(arg.flag) {
-            let what = format!("the argument '{shown}' cannot be used multiple times");
-            return Err(wrong(&found.path, &what));
+        // what was said before the verb is said anew behind it, but not twice in one place
+        let before = found.values.iter().position(|(there, _)| there.flag == arg.flag);
+        if let Some(before) = before {
+            if before >= here {
+                let what = format!("the argument '{shown}' cannot be used multiple times");
+                return Err(wrong(&found.path, &what));
+            }
+            found.values.remove(before);
+            here -= 1;
         }
         let value = value(&mut words, arg, &found.path)?;
         found.values.push((arg, value));

@@ -86,8 +86,16 @@ fn lines() -> impl Strategy<Value = Vec<String>> {
         }
     }
     let word = prop_oneof![3 => Just("x".to_owned()), 3 => proptest::sample::select(words)];
-    (proptest::sample::select(paths), proptest::collection::vec(word, 0..6))
-        .prop_map(|(path, words)| path.into_iter().chain(words).collect())
+    let word = || word.clone();
+    let between = proptest::collection::vec(proptest::option::weighted(0.1, word()), 2);
+    (proptest::sample::select(paths), between, proptest::collection::vec(word(), 0..6)).prop_map(
+        |(path, between, words)| {
+            // some stand before the verb, or between it and its own
+            let between = between.into_iter().chain(std::iter::repeat(None));
+            let path = path.into_iter().zip(between).flat_map(|(verb, word)| [Some(verb), word]);
+            path.flatten().chain(words).collect()
+        },
+    )
 }
 
 proptest! {
