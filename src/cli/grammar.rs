@@ -1,8 +1,8 @@
 //! The command line's grammar as a table: verbs, what each takes, and what a person reads of them.
 //!
 //! Help, errors, the manual page's lists and the shells' completions all come from it. A library that
-//! derives it (clap) is 4 % of the program (docs/budgets.md, "Size"); tests/shipped holds this one's
-//! help and reading against that library's.
+//! does it (clap) is some hundred kilobytes of program (docs/budgets.md, "Size"); tests/shipped holds
+//! what we read, and the help, against what clap makes of the same table.
 
 /// A verb, or the program itself.
 #[derive(Debug)]
