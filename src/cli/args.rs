@@ -362,8 +362,8 @@ impl Options {
     fn of(found: &mut Found) -> Result<Options, Wrong> {
         Ok(Options {
             json: found.has("--json"),
-            socket: found.path("--socket"),
-            config: found.path("--config"),
+            socket: found.path("--socket")?,
+            config: found.path("--config")?,
             instance: found.text("--instance")?,
             acting: found.text("--as")?,
             user: found.text("--user")?,
@@ -404,7 +404,7 @@ impl Verb {
                 messages_txt: found.has("--messages-txt"),
                 with: found.text("--with")?,
             },
-            ("import", _) => Verb::Import { file: found.path("FILE") },
+            ("import", _) => Verb::Import { file: found.path("FILE")? },
             ("away", _) => Verb::Away { text: found.words("TEXT")? },
             ("back", _) => Verb::Back,
             ("handle", _) => Verb::Handle { new: found.text("NEW")? },
@@ -433,7 +433,7 @@ impl Verb {
             ("provision", _) => Verb::Provision {
                 boot: found.need_path("--boot")?,
                 data: found.need_path("--data")?,
-                run: found.path("--run").unwrap_or_else(|| "/run".into()),
+                run: found.path("--run")?.unwrap_or_else(|| "/run".into()),
             },
             ("update", _) => Verb::Update { file: found.need_path("FILE")? },
             ("user", Some(own)) => Verb::User { verb: UserVerb::of(own, found)? },
@@ -461,7 +461,7 @@ impl IdentityVerb {
             "show" => IdentityVerb::Show { system },
             "export" => IdentityVerb::Export { system },
             "import" => IdentityVerb::Import {
-                file: found.path("FILE"),
+                file: found.path("FILE")?,
                 replace: found.has("--replace"),
                 system,
             },

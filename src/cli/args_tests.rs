@@ -138,6 +138,7 @@ fn what_is_missing_unknown_or_too_much_is_said_with_the_usage() {
         ("help fly", "unrecognized subcommand 'fly'", "[OPTIONS] [COMMAND]"),
         ("room fly", "unrecognized subcommand 'fly'", "room [OPTIONS] <COMMAND>"),
         ("join x", "unexpected argument 'x' found", "join [OPTIONS]"),
+        ("-- who", "unexpected argument 'who' found", "[OPTIONS] [COMMAND]"),
         ("who -x", "unexpected argument '-x' found", "who [OPTIONS]"),
         ("run --sys", "unexpected argument '--sys' found", "run [OPTIONS]"),
         ("who --gone=3", "unexpected value '3' for '--gone' found", "who [OPTIONS]"),
@@ -168,6 +169,8 @@ fn a_value_that_is_missing_or_cannot_be_is_said() {
     for (text, what) in [
         ("history -n x", "'x' for '-n <NUMBER>': invalid digit"),
         ("history -n 4294967296", "'4294967296' for '-n <NUMBER>': number too large"),
+        ("import ", "a value is required for '[FILE]'"),
+        ("who --socket=", "a value is required for '--socket <PATH>'"),
         ("accept=", "unrecognized subcommand 'accept='"),
         ("accept no", "'no' for '<NUMBER>': invalid digit"),
         ("msg , x", "',' for '<HANDLE[,HANDLE]>': expected a handle, or several: anna,bob"),

@@ -50,9 +50,15 @@ impl Found {
         Some(self.values.remove(at))
     }
 
-    /// A value that may be any bytes.
-    pub fn path(&mut self, name: &str) -> Option<PathBuf> {
-        self.take(name).map(|(_, value)| value.into())
+    /// A value that may be any bytes but none at all.
+    ///
+    /// # Errors
+    /// It is empty.
+    pub fn path(&mut self, name: &str) -> Result<Option<PathBuf>, Wrong> {
+        match self.take(name) {
+            Some((arg, value)) if value.is_empty() => Err(lacks_value(arg)),
+            taken => Ok(taken.map(|(_, value)| value.into())),
+        }
     }
 
     /// A value that is text, or can be read from it.
@@ -79,9 +85,9 @@ impl Found {
     /// As [`Found::path`], of what must be there.
     ///
     /// # Errors
-    /// It is missing.
+    /// It is missing, or empty.
     pub fn need_path(&mut self, name: &str) -> Result<PathBuf, Wrong> {
-        self.path(name).ok_or_else(|| self.unknown())
+        self.path(name)?.ok_or_else(|| self.unknown())
     }
 
     /// What is said where the grammar has what nobody reads: a test sees to it that it has nothing.
@@ -114,6 +120,11 @@ fn invalid(arg: &Arg, value: &str, error: &dyn std::fmt::Display) -> Wrong {
     Wrong(format!("error: invalid value '{value}' for '{shown}': {error}\n\n{MORE}"))
 }
 
+fn lacks_value(arg: &Arg) -> Wrong {
+    let shown = arg.shown();
+    Wrong(format!("error: a value is required for '{shown}' but none was supplied\n\n{MORE}"))
+}
+
 const MORE: &str = "For more information, try '--help'.\n";
 
 fn wrong(path: &[&Verb], what: &str) -> Wrong {
@@ -129,8 +140,13 @@ pub fn read(line: impl IntoIterator<Item = OsString>) -> Result<Read, Wrong> {
     let mut found = Found { path: vec![&PROGRAM], values: Vec::new() };
     // the first of the values behind the last verb
     let mut here = 0;
-    // only `value` fails with anything, and what it would refuse is seen before
-    while let Some(word) = words.next().map_err(|error| wrong(&found.path, &error.to_string()))? {
+    // behind `--` stands no verb
+    let mut ended = false;
+    loop {
+        ended |= words.raw_args().is_ok_and(|rest| rest.peek().is_some_and(|word| word == "--"));
+        // fails with a value that nobody took alone, and `value` sees to that
+        let word = words.next().map_err(|error| wrong(&found.path, &error.to_string()))?;
+        let Some(word) = word else { return complete(found) };
         let verb: &'static Verb = found.path[found.path.len() - 1];
         let flag = match word {
             Short('h') => return Ok(Read::Said(help(&found.path))),
@@ -140,7 +156,7 @@ pub fn read(line: impl IntoIterator<Item = OsString>) -> Result<Read, Wrong> {
             }
             Short(letter) => format!("-{letter}"),
             Long(name) => format!("--{name}"),
-            Value(word) if verb.verbs.is_empty() => {
+            Value(word) if ended || verb.verbs.is_empty() => {
                 let arg = free_place(&found, verb).ok_or_else(|| {
                     let word = word.to_string_lossy();
                     wrong(&found.path, &format!("unexpected argument '{word}' found"))
@@ -178,7 +194,6 @@ pub fn read(line: impl IntoIterator<Item = OsString>) -> Result<Read, Wrong> {
         let value = value(&mut words, arg, &found.path)?;
         found.values.push((arg, value));
     }
-    complete(found)
 }
 
 /// The value of an option that was just read; empty of one that has none.
@@ -200,10 +215,7 @@ fn value(words: &mut lexopt::Parser, arg: &Arg, path: &[&'static Verb]) -> Resul
     // a dash begins an option, alone it is a word
     let is_value = |word: &OsStr| word == "-" || !word.as_encoded_bytes().starts_with(b"-");
     let next = words.raw_args().ok().and_then(|mut rest| rest.next_if(is_value));
-    next.ok_or_else(|| {
-        let shown = arg.shown();
-        Wrong(format!("error: a value is required for '{shown}' but none was supplied\n\n{MORE}"))
-    })
+    next.ok_or_else(|| lacks_value(arg))
 }
 
 fn sub(path: &[&'static Verb], word: &OsStr) -> Result<&'static Verb, Wrong> {

@@ -1,6 +1,7 @@
 //! The grammar as clap has one: for the shells' completions, and to hold our reading against.
 
 use clap::{Arg, ArgAction, ArgGroup, Command};
+use klatsch::cli::args::Recipients;
 use klatsch::cli::grammar::{self, Times, Verb};
 
 /// The whole program's.
@@ -39,6 +40,12 @@ fn arg(of: &'static grammar::Arg) -> Arg {
         arg = arg.long(long);
     } else if let Some(short) = of.flag.strip_prefix('-') {
         arg = arg.short(short.chars().next().expect("a letter"));
+    }
+    if of.value == "NUMBER" {
+        arg = arg.value_parser(clap::value_parser!(u64));
+    }
+    if of.value == "HANDLE[,HANDLE]" {
+        arg = arg.value_parser(|text: &str| text.parse::<Recipients>());
     }
     let paths = ["PATH", "FILE", "DIR"];
     if paths.contains(&of.value) {

@@ -60,9 +60,9 @@ fn theirs(words: &[String]) -> Outcome {
 }
 
 fn ours(words: &[String]) -> Outcome {
-    match read::read(words.iter().map(OsString::from)) {
-        Ok(read::Read::Line(_)) => Outcome::Line,
-        Ok(read::Read::Said(_)) => Outcome::Said,
+    match Line::read(words.iter().map(OsString::from)) {
+        Ok(Asked::Line(_)) => Outcome::Line,
+        Ok(Asked::Said(_)) => Outcome::Said,
         Err(_) => Outcome::Wrong,
     }
 }
