@@ -11,6 +11,8 @@ const PAGE: &str = "src/web/page";
 /// The control interface's description, and what the web has beside it.
 const INTERFACE: &str = "src/control/org.klatsch.Chat.varlink";
 const BASE: &str = "src/web/openapi.json";
+/// Which functions lie together: a part of a linker script, for GNU's linker and lld.
+const ORDER: &str = "cross/order.ld";
 
 fn main() {
     println!("cargo::rerun-if-changed={PAGE}");
@@ -30,6 +32,25 @@ fn main() {
     let read = |path| std::fs::read_to_string(path).expect("a readable file");
     let document = openapi::document(&read(INTERFACE), &read(BASE));
     keep("openapi.json", document.to_string().as_bytes());
+    order();
+}
+
+/// Puts what a node runs until it is idle into one place of the program (cross/order says why). Not
+/// for a linker that was chosen and reads no such script (gold, mold).
+fn order() {
+    println!("cargo::rerun-if-changed={ORDER}");
+    let set = |name| std::env::var(name).unwrap_or_default();
+    let flags = set("CARGO_ENCODED_RUSTFLAGS");
+    let reads = |flag: &str| {
+        !flag.contains("fuse-ld=") || flag.ends_with("ld=lld") || flag.ends_with("ld=bfd")
+    };
+    if set("PROFILE") == "release"
+        && set("CARGO_CFG_TARGET_OS") == "linux"
+        && flags.split('\u{1f}').all(reads)
+    {
+        let here = set("CARGO_MANIFEST_DIR");
+        println!("cargo::rustc-link-arg-bin=klatsch=-T{here}/{ORDER}");
+    }
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
