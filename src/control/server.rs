@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use async_executor::{LocalExecutor, Task};
-use nix::errno::Errno;
 
 use super::session;
 use super::varlink::{self, MAX_FRAME, Reply};
@@ -16,7 +15,7 @@ use super::wire::Wire;
 use crate::api;
 use crate::hub::Hub;
 use crate::model::{Map, Refusal};
-use crate::reactor::{Async, Timer};
+use crate::reactor::{Async, Refused, Timer};
 
 /// Clients connected at once. When one more comes, the one that was idle longest is closed; if
 /// all are at work, the newcomer is told so.
@@ -79,37 +78,19 @@ pub async fn serve(
                 let life = session::run(wire, seat, Rc::clone(&hub), Rc::clone(&about));
                 table.take_place(id, executor.spawn(life));
             }
-            Err(error) => match kind(&error) {
-                Accept::Again => {}
-                Accept::Pause => {
+            Err(error) => match Refused::of(&error) {
+                Refused::This => {}
+                Refused::ForNow => {
                     if !std::mem::replace(&mut exhausted, true) {
                         log::warn!("control socket: {error}: no new clients until it passes");
                     }
                     Timer::after(PAUSE).await;
                 }
-                Accept::Over => return error,
+                Refused::All => return error,
             },
         }
         // The newcomer's call is read before the next one could push it out.
         futures_lite::future::yield_now().await;
-    }
-}
-
-/// What an error of accept(2) means.
-#[derive(Debug, PartialEq, Eq)]
-enum Accept {
-    Again,
-    Pause,
-    Over,
-}
-
-fn kind(error: &io::Error) -> Accept {
-    match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => Accept::Pause,
-        Some(Errno::ECONNABORTED | Errno::EINTR | Errno::EAGAIN | Errno::EPERM | Errno::EPROTO) => {
-            Accept::Again
-        }
-        _ => Accept::Over,
     }
 }
 
@@ -255,13 +236,5 @@ mod tests {
             (0..=MAX_SUBSCRIBERS).map(|_| Table::seat(&table).unwrap()).collect();
         let streams = seats.iter().filter(|seat| seat.streams()).count();
         assert_eq!(streams, MAX_SUBSCRIBERS);
-    }
-
-    #[test]
-    fn accept_errors_are_classified() {
-        let kind = |errno: Errno| kind(&io::Error::from_raw_os_error(errno as i32));
-        assert_eq!(kind(Errno::EMFILE), Accept::Pause);
-        assert_eq!(kind(Errno::ECONNABORTED), Accept::Again);
-        assert_eq!(kind(Errno::EBADF), Accept::Over);
     }
 }

@@ -14,14 +14,50 @@ use super::journal;
 use crate::model::Wall;
 use crate::model::text::harmless;
 
-/// Lines kept.
+/// Lines kept …
 pub const MAX_LINES: usize = 200;
-/// Bytes of one that are kept.
+/// … and their bytes, in one block: a line each on the heap lay all over it after a flood, and held
+/// its pages.
+pub const MAX_BYTES: usize = 24 * 1024;
+/// Bytes of one that are kept, without its time and its level.
 pub const MAX_LINE: usize = 240;
+/// Where a line's level begins, behind `2026-11-21T14:30:00 `.
+const LEVEL_AT: usize = 20;
 
 /// Where nothing is to be written any more.
 static SILENT: AtomicBool = AtomicBool::new(false);
-static LINES: Mutex<VecDeque<(Level, String)>> = Mutex::new(VecDeque::new());
+static LINES: Mutex<Lines> = Mutex::new(Lines { bytes: VecDeque::new(), count: 0 });
+
+/// Lines one after the other, each with `\n` at its end, which none has within.
+struct Lines {
+    bytes: VecDeque<u8>,
+    count: usize,
+}
+
+impl Lines {
+    fn push(&mut self, line: &str) {
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve_exact(MAX_BYTES);
+        }
+        while self.count >= MAX_LINES || self.bytes.len() + line.len() >= MAX_BYTES {
+            let Some(end) = self.bytes.iter().position(|b| *b == b'\n') else { return };
+            self.bytes.drain(..=end);
+            self.count -= 1;
+        }
+        self.bytes.extend(line.as_bytes());
+        self.bytes.push_back(b'\n');
+        self.count += 1;
+    }
+
+    /// The last so many of those of which it says so, the newest last.
+    fn last(&mut self, count: usize, wanted: impl Fn(&[u8]) -> bool) -> Vec<String> {
+        let lines = self.bytes.make_contiguous().split(|b| *b == b'\n').rev().skip(1);
+        let text = |line| String::from_utf8_lossy(line).into_owned();
+        let mut found: Vec<_> = lines.filter(|l| wanted(l)).take(count).map(text).collect();
+        found.reverse();
+        found
+    }
+}
 
 struct Both(Box<dyn Log>);
 
@@ -71,11 +107,7 @@ fn keep(level: Level, text: &str) {
     let at = Wall::from_system(SystemTime::now()).to_string();
     // 2026-11-21T14:30:00.123Z: to the second
     let line = format!("{} {} {text}", at.get(..19).unwrap_or(&at), word(level));
-    let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
-    if lines.len() >= MAX_LINES {
-        lines.pop_front();
-    }
-    lines.push_back((level, line));
+    LINES.lock().unwrap_or_else(PoisonError::into_inner).push(&line);
 }
 
 fn word(level: Level) -> &'static str {
@@ -88,22 +120,13 @@ fn word(level: Level) -> &'static str {
 
 /// The last so many lines, the newest last.
 pub(super) fn last(count: usize) -> Vec<String> {
-    let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
-    lines.iter().skip(lines.len().saturating_sub(count)).map(|(_, line)| line.clone()).collect()
+    LINES.lock().unwrap_or_else(PoisonError::into_inner).last(count, |_| true)
 }
 
 /// The last so many lines that are warnings or errors, the newest last.
 pub(super) fn last_errors(count: usize) -> Vec<String> {
-    let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut found: Vec<String> = lines
-        .iter()
-        .rev()
-        .filter(|(level, _)| *level <= Level::Warn)
-        .take(count)
-        .map(|(_, line)| line.clone())
-        .collect();
-    found.reverse();
-    found
+    let info = |line: &[u8]| line.get(LEVEL_AT..).is_some_and(|l| l.starts_with(b"info "));
+    LINES.lock().unwrap_or_else(PoisonError::into_inner).last(count, |line| !info(line))
 }
 
 #[cfg(test)]
@@ -124,5 +147,14 @@ mod tests {
         keep(Level::Error, &format!("{}\x1b[2J", "ä".repeat(MAX_LINE)));
         let long = last(1).remove(0);
         assert!(long.ends_with('…') && long.len() < MAX_LINE + 40, "{long}");
+        // long ones: as many as fit
+        (0..MAX_LINES).for_each(|n| keep(Level::Info, &format!("{n} {}", "x".repeat(MAX_LINE))));
+        let lines = last(usize::MAX);
+        assert_eq!(lines.len(), MAX_BYTES / (lines[0].len() + 1));
+        assert!(last(1)[0].contains(" 199 xxx"), "{:?}", last(1));
+        assert!(lines.iter().all(|l| l.ends_with("xxx…")), "none is cut by another");
+        assert_eq!(last_errors(5).len(), 0);
+        let lines = LINES.lock().unwrap();
+        assert_eq!(lines.bytes.capacity(), MAX_BYTES, "one block for all");
     }
 }

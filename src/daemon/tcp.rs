@@ -24,7 +24,7 @@ use crate::model::limits::{CHUNK, CONNECT_MS, STALL_MS};
 use crate::model::net::ACCEPTED;
 use crate::model::{IoError, SocketId, StreamId, Trouble};
 use crate::node::io::Input;
-use crate::reactor::{Async, Timer};
+use crate::reactor::{Async, Refused, Timer};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;
@@ -147,13 +147,13 @@ async fn accept(
                     return;
                 }
             }
-            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-                Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
+            Err(error) => match Refused::of(&error) {
+                Refused::ForNow => {
                     log::warn!("no descriptors left to accept connections: waiting");
                     Timer::after(PAUSE).await;
                 }
-                // the connection failed, not the listener (accept(2))
-                _ => futures_lite::future::yield_now().await,
+                Refused::This => futures_lite::future::yield_now().await,
+                Refused::All => return,
             },
         }
     }

@@ -257,7 +257,7 @@ impl Node {
         if let Some(taken) = job.taken.filter(|_| kept) {
             let auto = matches!(taken.what, What::Message { autoreply: true, .. });
             if let Some(theirs) = taken.theirs {
-                self.linked.marks.came(&taken.to, taken.peer, theirs);
+                self.has_come(&taken.to, taken.peer, theirs);
             }
             self.tell(now, Some(taken.to), taken.what);
             self.link_autoreply(now, taken.user, taken.peer, taken.reply.filter(|_| !auto));

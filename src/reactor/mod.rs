@@ -8,7 +8,7 @@
 mod source;
 mod timer;
 
-pub use source::Async;
+pub use source::{Async, Refused};
 pub use timer::Timer;
 
 use std::cell::{Cell, RefCell};

@@ -188,6 +188,29 @@ impl<T: AsFd> Drop for Async<T> {
     }
 }
 
+/// What an error of `accept` means for whoever goes on accepting.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// That connection failed, not the listener.
+    This,
+    /// Descriptors, memory or what epoll may watch are used up: it passes, but not at once.
+    ForNow,
+    /// It will never accept another.
+    All,
+}
+
+impl Refused {
+    /// By accept(2), and epoll_ctl(2) for what was accepted.
+    pub fn of(error: &io::Error) -> Refused {
+        use Errno as E;
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(E::EMFILE | E::ENFILE | E::ENOBUFS | E::ENOMEM | E::ENOSPC) => Refused::ForNow,
+            Some(E::EBADF | E::EINVAL | E::ENOTSOCK) => Refused::All,
+            _ => Refused::This,
+        }
+    }
+}
+
 impl Async<TcpListener> {
     /// The next connection, and who made it.
     ///

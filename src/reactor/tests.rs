@@ -281,3 +281,12 @@ fn an_error_of_a_datagram_wakes_the_reader() {
     let error = ours.get_ref().recv(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
 }
+
+#[test]
+fn what_an_error_of_accept_means_for_the_next() {
+    let of = |errno: Errno| Refused::of(&io::Error::from_raw_os_error(errno as i32));
+    assert_eq!(of(Errno::EMFILE), Refused::ForNow);
+    assert_eq!(of(Errno::ENOSPC), Refused::ForNow, "epoll watches no more (epoll_ctl(2))");
+    assert_eq!(of(Errno::ECONNABORTED), Refused::This);
+    assert_eq!(of(Errno::EBADF), Refused::All);
+}

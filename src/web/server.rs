@@ -18,12 +18,11 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 use smol_hyper::rt::FuturesIo;
 
 use super::seats::{EndAll, Seat, Table, Work};
-use crate::reactor::{Async, Timer};
+use crate::reactor::{Async, Refused, Timer};
 
 /// Connections at once. When one more comes, the one that was idle longest is closed; if all are
 /// at work, the newest of the address that has most of them ([`super::gate::gives_way`]), or the newcomer.
@@ -180,17 +179,15 @@ pub async fn serve<T: Tenant>(
                 let life = converse(stream, from, seat, Rc::clone(&tenant), Rc::clone(&executor));
                 table.take_place(id, executor.spawn(life));
             }
-            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-                Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
+            Err(error) => match Refused::of(&error) {
+                Refused::This => {}
+                Refused::ForNow => {
                     if !std::mem::replace(&mut exhausted, true) {
                         log::warn!("web: {error}: no new connections until it passes");
                     }
                     Timer::after(PAUSE).await;
                 }
-                Some(Errno::EBADF | Errno::EINVAL | Errno::ENOTSOCK | Errno::EOPNOTSUPP) => {
-                    return error;
-                }
-                _ => {}
+                Refused::All => return error,
             },
         }
         futures_lite::future::yield_now().await;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::bench::{Bench, link, settings};
 use klatsch::command::Command;
 use klatsch::config::{AcceptFrom, Kept, Settings};
-use klatsch::dialect::link::machine::{Beaconed, CAPABILITIES, Machine, Opened};
+use klatsch::dialect::link::machine::{Beaconed, CAPABILITIES, Machine, Opened, READ};
 use klatsch::dialect::link::noise::{Secret, hash};
 use klatsch::dialect::link::words::{
     self, Content, FileDo, FileNews, Heard, Keep, Me, Offer, Out, Sending, Setup,
@@ -15,7 +15,8 @@ use klatsch::model::history::{Change, Remembered, Row};
 use klatsch::model::limits::{CHUNK, LINK_FILES_OF_GUESTS, LINK_FILES_PER_GUEST};
 use klatsch::model::net::{ACCEPTED, Interface};
 use klatsch::model::{
-    Answer, Bind, EntryId, Handle, Net, StreamId, TransferState, TransferView, Wall, What,
+    Answer, Bind, Delivery, EntryId, Event, Handle, Net, StreamId, TransferState, TransferView,
+    Wall, What,
 };
 use klatsch::node::io::Input;
 use klatsch::node::linked::Identity;
@@ -83,7 +84,7 @@ impl Lan {
             beacon: true,
             announce: 60_000,
             named: Vec::new(),
-            capabilities: CAPABILITIES,
+            capabilities: CAPABILITIES | READ,
             tell: false,
             keep: 24 * 60 * 60_000,
             sockets: 100,
@@ -209,6 +210,10 @@ impl Lan {
                 }
                 _ => drop(there.open.remove(&no)),
             },
+            Out::Heard(Heard::Message { token, .. }) => {
+                let Keep { token, .. } = there.machine.take(token);
+                there.machine.kept(now, token, true);
+            }
             Out::Heard(Heard::Here { who, .. }) => drop(there.here.insert(who.handle.to_string())),
             Out::Heard(Heard::Gone { who, .. }) => drop(there.here.remove(who.handle.as_str())),
             Out::Heard(Heard::Settled { done, .. }) => {
@@ -339,6 +344,44 @@ fn a_guest_who_leaves_takes_his_offers_and_what_came_of_them_along() {
     lan.offer(0, "carol", 1_000);
     lan.run(1_000);
     assert!(lan.boxes[0].over[2].contains("nobody is called carol"), "{:?}", lan.boxes[0].over);
+}
+
+#[test]
+fn only_the_addressees_box_says_that_he_read_and_a_guest_who_left_has_it_kept_untold() {
+    let mut set = settings("Ben", None);
+    set.link.read = true;
+    let mut lan = lan_with(set, &["carol"], 2, &[]);
+    let ours = Secret::new([7; 32]).public().fingerprint();
+    let says = |lan: &mut Lan| {
+        lan.bench.events();
+        let text = Command::Send { to: vec!["far0".into()], text: "read this".into() };
+        lan.act("carol", text).unwrap();
+        (0..20).for_each(|_| {
+            lan.bench.stored();
+            lan.run(50);
+        });
+        let arrived = |e: Event| match e.what {
+            What::Delivery { id, state: Delivery::Delivered, .. } => Some(id),
+            _ => None,
+        };
+        lan.bench.events().into_iter().find_map(arrived).unwrap()
+    };
+    let read = |lan: &mut Lan, n: usize, id: EntryId| {
+        lan.bench.changes();
+        lan.boxes[n].machine.read(lan.bench.mono, ours, vec![id]);
+        lan.run(1_000);
+        let kept = |c: &Change| matches!(c, Change::State { id: of, state: Delivery::Read, .. } if *of == id);
+        let told = |e: &Event| matches!(e.what, What::Delivery { state: Delivery::Read, .. });
+        let told = lan.bench.events().into_iter().filter(told).map(|e| e.user.unwrap().to_string());
+        (lan.bench.changes().iter().filter(|c| kept(c)).count(), told.collect::<Vec<_>>())
+    };
+    let id = says(&mut lan);
+    assert_eq!(read(&mut lan, 1, id), (0, vec![]), "another box");
+    assert_eq!(read(&mut lan, 0, id), (1, vec!["carol".to_owned()]));
+    assert_eq!(read(&mut lan, 0, id), (0, vec![]), "once");
+    let id = says(&mut lan);
+    lan.leaves("carol");
+    assert_eq!(read(&mut lan, 0, id), (1, vec![]));
 }
 
 #[test]

@@ -2,12 +2,14 @@
 //!
 //! Somebody has read what came from a peer when he asks for what was said with him, answers him, or
 //! his program says so (`MarkRead`). Kept for this run alone: a mark that a restart loses leaves
-//! the message `delivered`.
+//! the message `delivered`. Where `link.read` is off, as it is at first, nothing is remembered.
 
 use std::collections::VecDeque;
 
+use super::LinkedPeers;
 use crate::dialect::link::machine::MAX_READ;
 use crate::dialect::link::noise::Fingerprint;
+use crate::model::history::Change;
 use crate::model::{Answer, Delivery, EntryId, Handle, Map, Now, PeerId, Refusal, UserId};
 use crate::node::Node;
 use crate::node::delivery::{Fate, Target};
@@ -17,12 +19,12 @@ const MAX_UNREAD: usize = 256;
 /// Messages of ours that arrived, and may be said to be read.
 const MAX_ARRIVED: usize = 1_024;
 
-/// A message of ours that is durable at its addressee's box.
+/// A message of ours that is durable at its addressee's box: 32 bytes, and nothing on the heap.
 struct Arrived {
     entry: EntryId,
-    user: Handle,
+    /// Who wrote it, if he is still here by the handle that it was written with.
+    user: Option<UserId>,
     peer: PeerId,
-    of: Fingerprint,
 }
 
 /// See the module.
@@ -30,12 +32,13 @@ struct Arrived {
 pub(in crate::node) struct Marks {
     /// By user and peer: what their authors call them.
     unread: Map<(String, PeerId), VecDeque<EntryId>>,
-    /// Whose box has them; the oldest first.
+    /// Whose box has them; the oldest first. One block from the first one on: blocks that grow
+    /// leave holes behind.
     arrived: VecDeque<Arrived>,
 }
 
 impl Marks {
-    pub(super) fn came(&mut self, user: &Handle, from: PeerId, entry: EntryId) {
+    fn came(&mut self, user: &Handle, from: PeerId, entry: EntryId) {
         let key = (user.key(), from);
         if !self.unread.contains_key(&key) && self.unread.len() >= MAX_UNREAD {
             self.unread.pop_first();
@@ -47,15 +50,17 @@ impl Marks {
         unread.push_back(entry);
     }
 
-    pub(super) fn arrived(&mut self, user: &Handle, entry: EntryId, peer: PeerId, of: Fingerprint) {
+    fn arrived(&mut self, user: Option<UserId>, entry: EntryId, peer: PeerId) {
         if self.arrived.len() >= MAX_ARRIVED {
             self.arrived.pop_front();
         }
-        self.arrived.push_back(Arrived { entry, user: user.clone(), peer, of });
+        self.arrived.reserve_exact(MAX_ARRIVED - self.arrived.len());
+        self.arrived.push_back(Arrived { entry, user, peer });
     }
 
-    fn read(&mut self, entry: EntryId, of: Fingerprint) -> Option<Arrived> {
-        let at = self.arrived.iter().position(|a| (a.entry, a.of) == (entry, of))?;
+    /// A message of ours that was read, if `is_at` says of its peer that it is the one who says so.
+    fn read(&mut self, entry: EntryId, is_at: impl Fn(PeerId) -> bool) -> Option<Arrived> {
+        let at = self.arrived.iter().position(|a| a.entry == entry && is_at(a.peer))?;
         self.arrived.remove(at)
     }
 }
@@ -85,15 +90,37 @@ impl Node {
         Ok(Answer::Done)
     }
 
+    /// A peer's box confirmed a message of one of our users.
+    pub(super) fn has_arrived(&mut self, user: &Handle, entry: EntryId, peer: PeerId) {
+        if self.settings.link.read {
+            let user = self.users.called(user.as_str());
+            self.linked.marks.arrived(user, entry, peer);
+        }
+    }
+
+    /// A message came for one of our users, and is durable.
+    pub(super) fn has_come(&mut self, user: &Handle, from: PeerId, theirs: EntryId) {
+        if self.settings.link.read {
+            self.linked.marks.came(user, from, theirs);
+        }
+    }
+
     /// A box says that people read these.
     pub(super) fn linked_read(&mut self, now: Now, of: Fingerprint, entries: &[EntryId]) {
         for entry in entries {
+            let LinkedPeers { by_id, marks, .. } = &mut self.linked;
             // only of what it confirmed before
-            let Some(arrived) = self.linked.marks.read(*entry, of) else { continue };
-            let Arrived { user, peer, .. } = arrived;
-            let recipient = self.linked_name(peer);
-            let fate = Fate { entry: *entry, user: Some(user), peer, recipient, kept: true };
-            self.tell_fate(now, fate, Delivery::Read, None);
+            let is_at = |peer| by_id.get(&peer).is_some_and(|l| l.far.of == of);
+            let Some(Arrived { user, peer, .. }) = marks.read(*entry, is_at) else { continue };
+            let user = user.and_then(|u| self.users.get(u)).map(|u| u.handle.clone());
+            let (id, state, recipient) = (*entry, Delivery::Read, self.linked_name(peer));
+            if user.is_some() {
+                let fate = Fate { entry: id, user, peer, recipient, kept: true };
+                self.tell_fate(now, fate, state, None);
+            } else {
+                // kept for when he comes back; to nobody else it is news
+                self.keep_soon(now, Change::State { id, peer, state, reason: None });
+            }
         }
     }
 }
@@ -114,14 +141,15 @@ mod tests {
             marks.came(&user, PeerId(n), entry(n));
         }
         assert_eq!(marks.unread.len(), MAX_UNREAD);
-        let of = Fingerprint([1; 16]);
-        for n in 0..=MAX_ARRIVED as u64 {
-            marks.arrived(&user, entry(n), PeerId(1), of);
+        for n in 0..=2 * MAX_ARRIVED as u64 {
+            marks.arrived(Some(UserId(0)), entry(n), PeerId(1));
+            assert_eq!(marks.arrived.capacity(), MAX_ARRIVED, "one block for all");
         }
         assert_eq!(marks.arrived.len(), MAX_ARRIVED);
-        assert!(marks.read(entry(0), of).is_none());
-        assert!(marks.read(entry(1), Fingerprint([2; 16])).is_none(), "of another box");
-        assert!(marks.read(entry(1), of).is_some());
-        assert!(marks.read(entry(1), of).is_none(), "once");
+        let (oldest, at) = (MAX_ARRIVED as u64 + 1, |peer| peer == PeerId(1));
+        assert!(marks.read(entry(oldest - 1), at).is_none());
+        assert!(marks.read(entry(oldest), |_| false).is_none(), "of another box");
+        assert!(marks.read(entry(oldest), at).is_some());
+        assert!(marks.read(entry(oldest), at).is_none(), "once");
     }
 }

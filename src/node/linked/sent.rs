@@ -128,8 +128,7 @@ impl Node {
             kept: true,
         };
         if settled.refused.is_none() {
-            let (user, of) = (&settled.from, settled.to.of);
-            self.linked.marks.arrived(user, settled.entry, peer, of);
+            self.has_arrived(&settled.from, settled.entry, peer);
         }
         let state = if settled.refused.is_some() { Delivery::Failed } else { Delivery::Delivered };
         self.tell_fate(now, fate, state, settled.refused);
