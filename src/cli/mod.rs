@@ -63,23 +63,9 @@ impl From<&Refusal> for Code {
     }
 }
 
-/// So much stack as a process's first thread has.
-const STACK: usize = 8 << 20;
-
-/// Reads the command line on a thread of its own: clap takes 190 kB of stack for its table of
-/// verbs, and the first thread would keep them for as long as a node runs.
-fn parse() -> Result<Line, clap::Error> {
-    let thread = std::thread::Builder::new().stack_size(STACK).spawn(Line::try_parse);
-    match thread {
-        Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-        Err(_) => Line::try_parse(),
-    }
-}
-
 /// The whole program.
 pub fn main() -> ExitCode {
-    crate::daemon::hold_little();
-    let Line { options, verb } = match parse() {
+    let Line { options, verb } = match Line::try_parse() {
         Ok(line) => line,
         Err(error) => {
             let _ = error.print();

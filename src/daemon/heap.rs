@@ -62,7 +62,7 @@ fn wanted(now: Option<OsString>) -> Option<OsString> {
 
 /// What the allocator may hold, for the process's life; before a thread is started.
 #[allow(unsafe_code)]
-pub fn hold_little() {
+pub(super) fn hold_little() {
     #[cfg(target_env = "gnu")]
     {
         use nix::libc::{M_ARENA_MAX, M_MMAP_THRESHOLD, M_TOP_PAD, mallopt};

@@ -48,7 +48,6 @@ use crate::node::linked::Identity;
 use crate::node::{self, Birth, Node};
 use crate::store::{Begin, Rules, Store, identity};
 
-pub use heap::hold_little;
 pub use machine::mark_for_reset;
 
 use driver::Driver;
@@ -82,6 +81,7 @@ pub fn start(start: Start) -> ExitCode {
         // it may fail, as without /proc: then there is more heap, and all else as ever
         let _ = begin_anew(Some((name, value)));
     }
+    heap::hold_little();
     log::start(start.terminal);
     let outcome = crate::reactor::block_on(async {
         if start.terminal {
