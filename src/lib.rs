@@ -4,7 +4,7 @@
 //! 2. [`dialect`], [`command`], [`config`]: bytes, lines and files turned into those words
 //! 3. [`node`]: the one state machine; [`provision`]: a box's settings on its card
 //! 4. [`hub`], [`api`], [`control`], [`console`], [`web`], [`store`]: ways in, and what is kept;
-//!    [`reactor`]: what a thread waits by
+//!    [`reactor`]: what a thread waits by; [`fault`]: what a broken program says
 //! 5. [`daemon`]: the loop that joins them to the world
 //! 6. [`cli`]: the process's own arguments
 //!
@@ -18,6 +18,7 @@ pub mod console;
 pub mod control;
 pub mod daemon;
 pub mod dialect;
+pub mod fault;
 pub mod hub;
 pub mod model;
 pub mod node;

@@ -1,46 +1,37 @@
-//! The command line's grammar: verbs and options, with the help that a person reads.
+//! A command line as values: what [`super::grammar`] has, each verb with what it takes.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-
+use super::read::{Found, Read, Wrong, read};
 use crate::daemon::Start;
 
-/// Chat with everyone on the local network. Without a command: opens the chat on this terminal
-#[derive(Debug, Parser)]
-#[command(name = "klatsch", version, after_help = EXIT_CODES)]
+/// What recipients are called in the grammar.
+const TO: &str = "HANDLE[,HANDLE]";
+
+/// A line that is by the grammar.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Line {
     /// For every verb.
-    #[command(flatten)]
     pub options: Options,
     /// What to do; none: chat on this terminal.
-    #[command(subcommand)]
     pub verb: Option<Verb>,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, sent or delivered; 1 refused; 2 wrong usage; \
-    3 queued; 4 failed;\n5 no such peer; 6 ambiguous handle; 69 no node running";
-
 /// Options that every verb takes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Print one JSON value per line
-    #[arg(long, global = true)]
     pub json: bool,
     /// The node's control socket
-    #[arg(long, global = true, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// A configuration file above all others
-    #[arg(long, global = true, value_name = "PATH")]
     pub config: Option<PathBuf>,
     /// Which of several nodes of yours
-    #[arg(long, global = true, value_name = "NAME")]
     pub instance: Option<String>,
     /// Act as this user of the node (else: its first)
-    #[arg(long = "as", global = true, value_name = "HANDLE")]
     pub acting: Option<String>,
     /// Which of the configuration's users to start as
-    #[arg(long, global = true, value_name = "N|HANDLE")]
     pub user: Option<String>,
 }
 
@@ -53,39 +44,33 @@ impl Options {
 }
 
 /// What to do.
-#[derive(Debug, PartialEq, Eq, Subcommand)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Verb {
     /// Run a node without a console, as a service does
     Run {
         /// The machine's node, with its socket in /run and its state in /var/lib
-        #[arg(long)]
         system: bool,
     },
     /// List who is here
     Who {
         /// Also who was
-        #[arg(long)]
         gone: bool,
     },
     /// Send a text
     Msg {
         /// Handle, handle@dialect, handle@address or peer id; several with commas
-        #[arg(value_name = "HANDLE[,HANDLE]")]
         to: Recipients,
         /// The words; after `--` also such that begin with a dash
-        #[arg(required = true)]
         text: Vec<String>,
     },
     /// Send a text to everyone
     All {
         /// The words
-        #[arg(required = true)]
         text: Vec<String>,
     },
     /// Send an image
     Img {
         /// As in `msg`
-        #[arg(value_name = "HANDLE[,HANDLE]")]
         to: Recipients,
         /// The image file
         path: PathBuf,
@@ -93,7 +78,6 @@ pub enum Verb {
     /// Send a file of any kind, or a folder, to people who are linked
     File {
         /// As in `msg`
-        #[arg(value_name = "HANDLE[,HANDLE]")]
         to: Recipients,
         /// The file or folder
         path: PathBuf,
@@ -103,47 +87,35 @@ pub enum Verb {
         /// With whom, or #lobby; none: all that is yours
         who: Option<String>,
         /// How many entries, 200 at most
-        #[arg(short, value_name = "NUMBER")]
         n: Option<u32>,
         /// Only what is older than the entry of this number
-        #[arg(long, value_name = "NUMBER")]
         before: Option<u64>,
     },
     /// Find what was said
     Search {
         /// Words, or their beginnings; all must be there
-        #[arg(required = true)]
         words: Vec<String>,
         /// How many entries, 200 at most
-        #[arg(short, value_name = "NUMBER")]
         n: Option<u32>,
         /// Only what is older than the entry of this number
-        #[arg(long, value_name = "NUMBER")]
         before: Option<u64>,
     },
     /// Delete what was said, for good
-    #[command(group = clap::ArgGroup::new("what").required(true))]
     Forget {
         /// All that was said with somebody, or in #lobby
-        #[arg(group = "what")]
         who: Option<String>,
         /// The key of a linked handle whose box is not here; * for all never compared or talked with
-        #[arg(long, value_name = "HANDLE", group = "what")]
         key: Option<String>,
         /// One entry, by the number that `history` shows
-        #[arg(long, value_name = "NUMBER", group = "what")]
         entry: Option<u64>,
         /// Everything
-        #[arg(long, group = "what")]
         all: bool,
     },
     /// Write out all that is kept, one JSON value per line
     Export {
         /// As the directory chat's messages.txt has it: `[H:M]who: what`
-        #[arg(long, conflicts_with = "json")]
         messages_txt: bool,
         /// Only what was said with this one, or in #lobby
-        #[arg(long, value_name = "HANDLE")]
         with: Option<String>,
     },
     /// Take in what was written out; what is there already is passed over
@@ -166,13 +138,11 @@ pub enum Verb {
     /// Set what is answered while you are away (OFF for nothing)
     Autoreply {
         /// The words
-        #[arg(required = true)]
         text: Vec<String>,
     },
     /// Rooms between linked boxes
     Room {
         /// What to do: join, leave, who, list
-        #[command(subcommand)]
         verb: RoomVerb,
     },
     /// Ask for a private chat, where a dialect has them
@@ -191,26 +161,21 @@ pub enum Verb {
         number: u32,
     },
     /// Let a file on its way rest
-    // these four: the manual page and `klatsch help pause` have them
-    #[command(hide = true)]
     Pause {
         /// The number that `monitor` and `status` show
         number: u32,
     },
     /// Let it go on
-    #[command(hide = true)]
     Resume {
         /// The number that `monitor` and `status` show
         number: u32,
     },
     /// End a file on its way, or its offer
-    #[command(hide = true)]
     Cancel {
         /// The number that `monitor` and `status` show
         number: u32,
     },
     /// End a private chat
-    #[command(hide = true)]
     Close {
         /// With whom; none: the newest
         handle: Option<String>,
@@ -225,8 +190,6 @@ pub enum Verb {
         handle: String,
     },
     /// Hear a silenced peer again
-    // rarely wanted: the manual page and `klatsch unblock --help` have it
-    #[command(hide = true)]
     Unblock {
         /// Whom
         handle: String,
@@ -239,8 +202,6 @@ pub enum Verb {
         value: Option<String>,
     },
     /// Set how a peer's program is spoken to, or learn it again
-    // rarely wanted: the manual page and `klatsch form --help` have it
-    #[command(hide = true)]
     Form {
         /// Whose
         handle: String,
@@ -250,7 +211,6 @@ pub enum Verb {
     /// The name of this box's own key, its backup, and taking a backup in
     Identity {
         /// What to do with it
-        #[command(subcommand)]
         verb: IdentityVerb,
     },
     /// Show the code of somebody's key, to compare with what the other side shows
@@ -272,24 +232,18 @@ pub enum Verb {
     /// Show events as they happen
     Monitor {
         /// Go on after this event
-        #[arg(long, value_name = "EPOCH:SEQ")]
         since: Option<String>,
     },
     /// Apply the settings on an appliance's card: its start does this, as root
-    #[command(hide = true)]
     Provision {
         /// Where the FAT partition is mounted
-        #[arg(long, value_name = "DIR")]
         boot: PathBuf,
         /// Where the data partition is mounted
-        #[arg(long, value_name = "DIR")]
         data: PathBuf,
         /// Files of run time
-        #[arg(long, value_name = "DIR", default_value = "/run")]
         run: PathBuf,
     },
     /// Install a system update on an appliance; it restarts then
-    #[command(hide = true)]
     Update {
         /// The bundle, klatsch-*.raucb
         file: PathBuf,
@@ -297,13 +251,12 @@ pub enum Verb {
     /// The node's own users
     User {
         /// What to do with them
-        #[command(subcommand)]
         verb: UserVerb,
     },
 }
 
 /// What to do with rooms.
-#[derive(Clone, Debug, PartialEq, Eq, clap::Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RoomVerb {
     /// Enter one; it is made where nobody is in it
     Join {
@@ -341,18 +294,16 @@ impl std::str::FromStr for Recipients {
 }
 
 /// What to do with the box's key. The node need not run.
-#[derive(Debug, PartialEq, Eq, Subcommand)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum IdentityVerb {
     /// Show its fingerprint
     Show {
         /// The machine's node, with its state in /var/lib
-        #[arg(long)]
         system: bool,
     },
     /// Write the key out: whoever has it can be this box
     Export {
         /// The machine's node, with its state in /var/lib
-        #[arg(long)]
         system: bool,
     },
     /// Take in what was written out; the node must not run
@@ -360,16 +311,14 @@ pub enum IdentityVerb {
         /// The file; none: standard input
         file: Option<PathBuf>,
         /// Give up the key that is there
-        #[arg(long)]
         replace: bool,
         /// The machine's node, with its state in /var/lib
-        #[arg(long)]
         system: bool,
     },
 }
 
 /// What to do with the node's own users.
-#[derive(Debug, PartialEq, Eq, Subcommand)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum UserVerb {
     /// One more
     Add {
@@ -385,54 +334,153 @@ pub enum UserVerb {
     List,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
+/// A line, or what is to be said instead.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// To be done.
+    Line(Line),
+    /// Help or the version: for stdout.
+    Said(String),
+}
 
-    fn line(text: &str) -> Line {
-        Line::try_parse_from(text.split(' ')).unwrap()
-    }
-
-    #[test]
-    fn the_grammar_is_sound_and_help_fits_a_screen() {
-        Line::command().debug_assert();
-        let help = Line::command().render_help().to_string();
-        assert!(help.lines().count() <= 50, "{help}");
-    }
-
-    #[test]
-    fn options_stand_anywhere() {
-        for text in ["klatsch --json who --gone", "klatsch who --gone --json"] {
-            let line = line(text);
-            assert!(line.options.json);
-            assert_eq!(line.verb, Some(Verb::Who { gone: true }));
-        }
-        let all = "klatsch --socket /s --config /c --instance x --as anna --user 2";
-        let start = line(all).options.start(true);
-        assert_eq!(start.acting.as_deref(), Some("anna"));
-        assert_eq!(start.user.as_deref(), Some("2"));
-        assert!(start.terminal);
-    }
-
-    #[test]
-    fn recipients_are_split_and_words_kept() {
-        let msg = line("klatsch msg anna,bob hello to you --json");
-        assert!(msg.options.json);
-        let text = ["hello", "to", "you"].map(Into::into).to_vec();
-        assert_eq!(msg.verb, Some(Verb::Msg { to: "anna,bob".parse().unwrap(), text }));
-        assert_eq!(" a, b,".parse(), Ok(Recipients(vec!["a".into(), "b".into()])));
-        assert!(",".parse::<Recipients>().is_err());
-        let dash = line("klatsch all -- --json");
-        assert_eq!(dash.verb, Some(Verb::All { text: vec!["--json".into()] }));
-        assert!(!dash.options.json);
-    }
-
-    #[test]
-    fn what_is_missing_or_unknown_is_usage() {
-        for text in ["klatsch msg anna", "klatsch fly", "klatsch user", "klatsch img anna"] {
-            let error = Line::try_parse_from(text.split(' ')).unwrap_err();
-            assert_eq!(error.exit_code(), 2, "{text}");
-        }
+impl Line {
+    /// Reads a line; its first word is the program's name.
+    ///
+    /// # Errors
+    /// It is not by the grammar: what is wrong with it, for stderr.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Asked, Wrong> {
+        Ok(match read(words)? {
+            Read::Said(text) => Asked::Said(text),
+            Read::Line(mut found) => {
+                Asked::Line(Line { verb: Verb::of(&mut found)?, options: Options::of(&mut found)? })
+            }
+        })
     }
 }
+
+impl Options {
+    fn of(found: &mut Found) -> Result<Options, Wrong> {
+        Ok(Options {
+            json: found.has("--json"),
+            socket: found.path("--socket"),
+            config: found.path("--config"),
+            instance: found.text("--instance")?,
+            acting: found.text("--as")?,
+            user: found.text("--user")?,
+        })
+    }
+}
+
+impl Verb {
+    fn of(found: &mut Found) -> Result<Option<Verb>, Wrong> {
+        let (Some(verb), own) = found.verbs() else { return Ok(None) };
+        Ok(Some(match (verb, own) {
+            ("run", _) => Verb::Run { system: found.has("--system") },
+            ("who", _) => Verb::Who { gone: found.has("--gone") },
+            ("msg", _) => Verb::Msg { to: found.need(TO)?, text: found.words("TEXT")? },
+            ("all", _) => Verb::All { text: found.words("TEXT")? },
+            ("img", _) => Verb::Img { to: found.need(TO)?, path: found.need_path("PATH")? },
+            ("file", _) => Verb::File { to: found.need(TO)?, path: found.need_path("PATH")? },
+            ("history", _) => Verb::History {
+                who: found.text("WHO")?,
+                n: found.text("-n")?,
+                before: found.text("--before")?,
+            },
+            ("search", _) => Verb::Search {
+                words: found.words("WORDS")?,
+                n: found.text("-n")?,
+                before: found.text("--before")?,
+            },
+            ("forget", _) => Verb::Forget {
+                who: found.text("WHO")?,
+                key: found.text("--key")?,
+                entry: found.text("--entry")?,
+                all: found.has("--all"),
+            },
+            ("export", _) if found.has("--messages-txt") && found.has("--json") => {
+                return Err(found.conflict("--messages-txt", "--json"));
+            }
+            ("export", _) => Verb::Export {
+                messages_txt: found.has("--messages-txt"),
+                with: found.text("--with")?,
+            },
+            ("import", _) => Verb::Import { file: found.path("FILE") },
+            ("away", _) => Verb::Away { text: found.words("TEXT")? },
+            ("back", _) => Verb::Back,
+            ("handle", _) => Verb::Handle { new: found.text("NEW")? },
+            ("autoreply", _) => Verb::Autoreply { text: found.words("TEXT")? },
+            ("room", Some(own)) => Verb::Room { verb: RoomVerb::of(own, found)? },
+            ("chat", _) => Verb::Chat { handle: found.need("HANDLE")? },
+            ("accept", _) => Verb::Accept { number: found.need("NUMBER")? },
+            ("refuse", _) => Verb::Refuse { number: found.need("NUMBER")? },
+            ("pause", _) => Verb::Pause { number: found.need("NUMBER")? },
+            ("resume", _) => Verb::Resume { number: found.need("NUMBER")? },
+            ("cancel", _) => Verb::Cancel { number: found.need("NUMBER")? },
+            ("close", _) => Verb::Close { handle: found.text("HANDLE")? },
+            ("join", _) => Verb::Join,
+            ("leave", _) => Verb::Leave,
+            ("block", _) => Verb::Block { handle: found.need("HANDLE")? },
+            ("unblock", _) => Verb::Unblock { handle: found.need("HANDLE")? },
+            ("config", _) => Verb::Config { key: found.text("KEY")?, value: found.text("VALUE")? },
+            ("form", _) => Verb::Form { handle: found.need("HANDLE")?, form: found.text("FORM")? },
+            ("identity", Some(own)) => Verb::Identity { verb: IdentityVerb::of(own, found)? },
+            ("verify", _) => Verb::Verify { handle: found.need("HANDLE")? },
+            ("trust", _) => Verb::Trust { handle: found.need("HANDLE")? },
+            ("status", _) => Verb::Status,
+            ("qr", _) => Verb::Qr,
+            ("doctor", _) => Verb::Doctor,
+            ("monitor", _) => Verb::Monitor { since: found.text("--since")? },
+            ("provision", _) => Verb::Provision {
+                boot: found.need_path("--boot")?,
+                data: found.need_path("--data")?,
+                run: found.path("--run").unwrap_or_else(|| "/run".into()),
+            },
+            ("update", _) => Verb::Update { file: found.need_path("FILE")? },
+            ("user", Some(own)) => Verb::User { verb: UserVerb::of(own, found)? },
+            _ => return Err(found.unknown()),
+        }))
+    }
+}
+
+impl RoomVerb {
+    fn of(own: &str, found: &mut Found) -> Result<RoomVerb, Wrong> {
+        Ok(match own {
+            "join" => RoomVerb::Join { name: found.need("NAME")? },
+            "leave" => RoomVerb::Leave { name: found.need("NAME")? },
+            "who" => RoomVerb::Who { name: found.need("NAME")? },
+            "list" => RoomVerb::List,
+            _ => return Err(found.unknown()),
+        })
+    }
+}
+
+impl IdentityVerb {
+    fn of(own: &str, found: &mut Found) -> Result<IdentityVerb, Wrong> {
+        let system = found.has("--system");
+        Ok(match own {
+            "show" => IdentityVerb::Show { system },
+            "export" => IdentityVerb::Export { system },
+            "import" => IdentityVerb::Import {
+                file: found.path("FILE"),
+                replace: found.has("--replace"),
+                system,
+            },
+            _ => return Err(found.unknown()),
+        })
+    }
+}
+
+impl UserVerb {
+    fn of(own: &str, found: &mut Found) -> Result<UserVerb, Wrong> {
+        Ok(match own {
+            "add" => UserVerb::Add { handle: found.need("HANDLE")? },
+            "remove" => UserVerb::Remove { handle: found.need("HANDLE")? },
+            "list" => UserVerb::List,
+            _ => return Err(found.unknown()),
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "args_tests.rs"]
+mod tests;

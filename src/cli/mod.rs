@@ -1,20 +1,21 @@
 //! The process's own arguments: starts a node, or asks a running one over its control socket.
 //!
-//! `args` is the grammar, `send` waits for what becomes of a message, `past` carries what is kept
+//! `grammar` is what there is to say, `read` reads it and writes help, `args` has it as values; `send` waits for what becomes of a message, `past` carries what is kept
 //! away and back, `show` is what people read.
 
 pub mod args;
+pub mod grammar;
 mod identity;
 mod monitor;
 mod past;
 mod provision;
+pub mod read;
 mod send;
 mod show;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use serde::Serialize;
 
 use crate::command::{Command, LOBBY};
@@ -23,7 +24,8 @@ use crate::daemon::place::Surroundings;
 use crate::daemon::{Start, complain};
 use crate::hub::Way;
 use crate::model::{Answer, IoError, Refusal, Status, Wall};
-use args::{Line, Options, RoomVerb, UserVerb, Verb};
+use args::{Asked, Line, Options, RoomVerb, UserVerb, Verb};
+use read::Wrong;
 
 /// How a verb ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,11 +67,17 @@ impl From<&Refusal> for Code {
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let Line { options, verb } = match Line::try_parse() {
-        Ok(line) => line,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+    crate::fault::watch();
+    let Line { options, verb } = match Line::read(std::env::args_os()) {
+        Ok(Asked::Line(line)) => line,
+        Ok(Asked::Said(text)) => {
+            // who closed stdout wants no more of it
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            return Code::Done.into();
+        }
+        Err(Wrong(text)) => {
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            return Code::Usage.into();
         }
     };
     match verb {

@@ -15,7 +15,7 @@ use super::wire::Wire;
 use crate::api;
 use crate::hub::Hub;
 use crate::model::{Map, Refusal};
-use crate::reactor::{Async, Refused, Timer};
+use crate::reactor::{Async, Refused, Timer, spawn};
 
 /// Clients connected at once. When one more comes, the one that was idle longest is closed; if
 /// all are at work, the newcomer is told so.
@@ -76,7 +76,7 @@ pub async fn serve(
                 };
                 let id = seat.id;
                 let life = session::run(wire, seat, Rc::clone(&hub), Rc::clone(&about));
-                table.take_place(id, executor.spawn(life));
+                table.take_place(id, spawn(&executor, life));
             }
             Err(error) => match Refused::of(&error) {
                 Refused::This => {}

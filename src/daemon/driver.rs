@@ -29,7 +29,7 @@ use crate::model::{
 };
 use crate::node::Node;
 use crate::node::io::{Action, FileDone, FileId, FileOp, Input, Ticket};
-use crate::reactor::Timer;
+use crate::reactor::{Timer, spawn};
 use crate::store::{Rules, Store, Told};
 
 /// Inputs that may wait for the loop; a driver beyond waits, and with it the network.
@@ -150,10 +150,10 @@ impl Driver {
         if let Err(error) = listens {
             log::warn!("signals cannot be caught: {error}");
         }
-        let _links = self.executor.spawn(links::watch(self.told.clone()));
+        let _links = spawn(&self.executor, links::watch(self.told.clone()));
         let trusted = clock::is_trusted();
         self.feed(Input::Clock(trusted));
-        let _clock = (!trusted).then(|| self.executor.spawn(clock::watch(self.told.clone())));
+        let _clock = (!trusted).then(|| spawn(&self.executor, clock::watch(self.told.clone())));
         self.feed(Input::Links(links::list()));
         self.feed(Input::Interfaces(links::interfaces()));
         self.follow_web();

@@ -19,7 +19,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::model::{Event, IoError, Map};
-use crate::reactor::Timer;
+use crate::reactor::{Timer, spawn};
 
 /// Programs that run at once.
 pub const MAX_RUNNING: usize = 2;
@@ -118,7 +118,7 @@ impl Hooks {
                         hooks.0.running.set(hooks.0.running.get() - 1);
                         hooks.begin();
                     };
-                    self.0.executor.spawn(watch).detach();
+                    spawn(&self.0.executor, watch).detach();
                 }
                 Err(error) => log::warn!("{}: {}", program.display(), IoError::from(error)),
             }

@@ -19,7 +19,7 @@ use crate::command::Command;
 use crate::config::Settings;
 use crate::hub::{Call, Hub};
 use crate::model::{Answer, Event, IoError, Refusal, Wall, What};
-use crate::reactor::Timer;
+use crate::reactor::{Timer, spawn};
 
 /// Lines that LOG shows where none are asked for.
 const LINES: u32 = 20;
@@ -102,13 +102,12 @@ impl Machine {
             return;
         }
         let (hub, settings, busy) = (Rc::clone(hub), settings.clone(), Rc::clone(&self.busy));
-        executor
-            .spawn(async move {
-                let answer = examine(&hub, settings).await;
-                busy.set(false);
-                let _ = call.reply.try_send(answer);
-            })
-            .detach();
+        spawn(executor, async move {
+            let answer = examine(&hub, settings).await;
+            busy.set(false);
+            let _ = call.reply.try_send(answer);
+        })
+        .detach();
     }
 
     /// Takes the bundle that came with a call to root.
@@ -137,22 +136,21 @@ impl Machine {
         let begun = thread.spawn(move || {
             let _ = told.send_blocking(update::install(&state, &runtime, bundle));
         });
-        executor
-            .spawn(async move {
-                let answer = match (begun, result.recv().await) {
-                    (Ok(_), Ok(result)) => result.map(|line| Answer::Log(vec![line])),
-                    (Err(error), _) => Err(Refusal::Failed { reason: IoError::from(error).text }),
-                    _ => Err(Refusal::Failed { reason: "the update broke off".into() }),
-                };
-                updating.set(false);
-                match &answer {
-                    Ok(Answer::Log(lines)) => ::log::info!("update: {}", lines.join(" ")),
-                    Err(refusal) => ::log::warn!("update: {refusal}"),
-                    _ => {}
-                }
-                let _ = reply.try_send(answer);
-            })
-            .detach();
+        spawn(executor, async move {
+            let answer = match (begun, result.recv().await) {
+                (Ok(_), Ok(result)) => result.map(|line| Answer::Log(vec![line])),
+                (Err(error), _) => Err(Refusal::Failed { reason: IoError::from(error).text }),
+                _ => Err(Refusal::Failed { reason: "the update broke off".into() }),
+            };
+            updating.set(false);
+            match &answer {
+                Ok(Answer::Log(lines)) => ::log::info!("update: {}", lines.join(" ")),
+                Err(refusal) => ::log::warn!("update: {refusal}"),
+                _ => {}
+            }
+            let _ = reply.try_send(answer);
+        })
+        .detach();
     }
 
     /// A visitor's time, for a box whose clock nobody set: forward only, once, and the clock is
@@ -209,17 +207,16 @@ impl Machine {
         })?;
         ::log::info!("{what} was asked for");
         let (hub, what) = (Rc::clone(hub), what.to_owned());
-        executor
-            .spawn(async move {
-                Timer::after(TAKEN).await;
-                if fs::remove_file(&path).is_ok() {
-                    let text = format!("{what}: nobody did it: is klatsch-request.path started?");
-                    ::log::warn!("{text}");
-                    let at = Wall::from_system(std::time::SystemTime::now());
-                    hub.tell(Event { at, user: None, what: What::Error { text } });
-                }
-            })
-            .detach();
+        spawn(executor, async move {
+            Timer::after(TAKEN).await;
+            if fs::remove_file(&path).is_ok() {
+                let text = format!("{what}: nobody did it: is klatsch-request.path started?");
+                ::log::warn!("{text}");
+                let at = Wall::from_system(std::time::SystemTime::now());
+                hub.tell(Event { at, user: None, what: What::Error { text } });
+            }
+        })
+        .detach();
         Ok(Answer::Done)
     }
 

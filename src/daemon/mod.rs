@@ -46,6 +46,7 @@ use crate::hub::{Hub, Local, Way};
 use crate::model::{Answer, Event, Handle, IoError, Status, Wall, What};
 use crate::node::linked::Identity;
 use crate::node::{self, Birth, Node};
+use crate::reactor::spawn;
 use crate::store::{Begin, Rules, Store, identity};
 
 pub use machine::mark_for_reset;
@@ -261,13 +262,12 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     let listener = socket.listener().map_err(|e| e.to_string())?;
     let serving =
         control::serve(listener, Rc::clone(&hub), Rc::clone(&executor), control::About::default());
-    executor
-        .spawn(async move {
-            // awaited first: a macro that is off evaluates none of its arguments
-            let error = serving.await;
-            ::log::error!("control socket: {error}");
-        })
-        .detach();
+    spawn(&executor, async move {
+        // awaited first: a macro that is off evaluates none of its arguments
+        let error = serving.await;
+        ::log::error!("control socket: {error}");
+    })
+    .detach();
     for line in std::mem::take(&mut grounds.notes) {
         let at = Wall::from_system(SystemTime::now());
         let event = Event { at, user: None, what: What::Error { text: line } };
@@ -294,7 +294,7 @@ async fn run(start: Start) -> Result<ExitCode, Stop> {
     let reload = driver::Reload { sources: grounds.sources.clone() };
     let quit = async_channel::bounded::<()>(1);
     if let Some(page) = page.as_ref().filter(|_| !terminal) {
-        executor.spawn(end_when_asked(page.asked.clone(), quit.0.clone())).detach();
+        spawn(&executor, end_when_asked(page.asked.clone(), quit.0.clone())).detach();
     }
     // Boxed: `LocalExecutor::run` holds what it is given four times over, and what is once written
     // to of the stack stays with the process.

@@ -18,7 +18,7 @@ use super::links;
 use crate::model::limits::LINK_BEACON;
 use crate::model::{IoError, SocketId};
 use crate::node::io::Input;
-use crate::reactor::Async;
+use crate::reactor::{Async, spawn};
 
 /// Datagrams taken before others get their turn.
 const BURST: usize = 32;
@@ -44,7 +44,7 @@ impl Multicast {
     ) -> Result<Multicast, IoError> {
         let socket = Rc::new(open(v6, port).map_err(IoError::from)?);
         let reading = Rc::clone(&socket);
-        let reader = executor.spawn(async move { read(id, &reading, &told).await });
+        let reader = spawn(executor, async move { read(id, &reading, &told).await });
         Ok(Multicast { socket, joined: HashSet::new(), _reader: reader })
     }
 

@@ -27,7 +27,7 @@ use crate::dialect::slcp;
 use crate::hub::{Hub, Local, Way};
 use crate::model::IoError;
 use crate::model::text::harmless;
-use crate::reactor::Timer;
+use crate::reactor::{Timer, spawn};
 
 /// The pause after the first failure; each further one doubles it …
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -55,7 +55,7 @@ impl Consoles {
     ) -> Consoles {
         let on = lines.iter().filter(|line| line.on && !line.login);
         Consoles(
-            on.map(|line| executor.spawn(keep(line.clone(), Rc::clone(hub), spool.to_owned())))
+            on.map(|line| spawn(executor, keep(line.clone(), Rc::clone(hub), spool.to_owned())))
                 .collect(),
         )
     }

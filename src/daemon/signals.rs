@@ -9,7 +9,7 @@ use async_channel::Sender;
 use futures_lite::AsyncReadExt;
 use nix::libc::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::reactor::Async;
+use crate::reactor::{Async, spawn};
 
 /// What the process was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,16 +46,15 @@ pub fn listen(
     for (ours, signal) in caught.0 {
         let ours = Async::new(ours)?;
         let told = told.clone();
-        executor
-            .spawn(async move {
-                let mut byte = [0; 1];
-                while matches!((&ours).read(&mut byte).await, Ok(1)) {
-                    if told.send(signal).await.is_err() {
-                        return;
-                    }
+        spawn(executor, async move {
+            let mut byte = [0; 1];
+            while matches!((&ours).read(&mut byte).await, Ok(1)) {
+                if told.send(signal).await.is_err() {
+                    return;
                 }
-            })
-            .detach();
+            }
+        })
+        .detach();
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ use crate::model::limits::{CHUNK, CONNECT_MS, STALL_MS};
 use crate::model::net::ACCEPTED;
 use crate::model::{IoError, SocketId, StreamId, Trouble};
 use crate::node::io::Input;
-use crate::reactor::{Async, Refused, Timer};
+use crate::reactor::{Async, Refused, Timer, spawn};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;
@@ -95,7 +95,7 @@ impl Listener {
         both: bool,
         accepted: Sender<Accepted>,
     ) -> Listener {
-        let task = executor.spawn(async move { accept(id, &listener, both, &accepted).await });
+        let task = spawn(executor, async move { accept(id, &listener, both, &accepted).await });
         Listener { _accepting: task }
     }
 }
@@ -194,8 +194,8 @@ impl Stream {
         keep_alive(&stream);
         let stream = Rc::new(stream);
         let writing = (Rc::clone(&stream), told.clone());
-        executor.spawn(async move { write(id, &writing.0, &todo, &writing.1).await }).detach();
-        let reader = executor.spawn(async move { read(id, &stream, most, &wanted, &told).await });
+        spawn(executor, async move { write(id, &writing.0, &todo, &writing.1).await }).detach();
+        let reader = spawn(executor, async move { read(id, &stream, most, &wanted, &told).await });
         Stream { more, jobs, _reader: reader }
     }
 
@@ -210,7 +210,7 @@ impl Stream {
         let (more, wanted) = async_channel::unbounded();
         let (jobs, todo) = async_channel::unbounded();
         let spawner = Rc::clone(executor);
-        let reader = executor.spawn(async move {
+        let reader = spawn(executor, async move {
             match within(CONNECT_MS, Async::<TcpStream>::connect(to)).await {
                 Ok(stream) => {
                     keep_alive(&stream);
@@ -219,9 +219,8 @@ impl Stream {
                         return;
                     }
                     let writing = (Rc::clone(&stream), told.clone());
-                    spawner
-                        .spawn(async move { write(id, &writing.0, &todo, &writing.1).await })
-                        .detach();
+                    let writer = async move { write(id, &writing.0, &todo, &writing.1).await };
+                    spawn(&spawner, writer).detach();
                     read(id, &stream, most, &wanted, &told).await;
                 }
                 Err(error) => {

@@ -16,7 +16,7 @@ use nix::sys::socket::{
 use crate::model::limits::DATAGRAM;
 use crate::model::{IoError, SocketId, Trouble};
 use crate::node::io::Input;
-use crate::reactor::Async;
+use crate::reactor::{Async, spawn};
 
 /// Datagrams taken from one socket before others get their turn.
 const BURST: usize = 32;
@@ -46,7 +46,7 @@ impl Udp {
     ) -> Result<Udp, IoError> {
         let socket = Rc::new(open(port, shared).map_err(IoError::from)?);
         let reading = Rc::clone(&socket);
-        let reader = executor.spawn(async move { read(id, &reading, &told).await });
+        let reader = spawn(executor, async move { read(id, &reading, &told).await });
         Ok(Udp { socket, _reader: reader })
     }
 

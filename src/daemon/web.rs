@@ -9,6 +9,7 @@ use super::ports::{self, Proto};
 use crate::config;
 use crate::hub::Hub;
 use crate::model::{IoError, Trouble};
+use crate::reactor::spawn;
 use crate::web::hello::Hello;
 use crate::web::server;
 
@@ -42,7 +43,7 @@ impl Web {
                     let site = Rc::new(Hello::new(Rc::clone(hub)));
                     let serving = server::serve(listener, Rc::clone(executor), site);
                     let at = *at;
-                    self.serving.push(executor.spawn(async move {
+                    self.serving.push(spawn(executor, async move {
                         // awaited first: a macro that is off evaluates none of its arguments
                         let error = serving.await;
                         log::error!("the hello chat's web API at {at}: {error}");

@@ -15,13 +15,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
+use async_executor::{LocalExecutor, Task};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -36,6 +37,16 @@ const BELL: u64 = u64::MAX;
 
 thread_local! {
     static REACTOR: Reactor = Reactor::new().expect("a thread that waits needs two descriptors");
+}
+
+/// Begins a task. All are of one kind, because they are boxed: each kind more is up to a kilobyte of
+/// program beside the task's own.
+pub fn spawn<'a, T: 'a>(
+    executor: &LocalExecutor<'a>,
+    task: impl Future<Output = T> + 'a,
+) -> Task<T> {
+    let task: Pin<Box<dyn Future<Output = T> + 'a>> = Box::pin(task);
+    executor.spawn(task)
 }
 
 struct Reactor {

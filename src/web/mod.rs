@@ -44,6 +44,7 @@ use std::rc::Rc;
 use async_executor::LocalExecutor;
 
 use crate::config::Web;
+use crate::reactor::spawn;
 use site::Site;
 
 /// Ports that are tried when the first is taken.
@@ -63,14 +64,13 @@ pub fn listener(set: &Web) -> io::Result<TcpListener> {
 
 /// Begins to serve.
 pub fn serve(listener: TcpListener, executor: &Rc<LocalExecutor<'static>>, site: &Rc<Site>) {
-    executor.spawn(door::bring_back(Rc::clone(site))).detach();
-    executor.spawn(Rc::clone(site).follow()).detach();
-    executor.spawn(door::tend(Rc::clone(site))).detach();
-    let serving = server::serve(listener, Rc::clone(executor), Rc::clone(site));
-    executor
-        .spawn(async move {
-            let error = serving.await;
-            log::error!("web: {error}: the page is not served any more");
-        })
-        .detach();
+    spawn(executor, door::bring_back(Rc::clone(site))).detach();
+    spawn(executor, Rc::clone(site).follow()).detach();
+    spawn(executor, door::tend(Rc::clone(site))).detach();
+    let serving = server::serve(listener, Rc::clone(executor), site.clone());
+    spawn(executor, async move {
+        let error = serving.await;
+        log::error!("web: {error}: the page is not served any more");
+    })
+    .detach();
 }

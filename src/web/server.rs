@@ -22,7 +22,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use smol_hyper::rt::FuturesIo;
 
 use super::seats::{EndAll, Seat, Table, Work};
-use crate::reactor::{Async, Refused, Timer};
+use crate::reactor::{Async, Refused, Timer, spawn};
 
 /// Connections at once. When one more comes, the one that was idle longest is closed; if all are
 /// at work, the newest of the address that has most of them ([`super::gate::gives_way`]), or the newcomer.
@@ -112,19 +112,16 @@ impl Body for Payload {
 #[derive(Clone, Copy)]
 pub struct Reached(pub IpAddr);
 
+/// An answer that is on its way.
+pub type Answering = Pin<Box<dyn Future<Output = Response<Payload>>>>;
+
 /// What answers requests.
 pub trait Tenant: 'static {
-    /// Connections at once, in all.
-    const CONNECTIONS: usize;
-    /// Connections at once from one address.
-    const PER_ADDRESS: usize;
+    /// Connections at once: in all, and from one address.
+    fn seats(&self) -> (usize, usize);
 
     /// Answers one from this address.
-    fn answer(
-        self: Rc<Self>,
-        request: Request<Incoming>,
-        from: IpAddr,
-    ) -> impl Future<Output = Response<Payload>>;
+    fn answer(self: Rc<Self>, request: Request<Incoming>, from: IpAddr) -> Answering;
 }
 
 /// Listens there; where the port is taken, on the next of `tries`.
@@ -154,16 +151,17 @@ pub fn listen(address: Option<IpAddr>, port: u16, tries: u16) -> io::Result<TcpL
 }
 
 /// Serves until the listener fails; dropping it ends all connections.
-pub async fn serve<T: Tenant>(
+pub async fn serve(
     listener: TcpListener,
     executor: Rc<LocalExecutor<'static>>,
-    tenant: Rc<T>,
+    tenant: Rc<dyn Tenant>,
 ) -> io::Error {
     let listener = match Async::new(listener) {
         Ok(listener) => listener,
         Err(error) => return error,
     };
-    let table = Rc::new(Table::new(T::CONNECTIONS, T::PER_ADDRESS));
+    let (most, per_address) = tenant.seats();
+    let table = Rc::new(Table::new(most, per_address));
     let _end = EndAll(Rc::clone(&table));
     let mut exhausted = false;
     loop {
@@ -177,7 +175,7 @@ pub async fn serve<T: Tenant>(
                 };
                 let id = seat.id;
                 let life = converse(stream, from, seat, Rc::clone(&tenant), Rc::clone(&executor));
-                table.take_place(id, executor.spawn(life));
+                table.take_place(id, spawn(&executor, life));
             }
             Err(error) => match Refused::of(&error) {
                 Refused::This => {}
@@ -201,11 +199,11 @@ fn turn_away(mut stream: &TcpStream) {
     let _ = stream.write(FULL); // whoever is gone already needs no answer
 }
 
-async fn converse<T: Tenant>(
+async fn converse(
     stream: Async<TcpStream>,
     from: SocketAddr,
     seat: Seat,
-    tenant: Rc<T>,
+    tenant: Rc<dyn Tenant>,
     executor: Rc<LocalExecutor<'static>>,
 ) {
     // Best effort: without them it is only slower, or held longer.
@@ -220,7 +218,7 @@ async fn converse<T: Tenant>(
         }
         let work = Seat::works(&seat);
         let answer = Rc::clone(&tenant).answer(request, ip);
-        let answer = executor.spawn(async move {
+        let answer = spawn(&executor, async move {
             let mut answer = answer.await;
             answer.body_mut()._work = Some(work);
             answer
@@ -351,13 +349,16 @@ mod tests {
     struct Slow(Cell<u32>);
 
     impl Tenant for Slow {
-        const CONNECTIONS: usize = MAX_CONNECTIONS;
-        const PER_ADDRESS: usize = MAX_PER_ADDRESS;
+        fn seats(&self) -> (usize, usize) {
+            (MAX_CONNECTIONS, MAX_PER_ADDRESS)
+        }
 
-        async fn answer(self: Rc<Self>, _: Request<Incoming>, _: IpAddr) -> Response<Payload> {
-            Timer::after(Duration::from_millis(100)).await;
-            self.0.set(self.0.get() + 1);
-            Response::new(Payload::whole(&b""[..]))
+        fn answer(self: Rc<Self>, _: Request<Incoming>, _: IpAddr) -> Answering {
+            Box::pin(async move {
+                Timer::after(Duration::from_millis(100)).await;
+                self.0.set(self.0.get() + 1);
+                Response::new(Payload::whole(&b""[..]))
+            })
         }
     }
 
@@ -367,7 +368,11 @@ mod tests {
         let at = listener.local_addr().unwrap();
         let executor = Rc::new(LocalExecutor::new());
         let tenant = Rc::new(Slow(Cell::new(0)));
-        let _serving = executor.spawn(serve(listener, Rc::clone(&executor), Rc::clone(&tenant)));
+        let _serving = executor.spawn(serve(
+            listener,
+            Rc::clone(&executor),
+            Rc::clone(&tenant) as Rc<dyn Tenant>,
+        ));
         crate::reactor::block_on(executor.run(async {
             let mut client = TcpStream::connect(at).unwrap();
             client.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").unwrap();

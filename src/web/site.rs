@@ -17,7 +17,7 @@ use super::guests::Guests;
 use super::http::Ports;
 use super::reply::{self, Reply};
 use super::route::{Route, is_probe};
-use super::server::{self, BadBody, Payload, Reached, Tenant};
+use super::server::{self, Answering, BadBody, Payload, Reached, Tenant};
 use super::shelf::{Seen, Shelf, Stored};
 use super::{address, calls, door, events, http, metrics, operator, plain, uploads};
 use crate::command::Command;
@@ -423,10 +423,17 @@ pub(super) fn bad_body(bad: BadBody) -> Reply {
 }
 
 impl Tenant for Site {
-    const CONNECTIONS: usize = server::MAX_CONNECTIONS;
-    const PER_ADDRESS: usize = server::MAX_PER_ADDRESS;
+    fn seats(&self) -> (usize, usize) {
+        (server::MAX_CONNECTIONS, server::MAX_PER_ADDRESS)
+    }
 
-    async fn answer(
+    fn answer(self: Rc<Self>, request: Request<Incoming>, from: IpAddr) -> Answering {
+        Box::pin(self.answered(request, from))
+    }
+}
+
+impl Site {
+    async fn answered(
         self: Rc<Self>,
         request: Request<Incoming>,
         from: IpAddr,

@@ -1,15 +1,16 @@
 //! Writes the shells' completions of the command line into a folder, for the Debian package:
 //! `cargo run --example completions FOLDER`. An example, so that the program carries none of it.
 
-use clap::CommandFactory;
 use clap_complete::{Shell, generate_to};
-use klatsch::cli::args::Line;
+
+#[allow(dead_code)]
+mod clap_of;
 
 fn main() -> std::io::Result<()> {
     let folder = std::env::args_os().nth(1).expect("the folder to write to");
     std::fs::create_dir_all(&folder)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        generate_to(shell, &mut Line::command(), "klatsch", &folder)?;
+        generate_to(shell, &mut clap_of::command(), "klatsch", &folder)?;
     }
     Ok(())
 }

@@ -6,9 +6,11 @@
 use std::fs;
 use std::path::Path;
 
-use clap::CommandFactory;
-use klatsch::cli::args::Line;
+use klatsch::cli::grammar::{GLOBAL, PROGRAM, Verb};
 use klatsch::command::table::ROWS;
+
+mod clap_of;
+mod line;
 
 /// Holds the file to `wanted`, or writes it.
 fn hold(path: &str, wanted: &str) {
@@ -51,43 +53,29 @@ fn plain(text: &str) -> String {
 }
 
 fn verbs() -> String {
-    fn one(command: &clap::Command, path: &str, out: &mut String) {
-        for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
-            let path = format!("{path}{} ", verb.get_name());
-            if verb.has_subcommands() {
-                one(verb, &path, out);
+    fn some(verbs: &[Verb], path: &str, out: &mut String) {
+        for verb in verbs {
+            let path = format!("{path}{} ", verb.name);
+            if !verb.verbs.is_empty() {
+                some(verb.verbs, &path, out);
                 continue;
             }
             let mut term = format!(".B {}", plain(path.trim_end()));
-            for argument in verb.get_arguments().filter(|a| !a.is_global_set()) {
-                if matches!(argument.get_id().as_str(), "help" | "version") {
-                    continue;
-                }
-                let shown = plain(&argument.to_string());
-                let shown = if argument.is_positional() { shown } else { format!("[{shown}]") };
+            for argument in verb.args {
+                let shown = plain(&argument.shown());
+                let shown = if argument.is_place() { shown } else { format!("[{shown}]") };
                 term += &format!(" {shown}");
             }
-            let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
-            out.push_str(&entry(&term, &about));
+            out.push_str(&entry(&term, verb.about));
         }
     }
     let mut out = String::new();
-    let mut line = Line::command();
-    line.build();
-    one(&line, "", &mut out);
+    some(PROGRAM.verbs, "", &mut out);
     out
 }
 
 fn options() -> String {
-    let mut line = Line::command();
-    line.build();
-    let options = line.get_arguments().filter(|a| a.is_global_set());
-    options
-        .map(|a| {
-            let help = a.get_help().map(ToString::to_string).unwrap_or_default();
-            entry(&format!(".B {}", plain(&a.to_string())), &help)
-        })
-        .collect()
+    GLOBAL.iter().map(|arg| entry(&format!(".B {}", plain(&arg.shown())), arg.help)).collect()
 }
 
 fn commands() -> String {

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::fcntl::{OFlag, open};
 use nix::libc;
@@ -16,13 +16,21 @@ use nix::sys::termios::{
 use signal_hook::SigId;
 
 use crate::console::past::Moment;
+use crate::fault;
 use crate::model::Wall;
 use crate::reactor::Async;
 
-/// The terminal that a panic must give back. Release builds abort on panic, so Drop is not
-/// enough.
+/// The terminal that a panic or a trap must give back: nothing is dropped then.
 static TAKEN: Mutex<Option<(OwnedFd, Termios)>> = Mutex::new(None);
-static HOOK: Once = Once::new();
+
+/// For whoever ends without dropping anything.
+fn give_back() {
+    if let Ok(taken) = TAKEN.try_lock() {
+        if let Some((fd, before)) = &*taken {
+            let _ = tcsetattr(fd, SetArg::TCSANOW, before);
+        }
+    }
+}
 
 /// A terminal in raw mode; dropped, it is as it was.
 pub struct Raw {
@@ -37,17 +45,7 @@ impl Raw {
         let mut raw = Raw { fd: fd.try_clone()?, before: before.clone() };
         let taken = Some((fd.try_clone()?, before));
         *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = taken;
-        HOOK.call_once(|| {
-            let usual = std::panic::take_hook();
-            std::panic::set_hook(Box::new(move |info| {
-                if let Ok(taken) = TAKEN.try_lock() {
-                    if let Some((fd, before)) = &*taken {
-                        let _ = tcsetattr(fd, SetArg::TCSANOW, before);
-                    }
-                }
-                usual(info);
-            }));
-        });
+        fault::first(give_back);
         raw.set();
         Ok(raw)
     }

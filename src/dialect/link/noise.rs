@@ -5,7 +5,10 @@
 
 use blake2::Blake2s256;
 use blake2::digest::Digest;
-use snow::params::{CipherChoice, DHChoice, HashChoice};
+use snow::params::{
+    BaseChoice, CipherChoice, DHChoice, HandshakeChoice, HandshakeModifierList, HandshakePattern,
+    HashChoice, NoiseParams,
+};
 use snow::resolvers::{CryptoResolver, DefaultResolver};
 use snow::types::{Cipher, Dh, Hash, Random};
 
@@ -193,12 +196,27 @@ impl CryptoResolver for Resolver {
     }
 
     fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
-        DefaultResolver.resolve_hash(choice)
+        // named here, so that BLAKE2b is no part of the program
+        matches!(choice, HashChoice::Blake2s)
+            .then(|| DefaultResolver.resolve_hash(&HashChoice::Blake2s))?
     }
 
     fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
         DefaultResolver.resolve_cipher(choice)
     }
+}
+
+/// What [`PATTERN`] names, without what would read any other name.
+fn pattern() -> NoiseParams {
+    let modifiers = HandshakeModifierList { list: Vec::new() };
+    NoiseParams::new(
+        PATTERN.into(),
+        BaseChoice::Noise,
+        HandshakeChoice { pattern: HandshakePattern::XX, modifiers },
+        DHChoice::Curve25519,
+        CipherChoice::ChaChaPoly,
+        HashChoice::Blake2s,
+    )
 }
 
 /// What came is not what the other end of this handshake or session would have sent.
@@ -211,8 +229,7 @@ pub struct Handshake(snow::HandshakeState);
 impl Handshake {
     /// Begins one. `rng` is used up by it: give each its own.
     pub fn new(initiator: bool, secret: &Secret, rng: Rng) -> Handshake {
-        let params = PATTERN.parse().expect("the pattern is a constant that snow knows");
-        let builder = snow::Builder::with_resolver(params, Box::new(Resolver(rng)))
+        let builder = snow::Builder::with_resolver(pattern(), Box::new(Resolver(rng)))
             .local_private_key(&secret.0)
             .and_then(|b| b.prologue(PROLOGUE))
             .expect("each is set once");
@@ -300,6 +317,11 @@ impl Transport {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_pattern_is_what_its_name_says() {
+        assert_eq!(Ok(pattern()), PATTERN.parse().map_err(drop));
+    }
 
     fn secret(n: u8) -> Secret {
         Secret::new([n; 32])

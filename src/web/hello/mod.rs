@@ -14,11 +14,11 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use hyper::body::Incoming;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, StatusCode};
 
 use super::http::{self, Ports, authority, escaped};
 use super::reply::{self, Reply};
-use super::server::{self, BadBody, Payload, Tenant};
+use super::server::{self, Answering, BadBody, Tenant};
 use crate::command::{Command, LOBBY};
 use crate::dialect::hello::{Message, codec};
 use crate::hub::Hub;
@@ -115,13 +115,16 @@ impl Hello {
 }
 
 impl Tenant for Hello {
-    const CONNECTIONS: usize = MAX_CONNECTIONS;
-    const PER_ADDRESS: usize = MAX_PER_ADDRESS;
+    fn seats(&self) -> (usize, usize) {
+        (MAX_CONNECTIONS, MAX_PER_ADDRESS)
+    }
 
-    async fn answer(self: Rc<Self>, request: Request<Incoming>, _: IpAddr) -> Response<Payload> {
-        let mut reply = self.reply(request).await;
-        reply::seal(&mut reply);
-        reply
+    fn answer(self: Rc<Self>, request: Request<Incoming>, _: IpAddr) -> Answering {
+        Box::pin(async move {
+            let mut reply = self.reply(request).await;
+            reply::seal(&mut reply);
+            reply
+        })
     }
 }
 
