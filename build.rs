@@ -11,6 +11,8 @@ const PAGE: &str = "src/web/page";
 /// The control interface's description, and what the web has beside it.
 const INTERFACE: &str = "src/control/org.klatsch.Chat.varlink";
 const BASE: &str = "src/web/openapi.json";
+/// Which functions lie together: a part of a linker script, for GNU's linker and lld.
+const ORDER: &str = "cross/order.ld";
 
 fn main() {
     println!("cargo::rerun-if-changed={PAGE}");
@@ -30,6 +32,37 @@ fn main() {
     let read = |path| std::fs::read_to_string(path).expect("a readable file");
     let document = openapi::document(&read(INTERFACE), &read(BASE));
     keep("openapi.json", document.to_string().as_bytes());
+    link();
+}
+
+/// Puts what a node runs until it is idle into one place of the program (cross/order says why), and
+/// packs its relocations, which are a tenth of what it has mapped beside its code. Not for a linker
+/// that was chosen and reads no such script (gold, mold).
+fn link() {
+    println!("cargo::rerun-if-changed={ORDER}");
+    let set = |name| std::env::var(name).unwrap_or_default();
+    let flags = set("CARGO_ENCODED_RUSTFLAGS");
+    let reads = |flag: &str| {
+        !flag.contains("fuse-ld=") || flag.ends_with("ld=lld") || flag.ends_with("ld=bfd")
+    };
+    if set("PROFILE") == "release"
+        && set("CARGO_CFG_TARGET_OS") == "linux"
+        && flags.split('\u{1f}').all(reads)
+    {
+        let here = set("CARGO_MANIFEST_DIR");
+        println!("cargo::rustc-link-arg-bin=klatsch=-T{here}/{ORDER}");
+        if set("HOST") == set("TARGET") && unpacks() {
+            println!("cargo::rustc-link-arg-bin=klatsch=-Wl,-z,pack-relative-relocs");
+        }
+    }
+}
+
+/// Whether this machine's C library unpacks relocations: glibc does from 2.36 on.
+fn unpacks() -> bool {
+    let asked = std::process::Command::new("getconf").arg("GNU_LIBC_VERSION").output();
+    let said = asked.map(|out| String::from_utf8_lossy(&out.stdout).into_owned());
+    let minor = said.ok().and_then(|s| s.trim().strip_prefix("glibc 2.")?.parse().ok());
+    minor.is_some_and(|minor: u32| minor >= 36)
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

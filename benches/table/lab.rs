@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use serde_json::{Value, json};
 
 /// What is measured where `KLATSCH` names no other program.
@@ -15,6 +16,20 @@ const ALL_ON: &str = "[hello]\nenabled = true\n[room]\nenabled = true\nserver = 
     [directory]\nenabled = true\nserver = true\n";
 /// Longest that anything is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The program that is measured.
+pub fn binary() -> String {
+    std::env::var("KLATSCH").unwrap_or_else(|_| BINARY.into())
+}
+
+/// Takes a program's pages out of the kernel's cache, so that they come in by their faults, as
+/// after a boot. As a linker wrote them they lie there in pieces of up to 2 MB, of which Linux 6.18
+/// maps each as a whole.
+pub fn forget(program: &str) {
+    let Ok(file) = std::fs::File::open(program) else { return };
+    file.sync_all().unwrap();
+    posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+}
 
 /// Two namespaces with `eth0` each, `10.78.0.1` and `.2`; gone with the value.
 pub struct Lab {
@@ -57,7 +72,7 @@ impl Lab {
         std::fs::create_dir_all(&home).unwrap();
         let config = home.join("klatsch.toml");
         std::fs::write(&config, format!("handle = \"{handle}\"\n{ALL_ON}{more}")).unwrap();
-        let binary = std::env::var("KLATSCH").unwrap_or_else(|_| BINARY.into());
+        let binary = binary();
         let mut run = self.run(n, &binary, &["run", "--config"]);
         run.arg(&config).env("HOME", &home).env("XDG_RUNTIME_DIR", &home);
         run.env_remove("XDG_STATE_HOME").env_remove("XDG_CONFIG_HOME");

@@ -130,6 +130,8 @@ fn ngircd(lab: &Lab, place: &Path) -> Option<Guard> {
 fn idle(lab: &Lab, place: &Path) {
     let (mut pss, mut dirty, mut peer, mut switches) = (vec![], vec![], vec![], vec![]);
     let mut count = 0;
+    lab::forget(&lab::binary());
+    lab::forget("/usr/sbin/ngircd");
     for n in 0..IDLE_RUNS {
         let folder = place.join(format!("idle{n}"));
         let daemon = lab.daemon(0, "idle", &folder, "");
