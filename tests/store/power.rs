@@ -13,7 +13,7 @@ use klatsch::model::Delivery;
 use klatsch::model::history::{Change, Forget};
 
 use crate::vfs::{self, Op};
-use crate::{folder, history, orders, put, text};
+use crate::{all, folder, history, put, text};
 
 const SECTOR: usize = 512;
 
@@ -184,7 +184,14 @@ fn cut_everywhere(off: bool, tries: usize) -> (usize, Vec<String>) {
             build(&disk, left, &mut rng, after.path());
             let (mut kept, said) = history(after.path());
             opened += 1;
-            let there = orders(&mut kept);
+            let there = match all(&mut kept) {
+                Ok(there) => there,
+                Err(wrong) => {
+                    losses
+                        .push(format!("step {at} ({left:?}): {durable} durable, {wrong} {said:?}"));
+                    continue;
+                }
+            };
             // The first is deleted on the way.
             let whole = there.windows(2).all(|w| w[0] + 1 == w[1])
                 && there.first().is_none_or(|n| *n <= 2)
