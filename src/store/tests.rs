@@ -330,29 +330,6 @@ fn deleting_takes_it_from_the_index_and_from_every_byte_of_the_files() {
 }
 
 #[test]
-fn a_word_said_without_end_takes_little_of_the_index_and_goes_with_its_text() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, answers, _) = start(dir.path());
-    for n in 1..=100 {
-        let entry = text(n, "mallory", &format!("{}n{n}", "x ".repeat(600)));
-        store.write(n, put(&entry), n == 100).unwrap();
-    }
-    assert_eq!(entries(&store, &answers, search("x n7")).len(), 11, "n7, and n70 to n79");
-    drop(store);
-    let conn = rusqlite::Connection::open(dir.path().join("history.db")).unwrap();
-    let sql = "SELECT sum(length(block)) FROM words_data";
-    let bytes: i64 = conn.query_row(sql, [], |r| r.get(0)).unwrap();
-    assert!(bytes < 100 * 40, "{bytes}: 600 a text, when each place of the word was noted");
-    drop(conn);
-    let (store, answers, _) = start(dir.path());
-    let delete = |what| found(&store, &answers, Query::Delete { reader: None, what }).unwrap();
-    assert_eq!(delete(Forget::Entry(7)), Found::Count(1));
-    assert_eq!(texts(&entries(&store, &answers, search("n7 x"))).len(), 10);
-    assert_eq!(delete(Forget::All), Found::Count(99));
-    assert_eq!(entries(&store, &answers, search("x")), []);
-}
-
-#[test]
 fn a_user_reads_and_deletes_what_is_his_and_the_lobby_never_anothers() {
     let dir = tempfile::tempdir().unwrap();
     let (store, answers, _) = start(dir.path());

@@ -1,7 +1,5 @@
 //! Words as they are searched for: folded text, and the index's own query language kept out.
 
-use std::collections::HashMap;
-
 /// Letters that the tokenizer does not take apart, as people write them without the key for it.
 /// Diacritics (ä, č, ř) are folded by the tokenizer itself.
 fn plain(letter: char) -> Option<&'static str> {
@@ -21,29 +19,8 @@ pub const MAX_WORDS: usize = 16;
 /// Longest word of a search, in characters; the rest of it is left out.
 pub const MAX_WORD: usize = 64;
 
-/// How often a text has a word in the index. The index notes each place of a word, and joins its
-/// parts a word at a time: texts of one word said without end (600 times in 1.2 kB) had a commit
-/// write 30 MB now and then, for which SQLite kept a quarter of a megabyte for good.
-pub const MAX_SAME: u8 = 16;
-
-/// What of a text goes into the index: folded, and of each word the first [`MAX_SAME`]. Which words
-/// those are must not change without raising `folding` in the schema: deleting from the index
-/// needs the same words, how often each was said does not matter to it.
-pub fn indexed(text: &str) -> String {
-    let folded = fold(text);
-    let mut said: HashMap<&str, u8> = HashMap::new();
-    let mut kept = String::with_capacity(folded.len());
-    for piece in folded.split_inclusive(|c: char| !c.is_alphanumeric()) {
-        let word = piece.trim_end_matches(|c: char| !c.is_alphanumeric());
-        let times = said.entry(word).or_default();
-        let surplus = *times >= MAX_SAME && !word.is_empty();
-        *times = times.saturating_add(1);
-        kept.push_str(if surplus { &piece[word.len()..] } else { piece });
-    }
-    kept
-}
-
-/// A text with letters that the tokenizer would leave as they are.
+/// The text as it goes into the index. What it makes of a text must not change without raising
+/// `folding` in the schema: deleting from the index needs the very same text.
 pub fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -88,16 +65,6 @@ mod tests {
     #[test]
     fn letters_without_a_diacritic_to_lose_become_the_ones_people_type() {
         assert_eq!(fold("Straße GROẞ Łódź œuvre\0"), "Strasse GROss lódź oeuvre ");
-    }
-
-    #[test]
-    fn one_past_the_limit_a_word_is_not_indexed_again_and_what_is_around_it_is() {
-        let most = usize::from(MAX_SAME);
-        let said = format!("{}ß-x, y", "x-".repeat(most));
-        assert_eq!(indexed(&said), format!("{}ss-, y", "x-".repeat(most)));
-        assert_eq!(indexed("…--!! \n"), "…--!! \n");
-        let distinct: String = (0..500).map(|n| format!("w{n} ")).collect();
-        assert_eq!(indexed(&distinct), distinct);
     }
 
     #[test]

@@ -191,7 +191,7 @@ impl<'c> Writer<'c> {
             ])?;
         }
         let sql = "INSERT INTO words (rowid, text) VALUES (?1, ?2)";
-        let folded = words::indexed(searched(text.map(String::as_str), path.map(String::as_str)));
+        let folded = words::fold(searched(text.map(String::as_str), path.map(String::as_str)));
         ready(&mut self.index, self.conn, sql)?.execute(params![signed(order), folded])?;
         counts.last = counts.last.max(order);
         counts.entries += 1;
@@ -286,7 +286,7 @@ pub fn remove(conn: &Connection, counts: &mut Counts, order: i64) -> Result<Opti
         Ok((text, path, r.get::<_, i64>(2)?))
     });
     let Some((text, path, direction)) = found.optional()? else { return Ok(None) };
-    let folded = words::indexed(searched(text.as_deref(), path.as_deref()));
+    let folded = words::fold(searched(text.as_deref(), path.as_deref()));
     let sql = "INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)";
     conn.execute(sql, params![order, folded])?;
     conn.execute("DELETE FROM recipients WHERE ord = ?", [order])?;
