@@ -205,3 +205,17 @@ fn words_are_text_and_paths_any_bytes() {
     assert!(wrong.0.contains("invalid UTF-8"));
     assert!(read(["klatsch".into(), odd(), odd()]).unwrap_err().0.contains("unrecognized"));
 }
+
+#[test]
+fn as_many_words_as_a_line_can_have_are_read_in_a_moment() {
+    // a line has 2 MiB at most (execve(2)), a pointer and two bytes of it for each word
+    let words: Vec<OsString> = (0..400_000).map(|n| (n % 10).to_string().into()).collect();
+    let line = ["klatsch", "all"].map(OsString::from).into_iter().chain(words.clone());
+    let begun = std::time::Instant::now();
+    let Ok(Asked::Line(Line { verb: Some(Verb::All { text }), .. })) = Line::read(line) else {
+        panic!()
+    };
+    // a minute and more where each word that is taken moves those behind it
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+    assert!(text.iter().eq(words.iter().map(|word| word.to_str().unwrap())));
+}

@@ -58,6 +58,11 @@ impl Arg {
         self.flag.is_empty()
     }
 
+    /// Whether it is what this names: an option, or a place by what its value is called.
+    pub fn is_called(&self, name: &str) -> bool {
+        name == if self.is_place() { self.value } else { self.flag }
+    }
+
     /// As help and errors name it: `--key <HANDLE>`, `<TEXT>...`, `[FILE]`.
     pub fn shown(&self) -> String {
         let Arg { flag, value, times, .. } = self;

@@ -45,8 +45,7 @@ impl Found {
 
     /// Takes the first value of an option, or of a place by what its value is called.
     fn take(&mut self, name: &str) -> Option<(&'static Arg, OsString)> {
-        let is_it = |arg: &Arg| if arg.is_place() { arg.value == name } else { arg.flag == name };
-        let at = self.values.iter().position(|(arg, _)| is_it(arg))?;
+        let at = self.values.iter().position(|(arg, _)| arg.is_called(name))?;
         Some(self.values.remove(at))
     }
 
@@ -100,7 +99,12 @@ impl Found {
     /// # Errors
     /// One is not UTF-8.
     pub fn words(&mut self, name: &str) -> Result<Vec<String>, Wrong> {
-        std::iter::from_fn(|| self.take(name)).map(|(_, word)| utf8(word)).collect()
+        // all at once: taken one by one, what is left moves up each time
+        let (these, rest) =
+            std::mem::take(&mut self.values).into_iter().partition(|(arg, _)| arg.is_called(name));
+        self.values = rest;
+        let these: Vec<(&Arg, OsString)> = these;
+        these.into_iter().map(|(_, word)| utf8(word)).collect()
     }
 
     /// What is wrong where an option is given together with another that it cannot be with.
