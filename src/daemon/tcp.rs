@@ -153,7 +153,10 @@ async fn accept(
                     Timer::after(PAUSE).await;
                 }
                 Refused::This => futures_lite::future::yield_now().await,
-                Refused::All => return,
+                Refused::All => {
+                    log::error!("a listener is broken and takes no more connections: {error}");
+                    return;
+                }
             },
         }
     }
