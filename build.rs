@@ -43,7 +43,8 @@ fn link() {
     let set = |name| std::env::var(name).unwrap_or_default();
     let flags = set("CARGO_ENCODED_RUSTFLAGS");
     let reads = |flag: &str| {
-        !flag.contains("fuse-ld=") || flag.ends_with("ld=lld") || flag.ends_with("ld=bfd")
+        let chosen = flag.contains("fuse-ld=") || flag.contains("ld-path=");
+        !chosen || flag.ends_with("ld=lld") || flag.ends_with("ld=bfd")
     };
     if set("PROFILE") == "release"
         && set("CARGO_CFG_TARGET_OS") == "linux"
