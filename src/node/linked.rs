@@ -108,7 +108,14 @@ impl LinkedPeers {
 
     /// A handle is that key's no more.
     fn forget(&mut self, handle: &Handle, of: Fingerprint) {
-        self.by_id.retain(|_, l| l.far.of != of || !l.far.handle.is(handle.as_str()));
+        let LinkedPeers { by_id, marks, .. } = self;
+        by_id.retain(|id, l| {
+            let stays = l.far.of != of || !l.far.handle.is(handle.as_str());
+            if !stays {
+                marks.moved(*id);
+            }
+            stays
+        });
     }
 
     /// Those of a handle: the one it is pinned to, and guests that are here.
@@ -293,10 +300,12 @@ impl Node {
         if self.linked.get(id).is_none() {
             self.linked.make_room();
         }
-        let linked = self.linked.by_id.entry(id).or_insert_with(fresh);
+        let LinkedPeers { by_id, marks, .. } = &mut self.linked;
+        let linked = by_id.entry(id).or_insert_with(fresh);
         if linked.far.of != far.of {
-            // TRUST gave the handle to another key
+            // TRUST gave the handle to another key, which has nothing of what the one before got
             *linked = fresh();
+            marks.moved(id);
         }
         linked.far.handle = far.handle.clone();
         id

@@ -58,6 +58,11 @@ impl Marks {
         self.arrived.push_back(Arrived { entry, user, peer });
     }
 
+    /// A peer is another box from now on: what arrived at the one before it cannot say was read.
+    pub(super) fn moved(&mut self, peer: PeerId) {
+        self.arrived.retain(|a| a.peer != peer);
+    }
+
     /// A message of ours that was read, if `is_at` says of its peer that it is the one who says so.
     fn read(&mut self, entry: EntryId, is_at: impl Fn(PeerId) -> bool) -> Option<Arrived> {
         let at = self.arrived.iter().position(|a| a.entry == entry && is_at(a.peer))?;
@@ -128,6 +133,8 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::link::words::Far;
+    use crate::node::linked::Linked;
 
     #[test]
     fn one_past_each_bound_the_oldest_is_forgotten() {
@@ -151,5 +158,24 @@ mod tests {
         assert!(marks.read(entry(oldest), |_| false).is_none(), "of another box");
         assert!(marks.read(entry(oldest), at).is_some());
         assert!(marks.read(entry(oldest), at).is_none(), "once");
+    }
+
+    #[test]
+    fn the_next_key_of_a_handle_says_of_nothing_that_the_one_before_got() {
+        let mut peers = LinkedPeers::default();
+        let entry = EntryId { epoch: 1, n: 1 };
+        let of = |n| Fingerprint([n; 16]);
+        for n in 1..=2 {
+            let handle = Handle::try_from(format!("p{n}").as_str()).unwrap();
+            let far = Far { of: of(n), handle };
+            let (id, at, v4, claimed) = (PeerId(n.into()), None, Vec::new(), Vec::new());
+            let (away, here, verified, heard, pinned) = (false, false, false, None, true);
+            let linked = Linked { id, far, at, v4, claimed, away, here, verified, heard, pinned };
+            peers.by_id.insert(id, linked);
+            peers.marks.arrived(None, entry, id);
+        }
+        peers.forget(&Handle::try_from("p1").unwrap(), of(1));
+        assert!(peers.marks.read(entry, |peer| peer == PeerId(1)).is_none());
+        assert!(peers.marks.read(entry, |peer| peer == PeerId(2)).is_some(), "of another handle");
     }
 }
