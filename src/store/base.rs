@@ -30,6 +30,11 @@ pub const CACHE_KIB: i32 = 128;
 pub const CHECKPOINT_PAGES: u32 = 1000;
 /// A log that a long write made longer is cut back to so many bytes.
 pub const LOG_BYTES: u32 = 2 * 1024 * 1024;
+/// After a write that made the log longer than this the database is closed and opened again: the
+/// log's index, 32 KiB for each 4,096 pages, else stays in the heap for as long as it is open. The
+/// search index joins its parts a word at a time, so that one that a hundred thousand texts hold
+/// made a log of 30 MB (docs/budgets.md, "What an hour held").
+pub const LONG_LOG_BYTES: u64 = 8 * 1024 * 1024;
 /// A database up to this size is checked page by page when it is opened; of a larger one only
 /// what is read at the start, the rest as it is met.
 pub const CHECKED_BYTES: u64 = 4 * 1024 * 1024;
@@ -190,6 +195,11 @@ fn settle(conn: &Connection) -> Result<(), Error> {
          PRAGMA trusted_schema = OFF; \
          PRAGMA cell_size_check = ON"
     ))
+}
+
+/// How long the log is that stands beside a folder's database.
+pub fn log_bytes(folder: &Path) -> u64 {
+    folder.join(format!("{FILE}-wal")).metadata().map_or(0, |log| log.len())
 }
 
 /// Looks whether the log is whole, before SQLite opens it and drops what is not; a line where it

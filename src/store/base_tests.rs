@@ -51,6 +51,36 @@ fn filled(entries: u64) -> tempfile::TempDir {
 }
 
 #[test]
+fn a_log_that_one_write_made_long_is_carried_over_and_its_index_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut history, _) = history(dir.path());
+    // of one word a text, so that the database is long and not the index of words
+    let long = |n, bytes: u64| {
+        let said = "x".repeat(usize::try_from(bytes).unwrap());
+        Change::Put(Box::new(text(n, "anna", &said)))
+    };
+    let part = LONG_LOG_BYTES / 100;
+    history.commit(&(1..=90).map(|n| long(n, part)).collect::<Vec<_>>()).unwrap();
+    let short = log_bytes(dir.path());
+    assert!(short > LONG_LOG_BYTES / 2 && short <= LONG_LOG_BYTES, "{short}: it stays as it is");
+    history.commit(&(91..=200).map(|n| long(n, part)).collect::<Vec<_>>()).unwrap();
+    assert_eq!(log_bytes(dir.path()), 0, "opened anew, with nothing left in it");
+    put(&mut history, 201).unwrap();
+    assert_eq!((orders(&mut history).last(), history.said()), (Some(&201), vec![]));
+    assert!(locked(dir.path()), "it is ours alone, as before");
+    history.close();
+    let conn = Connection::open(dir.path().join(FILE)).unwrap();
+    let all: i64 = conn.query_row("SELECT count(*) FROM entries", [], |r| r.get(0)).unwrap();
+    assert_eq!(all, 201);
+}
+
+/// Whether another process cannot have it.
+fn locked(folder: &Path) -> bool {
+    let other = Connection::open(folder.join(FILE)).unwrap();
+    other.query_row("SELECT count(*) FROM entries", [], |r| r.get::<_, i64>(0)).is_err()
+}
+
+#[test]
 fn it_is_made_as_a_small_board_wants_it_and_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();

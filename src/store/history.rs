@@ -164,12 +164,27 @@ impl History {
         match outcome {
             Ok(value) => {
                 self.refused = None;
+                self.renew();
                 Ok(value)
             }
             Err(fault) => {
                 let error = fault.error();
                 self.refused = Some(error.clone());
                 Err(error)
+            }
+        }
+    }
+
+    /// Gives back what a log that became long holds of the heap, once all of it is in the database.
+    fn renew(&mut self) {
+        let long = |folder: &PathBuf| base::log_bytes(folder) > base::LONG_LOG_BYTES;
+        let (Some(true), Some(conn)) = (self.folder.as_ref().map(long), &self.conn) else { return };
+        let carried = "PRAGMA wal_checkpoint(TRUNCATE)";
+        // a full disk: it is tried again after the next write
+        if conn.query_row(carried, [], |row| row.get(0)).is_ok_and(|busy: i64| busy == 0) {
+            self.conn = None; // one process may have it once
+            if let Err(fault) = self.reopen() {
+                self.say(&format!("cannot be opened again: {}", fault.error()));
             }
         }
     }
