@@ -149,7 +149,7 @@ async fn accept(
             }
             Err(error) => match Refused::of(&error) {
                 Refused::ForNow => {
-                    log::warn!("no descriptors left to accept connections: waiting");
+                    log::warn!("{error}: no new connections until it passes");
                     Timer::after(PAUSE).await;
                 }
                 Refused::This => futures_lite::future::yield_now().await,

@@ -193,7 +193,8 @@ impl<T: AsFd> Drop for Async<T> {
 pub enum Refused {
     /// That connection failed, not the listener.
     This,
-    /// Descriptors, memory or what epoll may watch are used up: it passes, but not at once.
+    /// Descriptors, memory or what epoll may watch are used up, or what nobody thought of: it may
+    /// pass, but not at once.
     ForNow,
     /// It will never accept another.
     All,
@@ -204,9 +205,10 @@ impl Refused {
     pub fn of(error: &io::Error) -> Refused {
         use Errno as E;
         match error.raw_os_error().map(Errno::from_raw) {
-            Some(E::EMFILE | E::ENFILE | E::ENOBUFS | E::ENOMEM | E::ENOSPC) => Refused::ForNow,
+            Some(E::ECONNABORTED | E::EINTR | E::EAGAIN | E::EPERM | E::EPROTO) => Refused::This,
+            Some(E::ENETDOWN | E::ENETUNREACH | E::EHOSTDOWN | E::EHOSTUNREACH) => Refused::This,
             Some(E::EBADF | E::EINVAL | E::ENOTSOCK) => Refused::All,
-            _ => Refused::This,
+            _ => Refused::ForNow,
         }
     }
 }

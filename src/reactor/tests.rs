@@ -288,5 +288,6 @@ fn what_an_error_of_accept_means_for_the_next() {
     assert_eq!(of(Errno::EMFILE), Refused::ForNow);
     assert_eq!(of(Errno::ENOSPC), Refused::ForNow, "epoll watches no more (epoll_ctl(2))");
     assert_eq!(of(Errno::ECONNABORTED), Refused::This);
+    assert_eq!(of(Errno::EACCES), Refused::ForNow, "what stays wrong takes no processor");
     assert_eq!(of(Errno::EBADF), Refused::All);
 }
