@@ -25,6 +25,8 @@ use serde_json::{Value, json};
 type Part = fn(&Lab, &Path);
 /// Runs of a daemon whose idle memory is taken.
 const IDLE_RUNS: usize = 5;
+/// A daemon gives back what a busy time freed within so long (`src/daemon/heap.rs`).
+const SETTLED: Duration = Duration::from_secs(15);
 /// Messages and round trips timed.
 const TIMED: usize = 400;
 /// Clients of one daemon, and of ngircd, that hear a line.
@@ -198,7 +200,7 @@ fn roster(lab: &Lab, place: &Path) {
         let ended = ended.stderr(Stdio::inherit()).status().unwrap();
         assert!(ended.success());
         daemon.peers(u64::from(count));
-        std::thread::sleep(Duration::from_secs(3));
+        std::thread::sleep(SETTLED);
         taken.push((count, resident()));
     }
     for (count, dirty) in &taken[1..] {
