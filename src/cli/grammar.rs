@@ -78,7 +78,7 @@ impl Arg {
 }
 
 const fn flag(flag: &'static str, help: &'static str) -> Arg {
-    Arg { flag, value: "", help, times: Times::Optional }
+    option(flag, "", help)
 }
 
 const fn option(flag: &'static str, value: &'static str, help: &'static str) -> Arg {

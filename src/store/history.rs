@@ -200,8 +200,12 @@ impl History {
         act: &impl Fn(&Connection, &mut Counts) -> Result<T, Error>,
     ) -> Result<T, Fault> {
         if self.folder.is_some() && (self.conn.is_none() || self.is_elsewhere()) {
+            let was_open = self.conn.is_some();
             self.reopen()?;
-            self.say("was removed or replaced while it was open: the file there now is used");
+            self.say(match was_open {
+                true => "was removed or replaced while it was open: the file there now is used",
+                false => "is open again",
+            });
         }
         let Some(conn) = &self.conn else {
             return Err(Fault::Disk(IoError::new(Trouble::Other, "there is no database")));
