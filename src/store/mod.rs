@@ -12,7 +12,7 @@ pub mod files;
 pub mod history;
 pub mod identity;
 pub mod link;
-mod log;
+pub mod log;
 pub mod picture;
 mod queue;
 mod quota;

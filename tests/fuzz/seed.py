@@ -119,3 +119,41 @@ for magic in (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x07\0\0\0\x09\x08\x02\0\0\0"
     put("image", magic)
 for n in range(6):
     put("history_rows", bytes([n, 4, 65, 65, 65, 65, 0, 0, 0, 0] * 12))
+
+
+def short(text):
+    return bytes([len(text)]) + text.encode()
+
+
+def u64(*numbers):
+    return b"".join(n.to_bytes(8, "big") for n in numbers)
+
+
+# rows of the link's, as docs/link.md has them: kind, whose (128 more: his key is before the
+# value), a number, the value's length
+offer = b"\0" + (1).to_bytes(4, "big") + u64(7) + short("a.png") + short("png")
+text = short("anna") + short("bob") + u64(1_795_228_536_764)
+rows = [
+    (0, 128, 0, short("bob")), (0, 130, 0, short("carl")), (1, 128, 0, b"\1"), (1, 130, 0, b"\0"),
+    (2, 0, 0, u64(5, 4)),
+    *((3, 0, n, u64(n, 1, n) + text + b"\1\0\0\5hallo") for n in (1, 2, 3)),
+    (3, 0, 4, u64(4, 1, 4) + text + b"\x10" + offer),
+    (4, 0, 0, u64(5, 2) + b"\1" + u64(2) + short("full")),
+    (5, 0, 4, short("anna") + short("bob") + b"\0" + u64(9) + offer + b"\0\4/a.p"),
+    (6, 0, 5, short("bob") + short("anna") + b"\1" + u64(1, 6) + offer + short("bob-1")
+     + bytes(4) + u64(3, 0)),
+    (7, 0, 0, short("tea") + u64(1, 3) + b"\1" + short("anna")),
+    (8, 0, 3, u64(2)),
+    (9, 128, 0, u64(1, 0) + b"\3\1" + short("bob")),
+    (10, 128, 1, u64(3, 2, 1, 1) + short("bob") + u64(1_795_228_536_764) + b"\0\2hi\0\0\0"),
+]
+rows = [bytes([kind, who, n, len(value)]) + value for kind, who, n, value in rows]
+put("link_rows", b"".join(rows))
+for row in rows:
+    put("link_rows", row)
+for how in range(2):
+    for changed in (0, 1):
+        put("store_log", bytes([how, 7, 255, 255, 40, 2, changed]) + b"\0\1\1\0\1\0\1")
+        put("store_log", bytes([how, 7, 90, 9, 255, 255, changed]) + b"\0\1\1\0\1\0\1")
+for word in (b"pins", b"\xef\xbb\xbfEverything\r\n", b"PIN\n", b"all", b""):
+    put("reset", word)
