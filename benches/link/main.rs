@@ -17,7 +17,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// What is measured where `KLATSCH` names no other program.
 const BINARY: &str = env!("CARGO_BIN_EXE_klatsch");
+/// The figures, for the table of all budgets (`benches/table`).
+const FIGURES: &str = "target/link.json";
 const SETTINGS: &str = "[link]\nannounce = 10\n[slcp]\nenabled = false\n[hello]\nenabled = false\n\
      [room]\nenabled = false\n[directory]\nenabled = false\n[files]\nquota = \"64G\"\n\
      accept-any = \"anyone\"\naccept-size = \"64G\"\n";
@@ -26,6 +29,11 @@ const TICKS: f64 = 100.0;
 
 /// After so long an idle node has given back what it does not need.
 const GIVEN_BACK: Duration = Duration::from_secs(15);
+
+/// The program that is measured.
+fn binary() -> String {
+    std::env::var("KLATSCH").unwrap_or_else(|_| BINARY.into())
+}
 
 fn number(name: &str, usual: u64) -> u64 {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
@@ -80,6 +88,10 @@ fn main() {
         link.push(Took { took, cpu });
         b.empty();
     }
+    let speed = |all: &[Took]| all.iter().map(|t| mb as f64 / t.took).collect::<Vec<_>>();
+    let mut figures = serde_json::json!({
+        "mib": mb, "copy": speed(&copy), "sealed": speed(&sealed), "scp": speed(&scp), "link": speed(&link),
+    });
     let (copy, sealed) = (median(copy), median(sealed));
     let rate = |what: &str, all: Vec<Took>| match all.is_empty() {
         true => println!("{what:<34} not measured"),
@@ -124,7 +136,9 @@ fn main() {
             most as i64 - dirty as i64,
             most as i64 - used as i64,
         );
+        figures[who] = serde_json::json!({"fresh": dirty, "idle": used, "most": most});
     }
+    std::fs::write(FIGURES, figures.to_string()).unwrap();
 }
 
 /// A copy: seconds that it took, and those of processors.
@@ -279,7 +293,7 @@ impl Cable {
         std::fs::create_dir_all(&home).unwrap();
         let config = home.join("klatsch.toml");
         std::fs::write(&config, format!("handle = \"{handle}\"\n{SETTINGS}")).unwrap();
-        let mut command = self.on(end, BINARY);
+        let mut command = self.on(end, &binary());
         command.args(["run", "--config", config.to_str().unwrap()]);
         let child = homed(&mut command, &home).stderr(Stdio::null()).spawn().unwrap();
         Node { child, home }
@@ -314,7 +328,7 @@ struct Node {
 
 impl Node {
     fn cli(&self, line: &[&str]) -> String {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(binary());
         let out = homed(command.args(line), &self.home).stdin(Stdio::null()).output().unwrap();
         String::from_utf8(out.stdout).unwrap()
     }

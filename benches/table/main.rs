@@ -2,8 +2,8 @@
 //! `cargo bench --bench table`, as root (network namespaces), with `ngircd` and `ip` installed.
 //!
 //! A row is our figure, the peer's or the limit's, the ratio, the bound. Figures are medians, with
-//! the quartiles in brackets. The limits are small programs of our own, in `limits`. What is
-//! simulated (discovery) and what has a bench of its own (`scale`, `store`, `link`) is named.
+//! the quartiles in brackets. The limits are small programs of our own, in `limits`. Files and
+//! discovery have benches of their own, `link` and `scale`, which are run for their rows here.
 //! A word or several print only so many parts of it: `cargo bench --bench table -- latency durable`.
 //! State lies in `KLATSCH_BENCH_DIR`, else in the system's folder for temporary files.
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -42,12 +42,14 @@ fn main() {
     if let Some(at) = words.iter().position(|w| w == "--limit") {
         return limits::run(&words[at + 1], &words[at + 2]);
     }
-    let parts: [(&str, Part); 6] = [
+    let parts: [(&str, Part); 8] = [
         ("size", |_, _| sizes()),
         ("idle", idle),
         ("roster", roster),
         ("latency", latency),
         ("durable", durable),
+        ("throughput", |_, _| throughput()),
+        ("discovery", |_, _| discovery()),
         ("exposure", |_, _| exposure()),
     ];
     let wanted: Vec<&String> = words[1..].iter().filter(|w| !w.starts_with("--")).collect();
@@ -66,9 +68,6 @@ fn main() {
     {
         part(&lab, place.path());
     }
-    println!(
-        "link throughput: cargo bench --bench link; discovery traffic: cargo bench --bench scale"
-    );
 }
 
 fn machine(folder: &Path) -> String {
@@ -398,6 +397,82 @@ fn confirmed(a: &Daemon, clients: usize, run: usize) -> f64 {
         all.into_iter().for_each(|thread| thread.join().unwrap());
     });
     f64::from(done.into_inner()) / last.as_secs_f64()
+}
+
+/// Runs another bench of the project; what it prints goes to standard error, its figures into a
+/// file below `target`, which is returned.
+fn bench(name: &str, words: &[&str], figures: &str) -> String {
+    let figures = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(figures);
+    let _ = std::fs::remove_file(&figures);
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["bench", "--quiet", "--bench", name, "--"]).args(words);
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    let ended = cargo.stdout(std::io::stderr()).status().unwrap();
+    assert!(ended.success(), "the bench {name} failed");
+    std::fs::read_to_string(&figures).unwrap()
+}
+
+/// A file over the link beside the same bytes copied otherwise, and memory meanwhile.
+fn throughput() {
+    let figures: Value = serde_json::from_str(&bench("link", &[], "link.json")).unwrap();
+    let rate = |what: &str| {
+        let all = figures[what].as_array().unwrap();
+        spread(all.iter().filter_map(Value::as_f64).collect())
+    };
+    let link = rate("link");
+    let what = format!("a file of {} MiB over the link", figures["mib"]);
+    let mut ours = shown(&link, " MiB/s");
+    for (other, beside, bound) in
+        [("copy", "TCP copy", "0.6"), ("sealed", "sealed and hashed copy", ""), ("scp", "scp", "")]
+    {
+        let what = if bound.is_empty() { "  the same" } else { &what };
+        if figures[other].as_array().is_some_and(Vec::is_empty) {
+            row(what, &ours, &format!("{beside}: not here"), None, bound);
+            continue;
+        }
+        let theirs = rate(other);
+        let beside = format!("{beside} {}", shown(&theirs, ""));
+        row(what, &ours, &beside, Some(link.median / theirs.median), bound);
+        ours.clear();
+    }
+    for who in ["sender", "receiver"] {
+        let kb = |what: &str| figures[who][what].as_f64().unwrap_or(f64::NAN);
+        let more = kb("most") - kb("fresh").max(kb("idle"));
+        let what = format!("  memory meanwhile, {who}");
+        let beside = format!("idle {} and {} kB", kb("fresh"), kb("idle"));
+        row(&what, &format!("{} kB", kb("most")), &beside, Some(more / 1_000.0), "1 MB more");
+    }
+}
+
+/// What discovery says in a minute and when all start at once: of each node, in a large network
+/// beside a small one.
+fn discovery() {
+    let table = bench("scale", &["10", "100", "1000", "10000"], "scale.csv");
+    let mut lines = table.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let head = lines.next().unwrap();
+    let rows: Vec<Vec<&str>> = lines.collect();
+    let figure = |how: &str, nodes: &str, what: &str| {
+        let at = head.iter().position(|name| *name == what).unwrap();
+        let row = rows.iter().find(|row| row[0] == how && row[1] == nodes).unwrap();
+        row[at].parse::<f64>().unwrap()
+    };
+    let n = "1 (n; n² were 10)";
+    for (name, how, few, many, when, column, bound) in [
+        ("SLCP", "model", "1000", "10000", "in a minute", "minute_n", n),
+        ("SLCP", "model", "1000", "10000", "all start", "start_n", n),
+        ("link", "link", "10", "100", "in a minute", "minute_n", n),
+        ("link", "link", "10", "100", "all start", "start_n", "(a session for each pair)"),
+    ] {
+        let each = |how: &str, n: &str| figure(how, n, column) / n.parse::<f64>().unwrap();
+        let (small, large) = (each(how, few), each(how, many));
+        row(
+            &format!("discovery, {name}, {many} nodes: {when}"),
+            &format!("{large:.1} datagrams each"),
+            &format!("{few}: {small:.1}; plain {:.0}", each("plain", many)),
+            Some(large / small),
+            bound,
+        );
+    }
 }
 
 fn exposure() {

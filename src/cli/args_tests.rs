@@ -161,6 +161,32 @@ fn what_is_missing_unknown_or_too_much_is_said_with_the_usage() {
 }
 
 #[test]
+fn a_mistyped_word_is_told_what_it_is_near() {
+    for (text, near) in [
+        ("whoo", Some("subcommand exists: 'who'")),
+        ("hist anna", Some("subcommand exists: 'history'")),
+        ("hlep", Some("subcommand exists: 'help'")),
+        ("room leav", Some("subcommand exists: 'leave'")),
+        ("who --jsn", Some("argument exists: '--json'")),
+        ("who --josn=1", Some("argument exists: '--json'")),
+        ("--versoin", Some("argument exists: '--version'")),
+        ("fly", None),
+        ("", None),
+        ("who -q", None),
+        ("who --frobnicate", None),
+    ] {
+        let said = wrong(&format!("klatsch {text}"));
+        match near {
+            Some(near) => assert!(said.contains(&format!("tip: a similar {near}")), "{said}"),
+            None => assert!(!said.contains("a similar"), "{said}"),
+        }
+    }
+    // a word as long as a line can be is looked at no further than its 33rd character
+    let long = "who".repeat(600_000);
+    assert!(!wrong(&format!("klatsch {long}")).contains("a similar"));
+}
+
+#[test]
 fn a_value_that_is_missing_or_cannot_be_is_said() {
     for text in ["who --socket", "who --socket --json", "history -n", "forget --entry"] {
         let said = wrong(&format!("klatsch {text}"));

@@ -15,7 +15,9 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::statvfs::{FsFlags, statvfs};
 
 use super::{Code, print};
+use crate::account;
 use crate::config::{kept, layers};
+use crate::control::socket::GROUP;
 use crate::daemon::complain;
 use crate::model::{IoError, Trouble};
 use crate::provision::{self, Applied, FILES, Line, MAX_CARD, Plan, Readers, Reset, note, trouble};
@@ -289,9 +291,7 @@ fn put(path: &Path, bytes: &[u8], read: Readers) -> Result<(), IoError> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
     let written = file.write_all(bytes).and_then(|()| {
         if read == Readers::Klatsch {
-            let group = nix::unistd::Group::from_name("klatsch").ok().flatten();
-            let group = group.map(|group| group.gid.as_raw());
-            std::os::unix::fs::fchown(&file, None, group)?;
+            std::os::unix::fs::fchown(&file, None, account::group(GROUP))?;
         }
         // FAT has no modes: what the mount says holds there
         let _ = file.set_permissions(fs::Permissions::from_mode(mode));

@@ -14,7 +14,9 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 use nix::sys::stat::{Mode, fchmod};
-use nix::unistd::{Group, chown};
+use nix::unistd::{Gid, chown};
+
+use crate::account;
 
 /// Who may connect: owner and group.
 pub const MODE: u32 = 0o660;
@@ -51,9 +53,9 @@ impl Socket {
         let metadata = fs::symlink_metadata(path)?;
         let made = Some((metadata.dev(), metadata.ino()));
         let made = Socket { listener: fd.into(), path: path.into(), made };
-        if let Ok(Some(group)) = Group::from_name(GROUP) {
+        if let Some(group) = account::group(GROUP) {
             // Only root and members may; for the others the socket stays their own.
-            let _ = chown(path, None, Some(group.gid));
+            let _ = chown(path, None, Some(Gid::from_raw(group)));
         }
         fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
         socket::listen(&made.listener, socket::Backlog::new(BACKLOG)?)?;

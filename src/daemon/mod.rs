@@ -39,6 +39,7 @@ use std::time::{Duration, Instant, SystemTime};
 use async_executor::LocalExecutor;
 use nix::errno::Errno;
 
+use crate::account;
 use crate::command::Command;
 use crate::config::{Kept, Settings, Sources, kept};
 use crate::control;
@@ -465,8 +466,8 @@ fn about(start: &Start, grounds: &Grounds, socket: &control::socket::Socket) -> 
 
 /// A sensible name for whoever has set none: the login's, or for root and services the host's.
 fn fallback_handle() -> Handle {
-    let login = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
-    let login = login.map(|u| u.name).filter(|n| !matches!(n.as_str(), "root" | "klatsch"));
+    let login = account::login(nix::unistd::geteuid().as_raw());
+    let login = login.filter(|n| !matches!(n.as_str(), "root" | "klatsch"));
     let host = || {
         let name = nix::unistd::gethostname().ok()?.into_string().ok()?;
         let first = name.split('.').next().unwrap_or_default().to_owned();

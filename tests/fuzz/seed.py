@@ -89,6 +89,9 @@ for line in lines:
     put("editor", b"\x50" + line.encode() + b"\r")
     put("session", b"\x50" + line.encode() + b"\r")
     put("node", step(7, 0, 0, line.encode()) + step(6, 0, 50, b""))
+for line in ["who --json", "msg bob hallo", "room send book -- --x", "history -n 20 bob", "forget --key bob",
+             "--instance=x help room", "export --messages-txt", "run --system", "--version"]:
+    put("line", line.replace(" ", "\0").encode())
 put("session", b"\x50" + "\n".join(lines).encode() + b"\n")
 put("search", b'kaffee "und kuchen" -tee OR a*')
 for request in ({"method": "Who"}, {"method": "Send", "parameters": {"to": ["bob"], "text": "x"}},

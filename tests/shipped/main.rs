@@ -149,3 +149,11 @@ fn every_promise_names_tests_that_exist() {
     }
     assert!(rows > 25 && named > rows, "{rows} promises and {named} tests were read");
 }
+
+#[test]
+fn the_program_loads_no_mathematics_for_a_ranking_that_nobody_asks_for() {
+    let program = fs::read(env!("CARGO_BIN_EXE_klatsch")).unwrap();
+    let names = |library: &[u8]| program.windows(library.len()).any(|bytes| bytes == library);
+    assert!(names(b"\0libc.so.6\0"), "linked with the C library");
+    assert!(!names(b"\0libm.so.6\0"), "log(3) is in src/store/base.rs: who wants more?");
+}
