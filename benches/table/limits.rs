@@ -155,7 +155,7 @@ fn crowd(range: &str) {
     let mut ip = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
     let mut lines = ip.stdin.take().unwrap();
     for n in &all {
-        writeln!(lines, "addr add {}/32 dev eth0", at(*n)).unwrap();
+        writeln!(lines, "addr replace {}/32 dev eth0", at(*n)).unwrap();
     }
     drop(lines);
     assert!(ip.wait().unwrap().success());
