@@ -1,6 +1,6 @@
 //! The sockets of the link's beacons: one per family, heard and sent per interface.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -9,6 +9,7 @@ use std::rc::Rc;
 use async_channel::Sender;
 use nix::errno::Errno;
 use nix::libc;
+use nix::net::if_::if_nameindex;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrIn,
     SockaddrIn6, SockaddrStorage, bind, recvmsg, sendmsg, setsockopt, socket, sockopt,
@@ -26,7 +27,10 @@ const BURST: usize = 32;
 /// An open beacon socket; dropping it closes it and ends its reader.
 pub struct Multicast {
     socket: Rc<Async<UdpSocket>>,
-    joined: HashSet<(u32, IpAddr)>,
+    /// Of each group on an interface: what is in it. A socket of its own, for one may be in 20 only
+    /// (`igmp_max_memberships`), those of interfaces that are gone included; what it hears comes to
+    /// `socket` (ip(7), `IP_MULTICAST_ALL`).
+    joined: HashMap<(u32, IpAddr), UdpSocket>,
     _reader: async_executor::Task<()>,
 }
 
@@ -45,28 +49,21 @@ impl Multicast {
         let socket = Rc::new(open(v6, port).map_err(IoError::from)?);
         let reading = Rc::clone(&socket);
         let reader = spawn(executor, async move { read(id, &reading, &told).await });
-        Ok(Multicast { socket, joined: HashSet::new(), _reader: reader })
+        Ok(Multicast { socket, joined: HashMap::new(), _reader: reader })
     }
 
-    /// Hears a group on an interface; what cannot be joined now is tried with the next call.
+    /// Hears a group on an interface, and on those that are gone no more; what cannot be joined now
+    /// is tried with the next call.
     pub fn join(&mut self, link: u32, group: IpAddr) {
-        if self.joined.contains(&(link, group)) {
+        if self.joined.contains_key(&(link, group)) {
             return;
         }
-        let socket = self.socket.get_ref();
-        let done = match group {
-            IpAddr::V6(group) => socket.join_multicast_v6(&group, link),
-            IpAddr::V4(group) => match links::address_of(link) {
-                Some(ours) => socket.join_multicast_v4(&group, &ours),
-                None => return,
-            },
-        };
-        // an interface that went and came again has a new index, and one that stayed is joined
-        match done.map_err(|e| e.raw_os_error().map(Errno::from_raw)) {
-            Ok(()) | Err(Some(Errno::EADDRINUSE)) => {
-                self.joined.insert((link, group));
-            }
-            Err(_) => log::debug!("no multicast on interface {link}"),
+        if let Ok(there) = if_nameindex() {
+            self.joined.retain(|(link, _), _| there.iter().any(|i| i.index() == *link));
+        }
+        match member(link, group) {
+            Ok(member) => drop(self.joined.insert((link, group), member)),
+            Err(error) => log::debug!("no multicast on interface {link}: {error}"),
         }
     }
 
@@ -96,6 +93,21 @@ impl Multicast {
             log::debug!("no beacon on interface {link}: {}", errno.desc());
         }
     }
+}
+
+/// A socket that is in a group on an interface, and has no port.
+fn member(link: u32, group: IpAddr) -> std::io::Result<UdpSocket> {
+    let family = if group.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    let member = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    let member = UdpSocket::from(member);
+    match group {
+        IpAddr::V6(group) => member.join_multicast_v6(&group, link)?,
+        IpAddr::V4(group) => {
+            let ours = links::address_of(link).ok_or(Errno::ENODEV)?;
+            member.join_multicast_v4(&group, &ours)?;
+        }
+    }
+    Ok(member)
 }
 
 fn open(v6: bool, port: u16) -> nix::Result<Async<UdpSocket>> {

@@ -113,12 +113,12 @@ extern "C" fn logarithm(x: f64) -> f64 {
 pub fn open(folder: &Path) -> Result<Connection, Fault> {
     let path = folder.join(FILE);
     // Made here so that nobody else may read it; the log gets the same mode.
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-    match made {
-        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
-            return Err(Fault::Disk(e.into()));
-        }
-        _ => {}
+    // Closed again before SQLite has it: any close ends all locks of this process on the file
+    // (fcntl(2)), and another program would take the log away.
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+        Ok(made) => drop(made),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(Fault::Disk(e.into())),
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX

@@ -454,6 +454,11 @@ fn one_connection_past_the_rate_of_a_source_is_closed() {
 #[test]
 fn boxes_made_up_by_the_thousand_leave_room_for_the_operators_own() {
     let mut victim = Victim::new();
+    let mut bob = Liar::connect(&mut victim, 250, "10.9.9.9:40000");
+    bob.hello(&mut victim);
+    bob.say(&mut victim, &users("bob"));
+    let code = victim.machine.code(&handle("bob")).unwrap();
+    victim.machine.stream_end(victim.now, bob.session.stream);
     let most = LINK_KNOWN_BY_NETWORK / MAX_USERS + LINK_SESSIONS;
     for n in 0..most {
         let at = format!("10.{}.{}.3:40000", n / 200, n % 200);
@@ -470,6 +475,15 @@ fn boxes_made_up_by_the_thousand_leave_room_for_the_operators_own() {
     assert_eq!(pins, LINK_KNOWN_BY_NETWORK);
     assert!(neighbours <= LINK_KNOWN + LINK_SESSIONS && claims <= 64, "{neighbours} {claims}");
     assert!(places <= LINK_HEARD && sessions <= LINK_SESSIONS && sources <= LINK_HEARD);
+    assert_eq!(victim.machine.code(&handle("bob")), Some(code), "who was known is so still");
+    // who is new has no place until the operator makes one, and he is told of it
+    victim.outs.clear();
+    let mut eva = Liar::connect(&mut victim, 251, "10.9.9.10:40000");
+    eva.hello(&mut victim);
+    eva.say(&mut victim, &users("eva"));
+    let said = victim.complaints();
+    assert!(said.len() == 1 && said[0].starts_with("eva is refused: "), "{said:?}");
+    assert_eq!(victim.machine.code(&handle("eva")), None);
 }
 
 #[test]

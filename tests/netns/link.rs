@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::lan::Lan;
+use crate::lan::{Host, Lan};
 use crate::node::{Node, again, linked, secs, within};
 
 /// The link alone: no plain dialect helps.
@@ -144,6 +144,55 @@ fn with_ipv6_alone_two_nodes_link() {
     assert!(anna.peer("bob")["address"].as_str().unwrap().starts_with("fe80::"));
     anna.msg("bob", "without IPv4");
     bob.hears("anna", "without IPv4");
+}
+
+/// More than one socket may be in groups on (`igmp_max_memberships`), twice over, as containers'
+/// bridges come and go; the LAN is plugged in last. Without IPv6, whose groups have no such bound.
+#[test]
+fn a_lan_is_found_behind_any_number_of_interfaces_that_came_and_went() {
+    let Some(lan) = Lan::bare(2) else { return };
+    for n in 0..2 {
+        lan.host(n).exec(
+            "for f in all default; do echo 1 > /proc/sys/net/ipv6/conf/$f/disable_ipv6; done",
+        );
+    }
+    let (anna, bob) = (lan.host(0).node("anna", ALONE), lan.host(1).node("bob", ALONE));
+    let both = [(lan.host(0), &anna), (lan.host(1), &bob)];
+    let open = |node: &Node| std::fs::read_dir(format!("/proc/{}/fd", node.pid())).unwrap().count();
+    let joined = |host: &Host| {
+        let groups = host.exec("grep -c 0950FFEF /proc/net/igmp || true").stdout; // 239.255.80.9
+        String::from_utf8_lossy(&groups).trim().parse::<usize>().unwrap()
+    };
+    let before = both.map(|(_, node)| open(node));
+    for round in 0..2 {
+        for (host, _) in both {
+            host.exec(
+                "for n in $(seq 25); do ip link add b$n type veth peer name c$n
+                ip addr add 10.90.$n.1/24 brd + dev b$n; ip link set c$n up; ip link set b$n up; done",
+            );
+        }
+        for (host, _) in both {
+            let all = within(secs(30), || joined(host) > 25);
+            assert!(all, "round {round}: {} of 25 and the loopback", joined(host));
+        }
+        if round == 0 {
+            for (host, _) in both {
+                host.exec("for n in $(seq 25); do ip link del b$n; done");
+            }
+        }
+    }
+    for (host, _) in both {
+        lan.plug(host, "eth0", 0);
+    }
+    linked(&anna, "bob");
+    linked(&bob, "anna");
+    for (n, (host, node)) in both.into_iter().enumerate() {
+        host.exec("for n in $(seq 25); do ip link del b$n; done");
+        host.ip("link del eth0");
+        lan.plug(host, "eth0", 0);
+        let few = within(secs(30), || open(node) <= before[n] + 6);
+        assert!(few, "{} descriptors, {} before", open(node), before[n]);
+    }
 }
 
 #[test]

@@ -42,6 +42,10 @@ pub const MAX_LISTED: usize = 256;
 pub const MAX_CHATS: usize = 32;
 /// Private chats that one address may ask for at a time.
 pub const MAX_ASKS_PER_SOURCE: usize = 2;
+/// Refusals that nobody here decided, at once: whom they go to may never have asked.
+pub const REFUSALS_BURST: u32 = 16;
+/// One more such refusal, in milliseconds; whoever gets none gives up by himself.
+pub const REFUSALS_MS: u64 = 100;
 /// Texts that wait for one private chat to open.
 pub const MAX_WAITING: usize = 16;
 /// Longest text taken from a private chat in one piece, in bytes.

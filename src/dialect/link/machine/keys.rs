@@ -189,7 +189,7 @@ impl Machine {
         n.shown = n.v4.iter().filter(|ip| n.proven.contains(ip)).copied().collect();
         let (claimed, v4) = (n.v4.clone(), n.shown.clone());
         let moved = before != (claimed.clone(), v4.clone());
-        let (mut believed, mut rows) = (Vec::<User>::new(), Vec::new());
+        let (mut believed, mut rows, mut refused) = (Vec::<User>::new(), Vec::new(), None);
         for user in users {
             if believed.iter().any(|u| u.handle.is(user.handle.as_str())) {
                 continue;
@@ -203,12 +203,22 @@ impl Machine {
                 None if user.guest => {}
                 None => match self.pin(of, &user.handle) {
                     Some(more) => rows.extend(more),
-                    None => continue,
+                    None => {
+                        refused = refused.or(Some(user.handle));
+                        continue;
+                    }
                 },
             }
             believed.push(user);
         }
         self.keep(rows);
+        if let Some(handle) = refused {
+            let text = format!(
+                "{handle} is refused: no more than {LINK_KNOWN_BY_NETWORK} handles are remembered \
+                 unasked, {MAX_USERS} of one box; FORGET KEY * makes room"
+            );
+            self.complain(at, text);
+        }
         let Some(n) = self.neighbours.get_mut(&of) else { return };
         let verified = n.verified;
         let old = std::mem::replace(&mut n.users, believed.clone());

@@ -98,7 +98,7 @@ impl Machine {
             (Said::ChatRequest(port), Role::Ask(user)) => {
                 self.asked(now, socket, user, from, port, framing);
             }
-            (Said::ChatRequest(port), _) => self.refuse(socket, from, port, framing),
+            (Said::ChatRequest(port), _) => self.turn_away(now, socket, from, port, framing),
             (Said::ChatRejected, Role::Ask(user)) => self.rejected(now, user, from),
             (other, _) => {
                 self.told.complain(*from.ip(), &format!("{other:?} is not said by datagram"))
@@ -139,7 +139,7 @@ impl Machine {
                 }
                 Phase::Asked { .. } => (chat.phase, chat.framing) = (asked, framing),
                 Phase::Greeting { .. } | Phase::Open { .. } => {
-                    self.refuse(socket, from, port, framing);
+                    self.turn_away(now, socket, from, port, framing);
                 }
             }
             return;
@@ -150,12 +150,26 @@ impl Machine {
         if many || self.chats.all.len() >= MAX_CHATS {
             self.told
                 .complain(*from.ip(), "more requests for private chats at once than are taken");
-            return self.refuse(socket, from, port, framing);
+            return self.turn_away(now, socket, from, port, framing);
         }
         let waiting = VecDeque::new();
         let chat = Chat { user, peer: peer.clone(), framing, phase: asked, waiting };
         let id = self.chats.add(chat);
         self.told.heard(Heard::Chat(id, State::Asked(peer, user)));
+    }
+
+    /// Refuses what no user of ours was asked about: the source may be forged, so not without end.
+    fn turn_away(
+        &mut self,
+        now: Millis,
+        socket: SocketId,
+        source: SocketAddrV4,
+        port: u16,
+        framing: Framing,
+    ) {
+        if self.refusals.take(now) {
+            self.refuse(socket, source, port, framing);
+        }
     }
 
     /// Real clients take a refusal at the socket they asked from (lengths), or send it to the

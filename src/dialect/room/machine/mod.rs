@@ -12,7 +12,7 @@ mod sockets;
 use std::net::SocketAddrV4;
 
 use super::codec::{self, Framing};
-use super::{MAX_PARTS, MAX_QUEUE, MAX_SENT};
+use super::{MAX_PARTS, MAX_QUEUE, MAX_SENT, REFUSALS_BURST, REFUSALS_MS};
 use crate::dialect::bucket::Bucket;
 use crate::dialect::heard::{Heard, Out, To};
 use crate::dialect::lan::Lan;
@@ -107,6 +107,7 @@ pub struct Machine {
     remote: Remote,
     chats: Chats,
     registrations: server::Registrations,
+    refusals: Bucket,
     told: Told,
     rng: fastrand::Rng,
 }
@@ -124,6 +125,7 @@ impl Machine {
             remote: Remote::new(setup.connect),
             chats: Chats::default(),
             registrations: server::Registrations::default(),
+            refusals: Bucket::new(0, REFUSALS_BURST, REFUSALS_MS),
             told: Told::new("room"),
             rng: fastrand::Rng::with_seed(seed),
             setup,

@@ -2,7 +2,10 @@
 
 use super::super::codec::{Framing, frame};
 use super::super::machine::Shown;
-use super::super::{MAX_CLIENTS, MAX_FRAME, MAX_QUEUE, MAX_REGISTRATIONS, MAX_SENT, REGISTER_MS};
+use super::super::{
+    MAX_CLIENTS, MAX_FRAME, MAX_QUEUE, MAX_REGISTRATIONS, MAX_SENT, REFUSALS_BURST, REFUSALS_MS,
+    REGISTER_MS,
+};
 use super::{Bench, ME, contact, setup};
 use crate::dialect::heard::{Heard, To};
 use crate::model::limits::MAX_STREAMS_PER_SOURCE;
@@ -88,6 +91,20 @@ fn ours_and_those_of_other_dialects_are_listed_and_kept_current() {
     b.datagram(9000, "10.0.0.12:5", "\0\0\0\x0cCHAT_REQUEST");
     b.datagram(9000, "10.0.0.12:5", "CHAT_REQUEST 777");
     assert_eq!(b.sent, [(super::at("10.0.0.12:777"), "CHAT_REJECTED".into())]);
+}
+
+#[test]
+fn refusals_to_forged_sources_are_few_in_a_second() {
+    let mut b = Bench::new(setup(), &["box"]);
+    let ask = |b: &mut Bench, n: u32| {
+        b.datagram(9000, &format!("10.0.0.{}:5", n % 200 + 20), "CHAT_REQUEST 777");
+    };
+    b.sent.clear();
+    (0..=REFUSALS_BURST).for_each(|n| ask(&mut b, n));
+    assert_eq!(b.sent.len(), REFUSALS_BURST as usize);
+    b.now += REFUSALS_MS;
+    (0..2).for_each(|n| ask(&mut b, n));
+    assert_eq!(b.sent.len(), REFUSALS_BURST as usize + 1);
 }
 
 #[test]
