@@ -475,8 +475,9 @@ fn discovery() {
     for (name, how, few, many, when, column, bound) in [
         ("SLCP", "model", "1000", "10000", "in a minute", "minute_n", n),
         ("SLCP", "model", "1000", "10000", "all start", "start_n", n),
-        ("link", "link", "10", "100", "in a minute", "minute_n", n),
-        ("link", "link", "10", "100", "all start", "start_n", "(a session for each pair)"),
+        ("link", "beacons", "10", "100", "in a minute", "minute_n", n),
+        ("link", "beacons", "10", "100", "all start", "start_n", n),
+        ("sessions too", "link", "10", "100", "all start", "start_n", "n² to 256 boxes"),
     ] {
         let each = |how: &str, n: &str| figure(how, n, column) / n.parse::<f64>().unwrap();
         let (small, large) = (each(how, few), each(how, many));
