@@ -243,6 +243,23 @@ fn connections_are_made_refused_and_accepted() {
 }
 
 #[test]
+fn the_last_descriptors_are_not_for_connections_which_wait_until_there_are_more() {
+    let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    block_on(async {
+        let listener = Async::new(TcpListener::bind(local).unwrap()).unwrap();
+        assert!(silence(listener.accept_below(0)).await.is_none(), "nobody came");
+        let at = listener.get_ref().local_addr().unwrap();
+        let made = Async::<TcpStream>::connect(at).await.unwrap();
+        for _ in 0..2 {
+            let error = listener.accept_below(0).await.unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(Errno::EMFILE as i32));
+        }
+        let (_, from) = listener.accept().await.unwrap();
+        assert_eq!(from, made.get_ref().local_addr().unwrap());
+    });
+}
+
+#[test]
 fn a_socket_in_the_file_system_is_connected_to_at_once_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");

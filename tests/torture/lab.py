@@ -87,8 +87,9 @@ class Lab:
     def ip(self, n):
         return f"10.79.{n // 200}.{n % 200 + 1}"
 
-    def inside(self, n, *words, **kw):
-        return subprocess.Popen(["ip", "netns", "exec", self.space(n), *words], **kw)
+    def inside(self, n, *words, outside=(), **kw):
+        """`outside`: words before, done while /sys is still the machine's own."""
+        return subprocess.Popen([*outside, "ip", "netns", "exec", self.space(n), *words], **kw)
 
     def within(self, n, act):
         """Does something in a host's network: for sockets, which stay there."""
@@ -109,8 +110,9 @@ class Lab:
 
 
 class Daemon:
-    def __init__(self, lab, n, handle, more="", before=(), home=None, wait=True, all_on=True):
-        self.lab, self.n, self.handle, self.before = lab, n, handle, list(before)
+    def __init__(self, lab, n, handle, more="", before=(), outside=(), home=None, wait=True, all_on=True):
+        self.lab, self.n, self.handle = lab, n, handle
+        self.before, self.outside = list(before), list(outside)
         self.home = home or lab.place / handle
         self.home.mkdir(exist_ok=True)
         (self.home / "klatsch.toml").write_text(
@@ -126,7 +128,8 @@ class Daemon:
         self.log = open(self.home.parent / f"{self.handle}.log", "ab")
         self.process = self.lab.inside(
             self.n, *self.before, BINARY, "run", "--config", str(self.home / "klatsch.toml"),
-            env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log)
+            outside=self.outside, env=self.env,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log)
         if wait:
             self.up()
 
