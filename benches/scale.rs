@@ -4,7 +4,7 @@
 //! grow with the square of the nodes, so beyond that a model of its rules runs, which holds a bit
 //! for each pair; for the sizes that both can do both are printed, to be compared. `plain` is
 //! counted by SLCP's own rule: everyone answers everyone with all it knows. Boxes of the link run
-//! on the network of `tests/link`.
+//! on the network of `tests/link`, and with their beacons alone, where no call gets through.
 //!
 //! Bytes are those of IPv4 packets. Numbers as arguments are the sizes to be run; the figures go
 //! to `target/scale.csv` too, which `docs/scale.py` makes the plot of.
@@ -39,8 +39,10 @@ use world::World;
 
 /// Nodes that are simulated whole, at most.
 const REAL: usize = 300;
-/// Boxes of the link, at most: each pair makes a handshake.
+/// Boxes of the link, at most: each pair makes a handshake …
 const BOXES: usize = 100;
+/// … and each beacon is heard by all.
+const BEACONS: usize = 300;
 /// Head of IPv4 and UDP.
 const HEAD: u64 = 28;
 /// All are started within this time: power returns to a building.
@@ -153,6 +155,9 @@ fn main() {
         rows.push(modelled(n));
         if n <= BOXES {
             rows.push(linked(n));
+        }
+        if n <= BEACONS {
+            rows.push(beacons(n));
         }
         for row in rows {
             let cells = row.figures().map(|figure| figure.to_string());
@@ -280,11 +285,9 @@ fn modelled(n: usize) -> Row {
     model.leave(n);
     model.run(AFTER_MS);
     let leave = model.wire.since(then).beyond(steady, share);
-    model.run(60_000);
-    let then = model.wire;
     model.foreign_who();
     model.run(AFTER_MS);
-    let who = model.wire.since(then).beyond(steady, share);
+    let who = model.foreign;
     let joined = joined.unwrap_or(u64::MAX);
     Row { how: "model", nodes: n, met, start, steady, join, joined, leave, who }
 }
@@ -321,6 +324,43 @@ fn plain(n: usize) -> Row {
         leave: say(encode::leave(&handle).len() as u64),
         who: one,
     }
+}
+
+/// The link's discovery by itself: beacons, and what a call that comes to nothing makes of them.
+fn beacons(n: usize) -> Row {
+    let mut world = boxes::World::new(n as u64);
+    let begun = world.now;
+    let add = |world: &mut boxes::World, name: &str| {
+        let node = world.node(name);
+        world.nodes[node].listening = None;
+        node
+    };
+    for i in 0..n {
+        let until = begun + START_MS * i as u64 / n as u64;
+        world.run(until - world.now);
+        add(&mut world, &format!("user{i}"));
+    }
+    let wire = |world: &boxes::World, since: u64| {
+        let datagrams = world.beacons - since;
+        Wire { datagrams, bytes: datagrams * (HEAD + 41) }
+    };
+    world.run(STARTED_MS.saturating_sub(world.now - begun));
+    let start = wire(&world, 0);
+    world.run(60_000);
+    let then = world.beacons;
+    world.run(60_000);
+    let steady = wire(&world, then);
+    let share = AFTER_MS as f64 / 60_000.0;
+    let then = world.beacons;
+    let new = add(&mut world, "newcomer");
+    world.run(AFTER_MS);
+    let join = wire(&world, then).beyond(steady, share);
+    let then = world.beacons;
+    world.with(new, |now, m| m.goodbye(now));
+    world.run(AFTER_MS);
+    let leave = wire(&world, then).beyond(steady, share);
+    let who = Wire::default(); // nothing is asked of all
+    Row { how: "beacons", nodes: n, met: 0, start, steady, join, joined: 0, leave, who }
 }
 
 /// The link: beacons, and a handshake for each pair, counted as its packets (three of TCP, three

@@ -16,6 +16,7 @@ HOW = {
     "klatsch": ("klatsch (the node itself)", "tab:blue", "-"),
     "model": ("klatsch (model)", "tab:cyan", "--"),
     "link": ("link, handshakes and all", "tab:green", "-."),
+    "beacons": ("link, its beacons", "tab:olive", "-"),
 }
 WHAT = [
     ("start_n", "all start at once: datagrams in 10 s"),

@@ -51,6 +51,8 @@ struct Node {
 pub struct Model {
     pub now: u64,
     pub wire: Wire,
+    /// Of it the answers to a program that is no node.
+    pub foreign: Wire,
     nodes: Vec<Node>,
     rng: fastrand::Rng,
     sizes: Sizes,
@@ -87,6 +89,7 @@ impl Model {
         Model {
             now: 0,
             wire: Wire::default(),
+            foreign: Wire::default(),
             nodes: (0..n).map(|_| node()).collect(),
             rng: fastrand::Rng::with_seed(seed),
             sizes: Sizes {
@@ -276,6 +279,10 @@ impl Model {
         if self.may(n, to) {
             let bytes = self.sizes.list + self.sizes.entry * (1 + others.len() as u64);
             self.say(bytes, 1);
+            if to == FOREIGNER {
+                self.foreign.datagrams += 1;
+                self.foreign.bytes += bytes;
+            }
             self.learns(to, n, &others);
         }
         if why == Why::New && self.may(n, to) {

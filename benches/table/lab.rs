@@ -129,8 +129,12 @@ impl Daemon {
 
     /// Waits until so many peers are here.
     pub fn peers(&self, count: u64) {
-        let mut client = self.client();
-        wait("peers", || client.call("Status", &json!({}))["peers"].as_u64() >= Some(count));
+        wait("peers", || self.here() >= count);
+    }
+
+    /// How many peers are here.
+    pub fn here(&self) -> u64 {
+        self.client().call("Status", &json!({}))["peers"].as_u64().unwrap()
     }
 }
 

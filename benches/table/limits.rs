@@ -111,9 +111,11 @@ fn chain_out(at: &str) {
     }
 }
 
+/// One who writes and so many who hear it: `30@10.78.0.1:6667`.
 fn irc(at: &str) {
+    let (ears, at) = at.split_once('@').unwrap();
     let mut all: Vec<BufReader<TcpStream>> = Vec::new();
-    for n in 0..=super::FAN {
+    for n in 0..=ears.parse().unwrap() {
         let mut stream = TcpStream::connect(at).unwrap();
         stream.set_nodelay(true).unwrap();
         write!(stream, "NICK u{n}\r\nUSER u{n} 0 * :u\r\nJOIN #c\r\n").unwrap();
@@ -155,7 +157,7 @@ fn crowd(range: &str) {
     let mut ip = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
     let mut lines = ip.stdin.take().unwrap();
     for n in &all {
-        writeln!(lines, "addr add {}/32 dev eth0", at(*n)).unwrap();
+        writeln!(lines, "addr replace {}/32 dev eth0", at(*n)).unwrap();
     }
     drop(lines);
     assert!(ip.wait().unwrap().success());

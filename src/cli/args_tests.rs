@@ -181,7 +181,7 @@ fn a_mistyped_word_is_told_what_it_is_near() {
             None => assert!(!said.contains("a similar"), "{said}"),
         }
     }
-    // a word as long as a line can be is looked at no further than its 33rd character
+    // a word as long as a line can be is read in a moment
     let long = "who".repeat(600_000);
     assert!(!wrong(&format!("klatsch {long}")).contains("a similar"));
 }

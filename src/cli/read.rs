@@ -8,11 +8,10 @@ use std::str::FromStr;
 use lexopt::Arg::{Long, Short, Value};
 
 use super::grammar::{Arg, EXIT_CODES, GLOBAL, PROGRAM, Times, Verb};
+use crate::model::near;
 
 /// Between the columns of help.
 const GAP: usize = 2;
-/// A mistyped word that has more characters was meant to be none of ours.
-const LONGEST: usize = 32;
 
 /// A line that was read, or what is to be said instead.
 pub enum Read {
@@ -229,7 +228,7 @@ fn sub(path: &[&'static Verb], word: &OsStr) -> Result<&'static Verb, Wrong> {
     verbs.iter().find(|verb| word == verb.name).ok_or_else(|| {
         let word = word.to_string_lossy();
         let names = verbs.iter().map(|verb| verb.name).chain(["help"]);
-        let tip = nearest(&word, names)
+        let tip = near::meant(&word, names)
             .map(|name| format!("\n\n  tip: a similar subcommand exists: '{name}'"));
         wrong(path, &format!("unrecognized subcommand '{word}'{}", tip.unwrap_or_default()))
     })
@@ -242,42 +241,10 @@ fn unexpected(path: &[&'static Verb], flag: &str) -> Wrong {
     }
     let args = path.last().map_or(&[][..], |verb| verb.args).iter().chain(GLOBAL);
     let flags = args.map(|arg| arg.flag).chain(["--help", "--version"]);
-    if let Some(near) = nearest(flag, flags.filter(|flag| flag.starts_with("--"))) {
+    if let Some(near) = near::meant(flag, flags.filter(|flag| flag.starts_with("--"))) {
         let _ = write!(what, "\n\n  tip: a similar argument exists: '{near}'");
     }
     wrong(path, &what)
-}
-
-/// What was probably meant: what begins so, or takes the fewest changes, when most of it stays.
-fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let letters: Vec<char> = word.chars().take(LONGEST + 1).collect();
-    let begins = |known: &str| letters.len() > 1 && known.starts_with(word);
-    let far = |known: &str| if begins(known) { 1 } else { changes(&letters, known) };
-    let (far, near) = known.map(|known| (far(known), known)).min()?;
-    (far <= near.len().max(letters.len()) / 3).then_some(near)
-}
-
-/// How many characters must be put in, left out, changed or swapped with the next (Damerau's
-/// distance, no place touched twice).
-fn changes(word: &[char], known: &str) -> usize {
-    let known: Vec<char> = known.chars().collect();
-    // of the first so many letters of one to the first so many of the other
-    let mut far = vec![vec![0; known.len() + 1]; word.len() + 1];
-    for a in 0..=word.len() {
-        for b in 0..=known.len() {
-            if a == 0 || b == 0 {
-                far[a][b] = a + b;
-                continue;
-            }
-            let changed = far[a - 1][b - 1] + usize::from(word[a - 1] != known[b - 1]);
-            far[a][b] = changed.min(far[a - 1][b] + 1).min(far[a][b - 1] + 1);
-            let both = |n: usize, m: usize| word[a - n] == known[b - m];
-            if a > 1 && b > 1 && both(1, 2) && both(2, 1) {
-                far[a][b] = far[a][b].min(far[a - 2][b - 2] + 1);
-            }
-        }
-    }
-    far[word.len()][known.len()]
 }
 
 /// The place of the next word.

@@ -3,7 +3,7 @@
 use super::table::{ROWS, Row};
 use super::{Command, LOBBY};
 use crate::model::limits::{MAX_AUTOREPLY, MAX_RECIPIENTS};
-use crate::model::{Handle, Wall};
+use crate::model::{Handle, Wall, near};
 
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -428,36 +428,8 @@ pub fn switch(value: &str) -> Option<bool> {
 fn unknown(word: &str) -> Mistake {
     let shown: String = word.trim_start_matches('/').chars().take(24).collect();
     let upper = shown.to_uppercase();
-    let near = ROWS
-        .iter()
-        .map(|row| {
-            let begins = upper.len() >= 2 && row.name.starts_with(upper.as_str());
-            let apart = if begins { 1 } else { distance(&upper, row.name) };
-            (apart, upper.chars().next() != row.name.chars().next(), row.name)
-        })
-        .filter(|(apart, _, name)| apart * 3 <= name.len().max(upper.chars().count()))
-        .min_by_key(|(apart, other_letter, _)| (*apart, *other_letter))
-        .map(|(_, _, name)| name);
+    let near = near::meant(&upper, ROWS.iter().map(|row| row.name));
     Mistake::Unknown { word: shown, near }
-}
-
-/// Insertions, deletions, changes and swaps of neighbours between two words.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let change = usize::from(a[i - 1] != b[j - 1]);
-            let mut d = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + change);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                d = d.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(d);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
 }
 
 impl std::fmt::Display for Mistake {

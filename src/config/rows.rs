@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::{Settings, User};
 use crate::command::is_secret;
+use crate::model::near::distance;
 use crate::model::text::harmless;
 use crate::model::{Refusal, SettingView};
 
@@ -197,22 +198,6 @@ const ROW: Row = Row {
     get: |_| String::new(),
     set: |_, _| Err(Wrong::Value),
 };
-
-/// Levenshtein's distance; both are short (`MAX_KEY`).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
 
 #[cfg(test)]
 #[path = "rows_tests.rs"]

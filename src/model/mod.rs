@@ -10,6 +10,7 @@ pub mod history;
 pub mod limits;
 pub mod machine;
 pub mod map;
+pub mod near;
 pub mod net;
 pub mod peer;
 pub mod ring;

@@ -457,7 +457,7 @@ impl Node {
 }
 
 pub(super) fn parse_handle(text: &str) -> Result<Handle, Refusal> {
-    Handle::try_from(text.trim()).map_err(|bad| Refusal::bad("handle", text, bad.to_string()))
+    Handle::try_from(text.trim()).map_err(|bad| Refusal::bad("handle", text, bad.expected()))
 }
 
 fn fits_autoreply(text: &str) -> Result<(), Refusal> {

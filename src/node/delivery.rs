@@ -200,7 +200,7 @@ impl Node {
     ) -> PeerId {
         let here = self.roster.at_ip(*source.ip());
         let named = |id: &&&super::roster::Peer| handle.is_none_or(|h| id.handle.is(h.as_str()));
-        let by_port = here.iter().filter(named).find(|p| p.routes.iter().any(|r| r.addr == source));
+        let by_port = here.iter().filter(named).find(|p| p.routes().any(|r| r.addr == source));
         let found = by_port.or_else(|| here.iter().find(named)).map(|p| p.id);
         if let Some(id) = found {
             self.roster.spoke(now, id);

@@ -329,5 +329,5 @@ pub(super) fn foreign_route(foreigner: &Foreigner) -> RouteView {
 }
 
 fn is_at(peer: &Peer, ip: Ipv4Addr) -> bool {
-    peer.routes.iter().any(|r| *r.addr.ip() == ip)
+    peer.routes().any(|r| *r.addr.ip() == ip)
 }

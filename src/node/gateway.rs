@@ -199,7 +199,7 @@ impl Node {
     fn rank(&self, towards: Ipv4Addr) -> usize {
         let link = self.links.iter().find(|l| l.reaches(towards) && !l.address.is_loopback());
         let Some(ours) = link.or(self.links.first()).map(|l| l.address) else { return 0 };
-        let roster = self.roster.here().flat_map(|p| p.routes.iter().map(|r| *r.addr.ip()));
+        let roster = self.roster.here().flat_map(|p| p.routes().map(|r| *r.addr.ip()));
         let foreign = self.foreigners.all().map(|f| *f.contact.at.ip());
         let mut smaller: Vec<Ipv4Addr> = roster.chain(foreign).filter(|ip| *ip < ours).collect();
         smaller.sort_unstable();

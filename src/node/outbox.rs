@@ -250,9 +250,9 @@ impl Node {
         let here = |p: &&Peer| p.is_here() && p.heard.is_some() && p.route().addr.port() != 0;
         let all: Vec<&Peer> = self.roster.called(item.handle.as_str()).filter(here).collect();
         let ip = item.addr.map(|addr| *addr.ip());
-        let there = |p: &&&Peer| p.routes.iter().any(|r| Some(*r.addr.ip()) == ip);
+        let there = |p: &&&Peer| p.routes().any(|r| Some(*r.addr.ip()) == ip);
         let at: Vec<&&Peer> = all.iter().filter(there).collect();
-        let port = |p: &&&&Peer| p.routes.iter().any(|r| Some(r.addr) == item.addr);
+        let port = |p: &&&&Peer| p.routes().any(|r| Some(r.addr) == item.addr);
         match (at.as_slice(), all.as_slice()) {
             ([one], _) => Ok(one.id),
             ([_, ..], _) if at.iter().filter(port).count() == 1 => {

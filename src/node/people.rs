@@ -86,7 +86,7 @@ impl Node {
             port: r.addr.port(),
             form: form(r),
         };
-        let mut routes: Vec<RouteView> = peer.routes.iter().map(route).collect();
+        let mut routes: Vec<RouteView> = peer.routes().map(route).collect();
         routes.extend(self.twins_of(peer).map(foreign_route));
         routes
     }
@@ -158,7 +158,7 @@ impl Node {
         let (handle, place) = name.rsplit_once('@').unwrap_or((name, ""));
         let fits = |p: &&super::roster::Peer| {
             place.is_empty()
-                || p.routes.iter().any(|r| {
+                || p.routes().any(|r| {
                     place.eq_ignore_ascii_case(r.dialect.name())
                         || place == r.addr.to_string()
                         || place.parse::<Ipv4Addr>().is_ok_and(|ip| ip == *r.addr.ip())

@@ -10,26 +10,33 @@
 
 mod heard;
 mod probes;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::model::limits::{MAX_PEERS, MAX_ROUTES};
-use crate::model::{Dialect, Handle, Millis, PeerId, Presence, Wall};
+use crate::model::{Dialect, Handle, Millis, PeerId, Presence, Set, Wall};
 
 /// When the table is full, so many leave it at once: looking through it costs time.
 const EVICT: usize = MAX_PEERS / 32;
+/// A peer's number is within these bits.
+const ID_BITS: u64 = 0xffff_ffff_ffff;
 
-/// Someone elsewhere.
+/// Someone elsewhere. There may be [`MAX_PEERS`], forged or not: what each takes of the heap is
+/// held to by `tests/peer_memory.rs`.
 #[derive(Debug)]
 pub struct Peer {
     /// Its name for programs.
     pub id: PeerId,
     /// Who it says it is.
     pub handle: Handle,
-    /// The ways to it, the best first. Never empty.
-    pub routes: Vec<Route>,
+    /// The best way to it.
+    route: Route,
+    /// The other ways, of the few who have several: the better first, then nothing.
+    others: Option<Box<[Option<Route>; MAX_ROUTES - 1]>>,
     /// Whether it is here.
     pub presence: Presence,
     /// When it was last heard itself.
@@ -37,7 +44,8 @@ pub struct Peer {
     /// When it went.
     pub gone_at: Millis,
     joined_at: Millis,
-    first_heard: Option<Millis>,
+    /// Heard again from then on it is confirmed.
+    confirm_at: Millis,
     /// It was heard more than once, apart in time, or answered: not the forgery of a moment.
     confirmed: bool,
     probes: u8,
@@ -70,7 +78,12 @@ pub struct Route {
 impl Peer {
     /// The best way to it.
     pub fn route(&self) -> Route {
-        self.routes[0]
+        self.route
+    }
+
+    /// All ways to it, the best first.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        std::iter::once(&self.route).chain(self.others.iter().flat_map(|o| o.iter().flatten()))
     }
 
     /// Whether it is here.
@@ -79,7 +92,28 @@ impl Peer {
     }
 
     fn has_ip(&self, ip: Ipv4Addr) -> bool {
-        self.routes.iter().any(|r| *r.addr.ip() == ip)
+        self.routes().any(|r| *r.addr.ip() == ip)
+    }
+
+    /// Adds a way, unless it is there or there are [`MAX_ROUTES`]; whether it did.
+    fn add(&mut self, route: Route) -> bool {
+        if self.routes().any(|r| r.addr == route.addr) {
+            return false;
+        }
+        let others = self.others.get_or_insert_default();
+        let free = others.iter_mut().find(|o| o.is_none());
+        free.map(|free| *free = Some(route)).is_some()
+    }
+
+    /// Takes a way away, unless it is the only one; whether it did.
+    fn lose(&mut self, addr: SocketAddrV4) -> bool {
+        let left: Vec<Route> = self.routes().filter(|r| r.addr != addr).copied().collect();
+        let Some((best, others)) = left.split_first() else { return false };
+        (self.route, self.others) = (*best, None);
+        for route in others {
+            self.add(*route);
+        }
+        true
     }
 }
 
@@ -111,13 +145,15 @@ pub enum Change {
 pub struct Roster {
     /// Each in a box: a tree's nodes are a third empty.
     peers: BTreeMap<PeerId, Box<Peer>>,
-    by_addr: HashMap<SocketAddrV4, PeerId>,
-    by_ip: BTreeSet<(Ipv4Addr, PeerId)>,
-    /// By the hash of the handle in lower case; two may have the same one.
-    by_key: BTreeSet<(u64, PeerId)>,
+    /// By each way to it, those of one host together. At most one has an address, save with port
+    /// 0, which stands for a port that is not known.
+    by_addr: BTreeSet<(SocketAddrV4, PeerId)>,
+    /// Who bears a handle: 16 bits of the hash of its key, then the peer's number. Other handles
+    /// may have the same 16.
+    by_key: BTreeSet<u64>,
     hasher: RandomState,
     /// Who is believed to be here because of others' lists alone.
-    hints: BTreeSet<PeerId>,
+    hints: Set<PeerId>,
     sweep_at: Option<Millis>,
     /// A peer silent for so long is asked; set from the announcement period.
     silent: Millis,
@@ -157,21 +193,31 @@ impl Roster {
 
     /// The peer at a chat address.
     pub fn at(&self, addr: SocketAddrV4) -> Option<&Peer> {
-        self.get(*self.by_addr.get(&addr)?)
+        self.get(self.id_at(addr)?)
+    }
+
+    /// Whose chat address it is; nobody's where the port is 0.
+    fn id_at(&self, addr: SocketAddrV4) -> Option<PeerId> {
+        self.ids_at(addr, addr).next().filter(|_| addr.port() != 0)
+    }
+
+    fn ids_at(&self, from: SocketAddrV4, to: SocketAddrV4) -> impl Iterator<Item = PeerId> {
+        self.by_addr.range((from, PeerId(0))..=(to, PeerId(u64::MAX))).map(|(_, id)| *id)
     }
 
     /// All who bear a handle, whatever its case.
     pub fn called(&self, handle: &str) -> impl Iterator<Item = &Peer> {
         let key = handle.to_lowercase();
-        let hash = self.hash(&key);
+        let first = self.key_of(&key, PeerId(0));
         self.by_key
-            .range((hash, PeerId(0))..=(hash, PeerId(u64::MAX)))
-            .filter_map(|(_, id)| self.get(*id))
+            .range(first..=first | ID_BITS)
+            .filter_map(|found| self.get(PeerId(found & ID_BITS)))
             .filter(move |p| p.handle.key() == key)
     }
 
-    fn hash(&self, key: &str) -> u64 {
-        self.hasher.hash_one(key)
+    /// What stands in `by_key` for a peer whose handle has this key.
+    fn key_of(&self, key: &str, id: PeerId) -> u64 {
+        self.hasher.hash_one(key) & !ID_BITS | id.0
     }
 
     /// All at an address, the one heard last first.
@@ -182,8 +228,8 @@ impl Roster {
     }
 
     fn known_at(&self, ip: Ipv4Addr) -> impl Iterator<Item = &Peer> {
-        let all = (ip, PeerId(0))..=(ip, PeerId(u64::MAX));
-        self.by_ip.range(all).filter_map(|(_, id)| self.get(*id))
+        let (first, last) = (SocketAddrV4::new(ip, 0), SocketAddrV4::new(ip, u16::MAX));
+        self.ids_at(first, last).filter_map(|id| self.get(id))
     }
 
     /// Whoever of this handle left this address last.
@@ -195,14 +241,10 @@ impl Roster {
 
     /// This chat address is dead: its host said so.
     pub fn dead(&mut self, now: Millis, addr: SocketAddrV4, reason: &str) {
-        let Some(id) = self.by_addr.get(&addr).copied() else { return };
+        let Some(id) = self.id_at(addr) else { return };
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        if peer.routes.len() > 1 {
-            peer.routes.retain(|r| r.addr != addr);
-            if !peer.has_ip(*addr.ip()) {
-                self.by_ip.remove(&(*addr.ip(), id));
-            }
-            self.by_addr.remove(&addr);
+        if peer.lose(addr) {
+            self.by_addr.remove(&(addr, id));
             self.changes.push(Change::Forgot(addr));
         } else {
             self.go(now, id, reason);
@@ -215,23 +257,22 @@ impl Roster {
         if peer.handle == *handle || (!join && peer.heard.is_some() && peer.is_here()) {
             return;
         }
+        let here = peer.is_here();
         let old = std::mem::replace(&mut peer.handle, handle.clone());
         if old.key() != handle.key() {
-            let keys = (self.hasher.hash_one(old.key()), self.hasher.hash_one(handle.key()));
-            self.by_key.remove(&(keys.0, id));
-            self.by_key.insert((keys.1, id));
+            let (gone, now) = (self.key_of(&old.key(), id), self.key_of(&handle.key(), id));
+            self.by_key.remove(&gone);
+            self.by_key.insert(now);
         }
-        if peer.is_here() {
+        if here {
             self.changes.push(Change::Renamed(id, old));
         }
     }
 
     fn add_route(&mut self, id: PeerId, route: Route) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        if peer.routes.len() < MAX_ROUTES && !peer.routes.iter().any(|r| r.addr == route.addr) {
-            peer.routes.push(route);
-            self.by_ip.insert((*route.addr.ip(), id));
-            self.by_addr.insert(route.addr, id);
+        if peer.add(route) {
+            self.by_addr.insert((route.addr, id));
         }
     }
 
@@ -251,28 +292,26 @@ impl Roster {
         }
         let mut id = peer_id(route.dialect, handle, *route.addr.ip());
         while self.peers.contains_key(&id) {
-            id.0 = (id.0 + 1) & 0xffff_ffff_ffff;
+            id.0 = (id.0 + 1) & ID_BITS;
         }
         let peer = Peer {
             id,
             handle: handle.clone(),
-            routes: vec![route],
+            route,
+            others: None,
             presence: Presence::Gone, // until `refresh` or `hint` says otherwise
             heard: None,
             gone_at: now,
             joined_at: 0,
-            first_heard: None,
+            confirm_at: Millis::MAX,
             confirmed: false,
             probes: 0,
             probe_at: now,
             answers: false,
         };
         self.peers.insert(id, Box::new(peer));
-        self.by_ip.insert((*route.addr.ip(), id));
-        if route.addr.port() != 0 {
-            self.by_addr.insert(route.addr, id);
-        }
-        self.by_key.insert((self.hash(&handle.key()), id));
+        self.by_addr.insert((route.addr, id));
+        self.by_key.insert(self.key_of(&handle.key(), id));
         id
     }
 
@@ -304,15 +343,10 @@ impl Roster {
             self.changes.push(Change::Left(id, peer.handle.clone(), reason.into()));
         }
         if let Some(peer) = self.peers.remove(&id) {
-            for route in &peer.routes {
-                self.by_ip.remove(&(*route.addr.ip(), id));
-            }
-            self.by_key.remove(&(self.hash(&peer.handle.key()), id));
+            self.by_key.remove(&self.key_of(&peer.handle.key(), id));
             self.hints.remove(&id);
-            for route in peer.routes {
-                if self.by_addr.get(&route.addr) == Some(&id) {
-                    self.by_addr.remove(&route.addr);
-                }
+            for route in peer.routes() {
+                self.by_addr.remove(&(route.addr, id));
                 self.changes.push(Change::Forgot(route.addr));
             }
         }
@@ -327,5 +361,5 @@ pub(super) fn peer_id(dialect: Dialect, handle: &Handle, ip: Ipv4Addr) -> PeerId
     for byte in parts.iter().flat_map(|p| p.iter().chain(&[0])) {
         hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     }
-    PeerId(hash & 0xffff_ffff_ffff)
+    PeerId(hash & ID_BITS)
 }

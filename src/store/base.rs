@@ -5,12 +5,20 @@
 //! when [`CHECKPOINT_PAGES`] have gathered, so that the pages every message touches are written
 //! there once for many messages. One process owns the file (`locking_mode=EXCLUSIVE`), which
 //! also keeps the log's index in the heap and out of the folder.
+//!
+//! SQLite's own locks are a process's: any descriptor of the file that is closed in it, were it
+//! that of a file somebody sends, ends them all (fcntl(2)). Another program could then take the
+//! log away, and with it what was told as kept. So a [`Database`] holds a lock of its open file
+//! besides, on the byte that every SQLite program must have before it reads.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 use rusqlite::{Connection, Error, ErrorCode, OpenFlags};
 
 use super::log::{self, Flaw};
@@ -40,6 +48,13 @@ pub const LONG_LOG_BYTES: u64 = 8 * 1024 * 1024;
 pub const CHECKED_BYTES: u64 = 4 * 1024 * 1024;
 /// How long is waited for another process that has the file.
 const BUSY: Duration = Duration::from_millis(500);
+/// PENDING_BYTE of SQLite (sqlite.org/fileformat2.html, section 1.4): while it is locked for
+/// writing nobody comes to a shared lock (sqlite.org/lockingv3.html), and who has the file for
+/// himself alone asks for it no more.
+const PENDING_BYTE: libc::off_t = 0x4000_0000;
+/// How often the file is opened until that byte is ours. SQLite keeps it where it wrote without a
+/// log, which it does once; and another program that tries has it for a moment.
+const ATTEMPTS: u32 = 3;
 
 /// What is wrong with the database, as far as it matters what is done then.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,22 +124,80 @@ extern "C" fn logarithm(x: f64) -> f64 {
     libm::log(x)
 }
 
+/// An open database. Nobody else has it as long as this lives.
+pub struct Database {
+    // closed first: closing the file under it would end what SQLite locked
+    conn: Connection,
+    /// None: it is in memory.
+    _hold: Option<Hold>,
+}
+
+impl std::ops::Deref for Database {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.conn
+    }
+}
+
 /// Opens the database of a folder, making or migrating it.
-pub fn open(folder: &Path) -> Result<Connection, Fault> {
+pub fn open(folder: &Path) -> Result<Database, Fault> {
     let path = folder.join(FILE);
     // Made here so that nobody else may read it; the log gets the same mode.
-    // Closed again before SQLite has it: any close ends all locks of this process on the file
-    // (fcntl(2)), and another program would take the log away.
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-        Ok(made) => drop(made),
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(e) => return Err(Fault::Disk(e.into())),
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(&path)
+        .map_err(|e| Fault::Disk(e.into()))?;
+    let hold = Hold(file);
+    for _ in 0..ATTEMPTS {
+        let conn = connect(&path)?;
+        if hold.take() {
+            return Ok(Database { conn, _hold: Some(hold) });
+        }
     }
+    Err(Fault::Locked)
+}
+
+/// The file, open for the lock on [`PENDING_BYTE`].
+struct Hold(File);
+
+impl Hold {
+    /// Whether nobody else has the byte. Where the file system has no such locks (Linux before
+    /// 3.15, some of a network) it is nobody's, and only SQLite's own locks hold.
+    fn take(&self) -> bool {
+        !matches!(self.lock(libc::F_WRLCK), Err(Errno::EAGAIN | Errno::EACCES))
+    }
+
+    fn lock(&self, kind: libc::c_int) -> nix::Result<libc::c_int> {
+        let byte = libc::flock {
+            l_type: kind as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: PENDING_BYTE,
+            l_len: 1,
+            l_pid: 0,
+        };
+        fcntl(&self.0, FcntlArg::F_OFD_SETLK(&byte))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // Not left to the close: a child has the file open too, from its fork to its exec.
+        let _ = self.lock(libc::F_UNLCK);
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let conn = Connection::open_with_flags(&path, flags).map_err(|e| Fault::of(&e, None))?;
-    let bytes = std::fs::metadata(&path).map_or(0, |m| m.len());
+    let conn = Connection::open_with_flags(path, flags).map_err(|e| Fault::of(&e, None))?;
+    let bytes = std::fs::metadata(path).map_or(0, |m| m.len());
     prepare(&conn, bytes).map_err(|why| match why {
         Unfit::Error(error) => Fault::of(&error, Some(&conn)),
         Unfit::Fault(fault) => fault,
@@ -139,12 +212,12 @@ pub fn identity(folder: &Path) -> Option<(u64, u64)> {
 }
 
 /// A database that lives and ends with the process.
-pub fn in_memory() -> Result<Connection, Fault> {
+pub fn in_memory() -> Result<Database, Fault> {
     let made = || {
         let conn = Connection::open_in_memory()?;
         settle(&conn)?;
         schema::migrate(&conn, 0)?;
-        Ok(conn)
+        Ok(Database { conn, _hold: None })
     };
     made().map_err(|e| Fault::of(&e, None))
 }
@@ -170,7 +243,8 @@ fn prepare(conn: &Connection, bytes: u64) -> Result<(), Unfit> {
             "PRAGMA page_size = {PAGE}; PRAGMA auto_vacuum = INCREMENTAL; \
              PRAGMA journal_mode = WAL;"
         ))?,
-        Fit::Ours(_) => {}
+        // so it is, unless somebody set it otherwise by hand
+        Fit::Ours(_) => conn.execute_batch("PRAGMA journal_mode = WAL")?,
         Fit::Newer(n) => return Err(Unfit::Fault(Fault::Newer(n))),
         Fit::Foreign => {
             return Err(Unfit::Fault(Fault::Damaged("not one of klatsch's databases".into())));

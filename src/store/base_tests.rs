@@ -75,14 +75,19 @@ fn a_log_that_one_write_made_long_is_carried_over_and_its_index_given_back() {
 }
 
 /// Whether another process cannot have it. Asked as an owner of its own (`F_OFD_GETLK`), for what
-/// this process locked keeps it out of nothing; and last, for the close ends the lock.
+/// this process locked keeps it out of nothing.
 fn locked(folder: &Path) -> bool {
+    taken(folder, 0x4000_0002, 510) // SHARED_FIRST and SHARED_SIZE of SQLite's os.h
+}
+
+/// Whether another process is refused a lock for reading. The close ends what SQLite locked.
+fn taken(folder: &Path, start: nix::libc::off_t, len: nix::libc::off_t) -> bool {
     let file = OpenOptions::new().read(true).write(true).open(folder.join(FILE)).unwrap();
     let mut range = nix::libc::flock {
         l_type: nix::libc::F_RDLCK as i16,
         l_whence: nix::libc::SEEK_SET as i16,
-        l_start: 0x4000_0002, // SHARED_FIRST and SHARED_SIZE of SQLite's os.h
-        l_len: 510,
+        l_start: start,
+        l_len: len,
         l_pid: 0,
     };
     nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_OFD_GETLK(&mut range)).unwrap();
@@ -99,6 +104,65 @@ fn a_database_is_ours_alone_from_the_run_that_made_it_on() {
         history.close();
         assert!(!locked(dir.path()));
     }
+}
+
+#[test]
+fn another_descriptor_of_the_file_that_is_closed_ends_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in [1, 3] {
+        let (mut history, _) = history(dir.path());
+        put(&mut history, n).unwrap();
+        // as a file that somebody sends is
+        drop(File::open(dir.path().join(FILE)).unwrap());
+        assert!(!locked(dir.path()), "what SQLite locked is gone, else this shows nothing");
+        assert!(taken(dir.path(), PENDING_BYTE, 1), "without this byte nobody reads");
+        put(&mut history, n + 1).unwrap();
+        history.close();
+        assert!(!taken(dir.path(), PENDING_BYTE, 1));
+    }
+    let (mut history, said) = history(dir.path());
+    assert_eq!((orders(&mut history), said), (vec![1, 2, 3, 4], vec![]));
+}
+
+#[test]
+fn what_another_program_took_is_not_opened_and_what_we_hold_stays_ours() {
+    let dir = filled(1);
+    let file = OpenOptions::new().read(true).write(true).open(dir.path().join(FILE)).unwrap();
+    let other = Hold(file);
+    assert!(other.take());
+    assert_eq!(open(dir.path()).err(), Some(Fault::Locked));
+    drop(other);
+    let ours = open(dir.path()).unwrap();
+    assert_eq!(open(dir.path()).err(), Some(Fault::Locked));
+    assert!(taken(dir.path(), PENDING_BYTE, 1), "a try that failed ends nothing");
+    ours.execute_batch("INSERT INTO known VALUES (1, 'a', 'a', 1, 'slcp', '')").unwrap();
+}
+
+#[test]
+fn a_database_that_somebody_set_to_a_rollback_journal_has_a_log_again() {
+    let dir = filled(3);
+    raw(dir.path(), "PRAGMA journal_mode = DELETE");
+    let (mut history, said) = history(dir.path());
+    assert_eq!(said, [""; 0]);
+    put(&mut history, 4).unwrap();
+    assert!(log_bytes(dir.path()) > 0);
+    assert!(taken(dir.path(), PENDING_BYTE, 1));
+    assert_eq!(orders(&mut history), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_link_in_the_databases_place_is_not_followed() {
+    let (dir, other) = (filled(1), filled(1));
+    let path = dir.path().join(FILE);
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(other.path().join(FILE), &path).unwrap();
+    let (mut history, said) = history(dir.path());
+    assert!(said[0].contains("is a symbolic link that"), "{said:?}");
+    put(&mut history, 2).unwrap();
+    assert_eq!(orders(&mut history), [2]);
+    let there = Connection::open(other.path().join(FILE)).unwrap();
+    let all = there.query_row("SELECT count(*) FROM entries", [], |r| r.get::<_, i64>(0));
+    assert_eq!(all, Ok(1));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use rusqlite::{Connection, Error};
 
-use super::base::{self, Fault};
+use super::base::{self, Database, Fault};
 use super::retain::{Age, MEMORY};
 use super::write::{self, Counts, Writer};
 use super::{read, retain};
@@ -23,7 +23,7 @@ pub const SLICE: usize = 200;
 pub struct History {
     /// Where it is on the disk; none: it is in memory.
     folder: Option<PathBuf>,
-    conn: Option<Connection>,
+    conn: Option<Database>,
     /// The open file, as the file system names it.
     file: Option<(u64, u64)>,
     counts: Counts,
@@ -272,7 +272,7 @@ impl History {
         let plan = match plan {
             Ok(plan) => plan,
             Err(error) => {
-                let fault = Fault::of(&error, self.conn.as_ref());
+                let fault = Fault::of(&error, self.conn.as_deref());
                 if let (Fault::Damaged(why), Some(_)) = (&fault, &self.folder) {
                     self.set_aside(why).and_then(|()| self.reopen()).map_err(|f| f.error())?;
                 }

@@ -114,7 +114,6 @@ fn add(sum: &mut [u32; 2], bytes: &[u8], big: bool) {
 mod tests {
     use super::*;
     use crate::store::base;
-    use rusqlite::Connection;
 
     /// A log of several transactions, and where each of its frames begins.
     fn log() -> Vec<u8> {
@@ -125,7 +124,7 @@ mod tests {
             conn.execute_batch(&sql).unwrap();
         }
         let bytes = std::fs::read(dir.path().join("history.db-wal")).unwrap();
-        drop::<Connection>(conn);
+        drop::<base::Database>(conn);
         bytes
     }
 

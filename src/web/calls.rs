@@ -44,7 +44,7 @@ pub const READING: &[&str] =
 /// Methods that are not for the web: what everyone said is nobody's to take away over a LAN in
 /// clear, and the machine itself obeys root and the node's own user only.
 const NOT_HERE: &[&str] =
-    &["Subscribe", "Export", "Import", "Reboot", "PowerOff", "FactoryReset", "Update"];
+    &["Subscribe", "Export", "Import", "Reboot", "PowerOff", "FactoryReset", "Update", "SetTime"];
 
 /// Whether there is such a method here.
 pub fn is_method(name: &str) -> bool {
@@ -398,26 +398,58 @@ fn clothe(site: &Site, guest: Option<&str>, entry: &mut Value) {
 mod tests {
     use super::*;
 
+    /// Methods that are the operator's.
+    const ADMIN: &[&str] = &[
+        "Status",
+        "Join",
+        "Leave",
+        "Block",
+        "Unblock",
+        "AddUser",
+        "RemoveUser",
+        "Config",
+        "SetForm",
+        "Verify",
+        "Trust",
+        "ForgetKey",
+        "Chat",
+        "Close",
+        "Doctor",
+        "Network",
+        "Log",
+        "Delete",
+    ];
+
     #[test]
     fn every_method_for_guests_exists_and_none_is_an_admin_act() {
-        for method in FOR_GUESTS.iter().chain(READING) {
+        for method in FOR_GUESTS.iter().chain(READING).chain(ADMIN) {
             assert!(is_method(method), "{method}");
         }
-        for admin in [
-            "Config",
-            "Block",
-            "Unblock",
-            "AddUser",
-            "RemoveUser",
-            "SetForm",
-            "Leave",
-            "Join",
-            "Status",
-        ] {
-            assert!(!FOR_GUESTS.contains(&admin), "{admin}");
+        for admin in ADMIN {
+            assert!(!FOR_GUESTS.contains(admin), "{admin}");
         }
         for method in NOT_HERE {
             assert!(!is_method(method), "{method}");
+        }
+    }
+
+    #[test]
+    fn a_new_method_is_for_nobody_until_it_is_said_for_whom() {
+        let mut said = [FOR_GUESTS, ADMIN, NOT_HERE].concat();
+        let mut all: Vec<&str> = METHODS.iter().map(|(method, _)| *method).collect();
+        said.sort_unstable();
+        all.sort_unstable();
+        assert_eq!(said, all);
+    }
+
+    #[test]
+    fn no_call_of_the_web_ends_what_runs_or_sets_the_clock() {
+        let drastic: Vec<Command> =
+            crate::api::samples::commands().into_iter().filter(Command::is_drastic).collect();
+        assert!(drastic.len() >= 5, "{drastic:?}");
+        for command in drastic {
+            let name = crate::api::samples::answer_to(&command).0;
+            assert!(!is_method(name), "{name}");
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 /// Methods that the web does not have.
 const NOT_HERE: &[&str] =
-    &["Subscribe", "Export", "Import", "Reboot", "PowerOff", "FactoryReset", "Update"];
+    &["Subscribe", "Export", "Import", "Reboot", "PowerOff", "FactoryReset", "Update", "SetTime"];
 /// Methods that GET does too.
 const READING: &[&str] = &["Status", "Who", "FreeHandle", "History", "Search", "Rooms", "RoomWho"];
 /// Methods that take a key under which they are carried out once.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::lan::{Host, Lan, say};
-use super::node::{Node, SOON};
+use super::node::{Node, SOON, within};
 
 /// A connection to a node's control socket.
 struct Wire(UnixStream);
@@ -127,6 +127,47 @@ fn killed_at_any_moment_it_keeps_all_that_it_answered_for_in_order_and_once() {
     assert!(whole.len() >= there);
     assert!(answered > kills * 5, "only {answered} were answered");
     say(&format!("{kills} kills: {answered} texts answered for, all there; {there} kept"));
+}
+
+/// Whether a process has the bytes locked that SQLite reads under.
+fn shared_bytes_locked(path: &Path) -> bool {
+    let file = std::fs::File::open(path).unwrap();
+    let mut range = nix::libc::flock {
+        l_type: nix::libc::F_RDLCK as nix::libc::c_short,
+        l_whence: nix::libc::SEEK_SET as nix::libc::c_short,
+        l_start: 0x4000_0002, // SHARED_FIRST and SHARED_SIZE of SQLite's os.h
+        l_len: 510,
+        l_pid: 0,
+    };
+    nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_OFD_GETLK(&mut range)).unwrap();
+    range.l_type != nix::libc::F_UNLCK as nix::libc::c_short
+}
+
+#[test]
+fn its_own_database_sent_as_a_file_stays_closed_to_other_programs() {
+    let Some(lan) = Lan::bare(1) else { return };
+    let home = Arc::new(tempfile::tempdir().unwrap());
+    let node = start(lan.host(0), &home);
+    said(&node, "before");
+    let path = home.path().join(".local/state/klatsch/t/history.db");
+    assert!(shared_bytes_locked(&path));
+    node.cli(&["img", "bert", path.to_str().unwrap()]);
+    // what SQLite locked is gone, else this shows nothing
+    assert!(within(SOON, || !shared_bytes_locked(&path)));
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.busy_timeout(Duration::from_millis(200)).unwrap();
+    for sql in
+        ["SELECT count(*) FROM entries", "PRAGMA wal_checkpoint(TRUNCATE)", "BEGIN IMMEDIATE"]
+    {
+        let outcome = other.query_row(sql, [], |_| Ok(()));
+        let code = outcome.as_ref().err().and_then(rusqlite::Error::sqlite_error_code);
+        assert_eq!(code, Some(rusqlite::ErrorCode::DatabaseBusy), "{sql}: {outcome:?}");
+    }
+    drop(other);
+    said(&node, "after");
+    node.signal("KILL");
+    drop(node);
+    assert_eq!(texts(&start(lan.host(0), &home)), ["before", "", "after"], "a file has no text");
 }
 
 /// A node whose state folder is a disk of its own; the shell line makes it, within the node's

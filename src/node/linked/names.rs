@@ -22,7 +22,7 @@ impl Node {
                 IpAddr::V4(ip) => Some(ip),
                 IpAddr::V6(_) => None,
             }));
-            ips.into_iter().any(|ip| peer.routes.iter().any(|r| self.same_host(*r.addr.ip(), ip)))
+            ips.into_iter().any(|ip| peer.routes().any(|r| self.same_host(*r.addr.ip(), ip)))
         };
         let mut all = self.linked.called(peer.handle.as_str()).filter(|l| l.here);
         all.find(is_at).map(|l| l.id)
@@ -41,8 +41,7 @@ impl Node {
         for linked in self.linked.here() {
             for peer in self.roster.called(linked.far.handle.as_str()).filter(|p| p.is_here()) {
                 let ips = linked.claimed.iter().filter(|ip| !linked.v4.contains(ip));
-                let at =
-                    |ip: &Ipv4Addr| peer.routes.iter().any(|r| self.same_host(*r.addr.ip(), *ip));
+                let at = |ip: &Ipv4Addr| peer.routes().any(|r| self.same_host(*r.addr.ip(), *ip));
                 claims.extend(ips.copied().find(at).map(|ip| (linked.far.of, ip)));
             }
         }

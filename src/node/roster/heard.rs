@@ -30,7 +30,7 @@ impl Roster {
         let join = by == By::Join;
         self.adopt(handle, route, join);
         let twin = join.then(|| self.twin(now.mono, handle, route)).flatten();
-        let known = self.by_addr.get(&route.addr).copied();
+        let known = self.id_at(route.addr);
         let id = match (known, twin) {
             (Some(id), Some(twin)) if id != twin => {
                 self.remove(id, "the same box on another interface");
@@ -64,7 +64,7 @@ impl Roster {
 
     /// Somebody listed somebody else: believed for now, and asked.
     pub fn hint(&mut self, now: Millis, handle: &Handle, route: Route, away: bool, jitter: Millis) {
-        if let Some(id) = self.by_addr.get(&route.addr).copied() {
+        if let Some(id) = self.id_at(route.addr) {
             let Some(peer) = self.peers.get_mut(&id) else { return };
             if peer.is_here() || now < peer.gone_at + GRAVE_MS || !peer.handle.is(handle.as_str()) {
                 return;
@@ -126,9 +126,8 @@ impl Roster {
         self.hints.remove(&id);
         let answer = by == By::List;
         peer.answers |= answer;
-        peer.confirmed |= answer && peer.probes > 0
-            || peer.first_heard.is_some_and(|first| first + CONFIRM_MS <= now.mono);
-        peer.first_heard.get_or_insert(now.mono);
+        peer.confirmed |= answer && peer.probes > 0 || peer.confirm_at <= now.mono;
+        peer.confirm_at = peer.confirm_at.min(now.mono + CONFIRM_MS);
         peer.heard = Some((now.mono, now.wall));
         (peer.probes, peer.probe_at) = (0, now.mono + silent);
         if by == By::Join {
@@ -151,8 +150,8 @@ impl Roster {
             p.is_here()
                 && p.heard.is_some()
                 && now <= p.joined_at + TWIN_MS
-                && p.routes.len() < MAX_ROUTES
-                && p.routes.iter().all(|r| {
+                && p.routes().count() < MAX_ROUTES
+                && p.routes().all(|r| {
                     r.link != route.link
                         && r.link != 0
                         && route.link != 0
@@ -183,7 +182,7 @@ impl Roster {
         }
         let here: Vec<&Peer> =
             self.called(handle.as_str()).filter(|p| p.is_here() && p.has_ip(*from.ip())).collect();
-        let exact = here.iter().find(|p| p.routes.iter().any(|r| r.addr == from)).map(|p| p.id);
+        let exact = here.iter().find(|p| p.routes().any(|r| r.addr == from)).map(|p| p.id);
         exact.map_or_else(|| here.iter().map(|p| p.id).collect(), |id| vec![id])
     }
 
@@ -196,7 +195,7 @@ impl Roster {
         }
         let portless = |p: &&Peer| p.handle.is(handle.as_str()) && p.route().addr.port() == 0;
         let Some(id) = self.known_at(ip).find(portless).map(|p| p.id) else { return };
-        if self.by_addr.contains_key(&route.addr) {
+        if self.id_at(route.addr).is_some() {
             // it is known by another handle there, and takes this one again
             if join {
                 self.remove(id, "it is the one that joined");
@@ -204,8 +203,9 @@ impl Roster {
             return;
         }
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.routes = vec![route];
-            self.by_addr.insert(route.addr, id);
+            let portless = std::mem::replace(&mut peer.route, route);
+            self.by_addr.remove(&(portless.addr, id));
+            self.by_addr.insert((route.addr, id));
         }
     }
 }

@@ -88,7 +88,7 @@ impl Roster {
             .called(handle.as_str())
             .filter(|p| {
                 let here = |r: &Route| r.link == route.link || r.link == 0 || route.link == 0;
-                p.is_here() && p.routes.iter().any(here)
+                p.is_here() && p.routes().any(here)
             })
             .take(MAX_NAMESAKES + 1)
             .collect();

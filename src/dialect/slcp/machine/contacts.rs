@@ -15,8 +15,8 @@ pub const MAX_CONTACTS: usize = MAX_PEERS + 256;
 #[derive(Default)]
 struct Contact {
     seen: Seen,
-    /// Set by hand; stands above what was learned.
-    set: Option<&'static Form>,
+    /// Stands above what was learned.
+    by_hand: Option<Box<ByHand>>,
     /// UDP was refused at its chat port.
     refused: bool,
     /// Its JOIN came from its chat port, so something reads UDP there.
@@ -25,8 +25,22 @@ struct Contact {
     udp_port: Option<u16>,
     /// It marks who is away in its lists, so that whom it does not mark is here.
     marks_away: bool,
-    /// Where it takes images, set by hand with its form (001).
+}
+
+/// What a person set; apart, since it is rare.
+struct ByHand {
+    form: &'static Form,
+    /// Where it takes images (001).
     image_port: Option<u16>,
+}
+
+impl ByHand {
+    /// From a form's name, or that, a colon and the port for images.
+    fn read(text: &str) -> Option<ByHand> {
+        let (name, port) = text.split_once(':').unwrap_or((text, ""));
+        let image_port = if port.is_empty() { None } else { Some(port.parse().ok()?) };
+        Some(ByHand { form: forms::by_name(name)?, image_port })
+    }
 }
 
 #[derive(Default)]
@@ -67,7 +81,7 @@ impl Contacts {
     }
 
     pub(super) fn image_port(&self, addr: SocketAddrV4) -> Option<u16> {
-        self.by_addr.get(&addr)?.image_port
+        self.by_addr.get(&addr)?.by_hand.as_ref()?.image_port
     }
 
     pub(super) fn udp_port(&self, addr: SocketAddrV4) -> Option<u16> {
@@ -96,25 +110,17 @@ impl Contacts {
     }
 
     pub(super) fn set_form(&mut self, addr: SocketAddrV4, name: Option<&str>) -> bool {
-        let (form, port) = match name.map(|n| n.split_once(':').unwrap_or((n, ""))) {
-            Some((form, "")) => (Some(form), None),
-            Some((form, port)) => match port.parse() {
-                Ok(port) => (Some(form), Some(port)),
-                Err(_) => return false,
-            },
-            None => (None, None),
-        };
-        let set = match form.map(forms::by_name) {
+        let by_hand = match name.map(ByHand::read) {
             Some(None) => return false,
-            Some(form) => form,
+            Some(set) => set.map(Box::new),
             None => None,
         };
         if let Some(contact) = self.entry(addr) {
-            (contact.set, contact.image_port) = (set, port);
-            contact.refused = false;
-            if name.is_none() {
+            if by_hand.is_none() {
                 contact.seen = Seen::default();
             }
+            contact.by_hand = by_hand;
+            contact.refused = false;
         }
         true
     }
@@ -122,7 +128,8 @@ impl Contacts {
     /// The form set or learned.
     pub(super) fn form(&self, addr: SocketAddrV4) -> Option<&'static Form> {
         let contact = self.by_addr.get(&addr)?;
-        contact.set.or_else(|| seen::settle(&contact.seen))
+        let by_hand = contact.by_hand.as_ref().map(|b| b.form);
+        by_hand.or_else(|| seen::settle(&contact.seen))
     }
 
     /// The form to send in.
