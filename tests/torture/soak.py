@@ -458,7 +458,7 @@ def run(soak):
     if soak.group:
         met = soak.group.times() - met
         print(f"Dora met her limit of {GROUP_MB} MB {met} times")
-        if not met:
+        if not met and SECONDS >= 180:  # what she reads and writes in less may fit
             bad.append("the limit of memory was never met")
     else:
         print("not done: a limit of memory, for here are no control groups to be had")
