@@ -91,12 +91,15 @@ fn a_program_that_reads_slowly_gets_a_gap_and_holds_up_nobody() {
     let mallory = Peer::joins("mallory", &there);
     gets(&cable, "mallory", |l| l["parameters"]["event"]["kind"] == "peer-joined");
     let port = there.port();
-    for n in 0..3_000 {
-        mallory.writes(port, &format!("flood {n}"));
-        if n % 100 == 0 {
-            std::thread::sleep(Duration::from_millis(20));
+    let flood = || {
+        for n in 0..3_000 {
+            mallory.writes(port, &format!("flood {n}"));
+            if n % 100 == 0 {
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
-    }
+    };
+    flood();
     let begun = Instant::now();
     let out = there.klatsch().args(["who", "--json"]).output().unwrap();
     assert!(out.status.success() && begun.elapsed() < Duration::from_secs(2));
@@ -107,7 +110,18 @@ fn a_program_that_reads_slowly_gets_a_gap_and_holds_up_nobody() {
         assert!(gaps.iter().all(|gap| gap["reason"] == "slow"), "{gaps:?}");
         gaps.iter().filter_map(|gap| gap["missed"].as_u64()).sum()
     };
-    cable.waits("gaps", |me| missed(me) > 100);
+    // on a busy machine the kernel lets most of a flood go, and nobody is left behind
+    let gaps = (0..5).any(|_| {
+        let until = Instant::now() + Duration::from_secs(8);
+        while missed(&cable) <= 100 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        missed(&cable) > 100 || {
+            flood();
+            false
+        }
+    });
+    assert!(gaps, "{} missed", missed(&cable));
     let bytes = cable.all().len();
     cable.types("{\"id\":2,\"method\":\"Unsubscribe\"}\n{\"id\":3,\"method\":\"Who\"}\n");
     gets(&cable, "the answer", |l| l["id"] == 3);
