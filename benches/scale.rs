@@ -163,6 +163,7 @@ fn main() {
             let cells = row.figures().map(|figure| figure.to_string());
             writeln!(csv, "{},{}", row.how, cells.join(",")).unwrap();
             println!("{}", line(row.how, cells));
+            std::fs::create_dir_all("target").unwrap();
             std::fs::write("target/scale.csv", &csv).unwrap();
         }
     }

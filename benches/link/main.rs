@@ -138,6 +138,7 @@ fn main() {
         );
         figures[who] = serde_json::json!({"fresh": dirty, "idle": used, "most": most});
     }
+    std::fs::create_dir_all("target").unwrap();
     std::fs::write(FIGURES, figures.to_string()).unwrap();
 }
 

@@ -125,9 +125,8 @@ fn irc(at: &str) {
         until(ear, " 366 ");
     }
     std::thread::sleep(Duration::from_secs(1));
-    for n in 0..20 {
-        // ngircd holds back who says much in a short time
-        std::thread::sleep(Duration::from_millis(1_500));
+    for n in 0..super::SELDOM {
+        std::thread::sleep(super::PAUSE);
         let begun = Instant::now();
         write!(all[0].get_mut(), "PRIVMSG #c :line {n}.\r\n").unwrap();
         for ear in &mut all[1..] {

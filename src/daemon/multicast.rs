@@ -23,6 +23,9 @@ use crate::reactor::{Async, spawn};
 
 /// Datagrams taken before others get their turn.
 const BURST: usize = 32;
+/// Groups on interfaces that a socket hears, each for a descriptor: what further interfaces bring is
+/// not heard, which is said once.
+const MAX_JOINED: usize = 64;
 
 /// An open beacon socket; dropping it closes it and ends its reader.
 pub struct Multicast {
@@ -31,6 +34,8 @@ pub struct Multicast {
     /// (`igmp_max_memberships`), those of interfaces that are gone included; what it hears comes to
     /// `socket` (ip(7), `IP_MULTICAST_ALL`).
     joined: HashMap<(u32, IpAddr), UdpSocket>,
+    /// Whether it was said that there are more.
+    crowded: bool,
     _reader: async_executor::Task<()>,
 }
 
@@ -49,7 +54,7 @@ impl Multicast {
         let socket = Rc::new(open(v6, port).map_err(IoError::from)?);
         let reading = Rc::clone(&socket);
         let reader = spawn(executor, async move { read(id, &reading, &told).await });
-        Ok(Multicast { socket, joined: HashMap::new(), _reader: reader })
+        Ok(Multicast { socket, joined: HashMap::new(), crowded: false, _reader: reader })
     }
 
     /// Hears a group on an interface, and on those that are gone no more; what cannot be joined now
@@ -60,6 +65,14 @@ impl Multicast {
         }
         if let Ok(there) = if_nameindex() {
             self.joined.retain(|(link, _), _| there.iter().any(|i| i.index() == *link));
+        }
+        if self.joined.len() >= MAX_JOINED {
+            if !std::mem::replace(&mut self.crowded, true) {
+                log::warn!(
+                    "more than {MAX_JOINED} interfaces: no boxes are found on interface {link}"
+                );
+            }
+            return;
         }
         match member(link, group) {
             Ok(member) => drop(self.joined.insert((link, group), member)),
@@ -175,4 +188,28 @@ fn receive(id: SocketId, socket: &Async<UdpSocket>) -> nix::Result<Option<Input>
     });
     let Some(from) = from.filter(|_| group && len <= LINK_BEACON) else { return Ok(None) };
     Ok(Some(Input::Beacon { socket: id, from, link, bytes: bytes[..len].to_vec() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_past_the_limit_take_no_descriptor_and_those_of_interfaces_that_are_gone_are_let_go() {
+        let executor = async_executor::LocalExecutor::new();
+        let (told, _heard) = async_channel::bounded(1);
+        let Ok(mut socket) = Multicast::open(&executor, SocketId(1), true, 0, told) else {
+            return eprintln!("skipped: no IPv6 here");
+        };
+        let group = |n: usize| IpAddr::V6(Ipv6Addr::new(0xff12, 0, 0, 0, 0, 0, 9, n as u16));
+        (0..=MAX_JOINED).for_each(|n| socket.join(1, group(n)));
+        assert_eq!(socket.joined.len(), MAX_JOINED);
+        assert!(socket.crowded && !socket.joined.contains_key(&(1, group(MAX_JOINED))));
+        // as if its interface had been unplugged
+        let member = socket.joined.remove(&(1, group(0))).unwrap();
+        socket.joined.insert((u32::MAX, group(0)), member);
+        socket.join(1, group(MAX_JOINED));
+        assert!(socket.joined.contains_key(&(1, group(MAX_JOINED))));
+        assert_eq!(socket.joined.len(), MAX_JOINED);
+    }
 }

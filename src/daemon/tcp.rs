@@ -139,9 +139,11 @@ async fn accept(
     both: bool,
     accepted: &Sender<Accepted>,
 ) {
+    let mut exhausted = false;
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
+                exhausted = false;
                 let from = plain(from);
                 if accepted.send(Accepted { socket: id, stream, from, both }).await.is_err() {
                     return;
@@ -149,7 +151,10 @@ async fn accept(
             }
             Err(error) => match Refused::of(&error) {
                 Refused::ForNow => {
-                    log::warn!("{error}: no new connections until it passes");
+                    if !std::mem::replace(&mut exhausted, true) {
+                        let port = listener.get_ref().local_addr().map_or(0, |at| at.port());
+                        log::warn!("port {port}: {error}: no new connections until it passes");
+                    }
                     Timer::after(PAUSE).await;
                 }
                 Refused::This => futures_lite::future::yield_now().await,

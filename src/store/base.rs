@@ -118,7 +118,7 @@ fn system_error(conn: &Connection) -> i32 {
 /// log(3) for SQLite, which ranks what FTS5 found by it (nobody asks for that here). It is all that
 /// this program would want of the C library's libm, 284 kB of a node that is alone on its machine.
 #[allow(unsafe_code)]
-// SAFETY: what the C library says of log() holds of this one.
+// SAFETY: as the C library's, but for errno, which SQLite does not look at.
 #[unsafe(export_name = "log")]
 extern "C" fn logarithm(x: f64) -> f64 {
     libm::log(x)

@@ -212,12 +212,18 @@ impl Machine {
             believed.push(user);
         }
         self.keep(rows);
-        if let Some(handle) = refused {
-            let text = format!(
-                "{handle} is refused: no more than {LINK_KNOWN_BY_NETWORK} handles are remembered \
-                 unasked, {MAX_USERS} of one box; FORGET KEY * makes room"
-            );
-            self.complain(at, text);
+        let full = self.pins.len() >= LINK_KNOWN_BY_NETWORK;
+        let Some(n) = self.neighbours.get_mut(&of) else { return };
+        let said = std::mem::replace(&mut n.crowded, refused.is_some());
+        if let Some(handle) = refused.filter(|_| !said) {
+            let why = if full {
+                format!(
+                    "{LINK_KNOWN_BY_NETWORK} handles are remembered unasked: FORGET KEY * makes room"
+                )
+            } else {
+                format!("{MAX_USERS} handles of its box are remembered")
+            };
+            self.complain(at, format!("{handle} is refused: {why}"));
         }
         let Some(n) = self.neighbours.get_mut(&of) else { return };
         let verified = n.verified;

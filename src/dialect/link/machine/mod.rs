@@ -62,6 +62,8 @@ pub(super) struct Neighbour {
     known: bool,
     /// The operator compared its key.
     verified: bool,
+    /// It was said that not all its users find a place.
+    crowded: bool,
     /// Its users that are here, and believed.
     users: Vec<super::frame::User>,
     at: Option<SocketAddr>,
