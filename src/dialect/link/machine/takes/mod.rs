@@ -124,6 +124,10 @@ impl Take {
         let offer = Offer::read(&mut row)?;
         let stem = row.short()?.to_owned();
         let (index, at, before) = (row.u32()?, row.u64()?, row.u64()?);
+        // more than is offered cannot have come: the row is damaged, and all comes again
+        let came = before.checked_add(at).filter(|came| *came <= offer.bytes);
+        let fits = came.is_some() && index <= offer.files;
+        let (index, at, before) = if fits { (index, at, before) } else { (0, 0, 0) };
         Ok(Take {
             of,
             id,
@@ -182,6 +186,31 @@ impl Take {
             done: self.before + self.at,
             unasked: self.unasked,
             state: self.state(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is read of a row that says it is at the second of two files with 30 bytes in all.
+    fn restored(index: u32, at: u64, before: u64) -> (u32, u64, u64, u64) {
+        let handle = Handle::try_from("anna").unwrap();
+        let (name, format) = ("a".to_owned(), "unknown".to_owned());
+        let offer = Offer { name, folder: true, files: 2, bytes: 30, format };
+        let to = Writer::default().short("bob").short(handle.as_str()).u8(1).u64(1).u64(2);
+        let value = offer.write(to).short("a").u32(index).u64(at).u64(before).0;
+        let take = Take::restore(Fingerprint([7; 16]), EntryId { epoch: 1, n: 1 }, &value).unwrap();
+        (take.index, take.at, take.before, take.view(1).done)
+    }
+
+    #[test]
+    fn a_damaged_row_that_says_more_came_than_is_offered_begins_anew() {
+        assert_eq!(restored(1, 10, 20), (1, 10, 20, 30));
+        assert_eq!(restored(2, 0, 30), (2, 0, 30, 30));
+        for (index, at, before) in [(1, 11, 20), (1, 10, u64::MAX), (3, 0, 30), (u32::MAX, 0, 0)] {
+            assert_eq!(restored(index, at, before), (0, 0, 0, 0));
         }
     }
 }
