@@ -335,7 +335,10 @@ impl Driver {
     fn told(&mut self, told: Told) {
         match told {
             Told::File(file, result) => self.file_done(file, result),
-            Told::Stored(n, result) => self.feed(Input::Stored(n, result)),
+            Told::Stored(n, result) => {
+                self.store.heard(n);
+                self.feed(Input::Stored(n, result));
+            }
             Told::Found(ticket, result) => self.feed(Input::Found(ticket, result)),
             Told::Said(text) => self.trouble(text),
         }

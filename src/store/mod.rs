@@ -24,6 +24,7 @@ pub mod words;
 mod worker;
 mod write;
 
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -96,12 +97,15 @@ struct Write {
     n: u64,
     changes: Vec<Change>,
     wanted: bool,
+    /// The last write whose outcome was known when this one was handed over.
+    heard: u64,
 }
 
 /// The loop's end of the storage thread. Dropping it ends the thread: what was handed over is
 /// still kept, unfinished files are removed.
 pub struct Store {
     queue: Arc<Queue>,
+    heard: Cell<u64>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -119,7 +123,7 @@ impl Store {
         let remembered = remembered
             .recv()
             .map_err(|_| IoError::new(Trouble::Other, "the storage thread has ended"))?;
-        Ok((Store { queue, thread: Some(thread) }, remembered))
+        Ok((Store { queue, heard: Cell::default(), thread: Some(thread) }, remembered))
     }
 
     /// Hands a file operation over. The error is the operation's own outcome, to be told like
@@ -135,8 +139,16 @@ impl Store {
     }
 
     /// Hands a write over; numbers grow by one. `wanted`: somebody waits for it to be durable.
+    ///
+    /// When a write fails, those that were handed over before that was [`Store::heard`] fail, too:
+    /// what they say may follow from what is not kept, as "all up to this message came" does.
     pub fn write(&self, n: u64, changes: Vec<Change>, wanted: bool) -> Result<(), IoError> {
-        self.queue.write(Write { n, changes, wanted })
+        self.queue.write(Write { n, changes, wanted, heard: self.heard.get() })
+    }
+
+    /// What became of the writes up to this one is known to whoever hands over the next.
+    pub fn heard(&self, n: u64) {
+        self.heard.set(n);
     }
 
     /// Asks something; everything written before is in the answer.

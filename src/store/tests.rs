@@ -426,6 +426,31 @@ fn without_a_folder_it_lives_in_memory() {
 }
 
 #[test]
+fn what_was_handed_over_before_a_failure_was_known_is_not_kept_without_what_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, answers, _) = start(dir.path());
+    let write = |n: u64, said: &str| {
+        store.write(n, put(&text(n, "x", said)), true).unwrap();
+        match answers.recv_blocking().unwrap() {
+            Told::Stored(m, outcome) => (m, outcome.is_ok()),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(write(1, "one"), (1, true));
+    store.heard(1);
+    let (file, away) = (dir.path().join("history.db"), dir.path().join("away"));
+    std::fs::rename(&file, &away).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    assert_eq!(write(2, "two"), (2, false));
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::rename(&away, &file).unwrap();
+    assert_eq!(write(3, "follows from two"), (3, false));
+    store.heard(3);
+    assert_eq!(write(4, "two again"), (4, true));
+    assert_eq!(texts(&entries(&store, &answers, last(9))), ["one", "two again"]);
+}
+
+#[test]
 fn one_known_past_the_limit_takes_the_place_of_the_one_met_longest_ago() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _answers, _) = start(dir.path());
@@ -446,7 +471,7 @@ fn one_known_past_the_limit_takes_the_place_of_the_one_met_longest_ago() {
 
 #[test]
 fn one_past_each_lane_is_refused_not_waited_for() {
-    let store = Store { queue: Arc::default(), thread: None };
+    let store = Store { queue: Arc::default(), heard: Cell::default(), thread: None };
     for n in 0..queue::MAX_FILE_OPS {
         store.file(FileId(n as u64), FileOp::Read { offset: 0 }).unwrap();
     }

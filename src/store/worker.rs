@@ -13,7 +13,7 @@ use super::retain::{Age, LOOK_MS};
 use super::{Begin, HOLD, Rules, Told, Write};
 use crate::config::kept::Keeper;
 use crate::model::history::{Change, Entry, Forget, Found, Query, Reader, Remembered};
-use crate::model::{Millis, Now};
+use crate::model::{IoError, Millis, Now};
 use crate::node::io::Ticket;
 
 /// Runs until the queue ends; then what was handed over is done.
@@ -37,6 +37,7 @@ pub(super) fn run(
         told,
         now,
         group: Vec::new(),
+        failed: None,
         due: None,
         chore: None,
         sweep_at: Some(now().mono),
@@ -60,6 +61,8 @@ struct Worker {
     now: fn() -> Now,
     /// Writes that wait to be committed together.
     group: Vec<Write>,
+    /// The last write that failed, and why.
+    failed: Option<(u64, IoError)>,
     /// When they are.
     due: Option<Instant>,
     chore: Option<Chore>,
@@ -159,10 +162,21 @@ impl Worker {
 
     fn commit(&mut self) {
         self.due = None;
+        if let Some((failed, error)) = &self.failed {
+            let follow = self.group.iter().take_while(|write| write.heard < *failed).count();
+            let told = |last: Write| Told::Stored(last.n, Err(error.clone()));
+            let told = self.group.drain(..follow).next_back().map(told);
+            if let Some(told) = told {
+                self.tell(told);
+            }
+        }
         let Some(last) = self.group.last().map(|write| write.n) else { return };
         let group = std::mem::take(&mut self.group);
         let changes: Vec<Change> = group.into_iter().flat_map(|write| write.changes).collect();
         let outcome = self.history.commit(&changes);
+        if let Err(error) = &outcome {
+            self.failed = Some((last, error.clone()));
+        }
         self.tell(Told::Stored(last, outcome));
         let soon = (self.now)().mono + LOOK_MS;
         self.sweep_at = Some(self.sweep_at.map_or(soon, |at| at.min(soon)));
