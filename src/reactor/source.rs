@@ -14,7 +14,7 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::EpollFlags;
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{Resource, getrlimit, rlim_t};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, connect, socket,
 };
@@ -216,7 +216,7 @@ impl Refused {
 
 /// Descriptors that connections over TCP leave to the control socket's callers, to files, and to
 /// what this node connects to itself: strangers may make connections, and hold them.
-const SPARED: u64 = 16;
+const SPARED: rlim_t = 16;
 
 impl Async<TcpListener> {
     /// The next connection, and who made it. While no more than 16 descriptors are left it stays
@@ -232,14 +232,14 @@ impl Async<TcpListener> {
     /// As [`Self::accept`], with a descriptor below this one.
     pub(super) async fn accept_below(
         &self,
-        end: u64,
+        end: rlim_t,
     ) -> io::Result<(Async<TcpStream>, SocketAddr)> {
         // while nobody comes nobody is kept waiting, which would be said
         self.readable().await?;
         let accept = |listener: &TcpListener| {
             // the kernel gives the lowest that is free (dup(2), accept(2))
             let next = listener.try_clone()?;
-            if u64::try_from(next.as_raw_fd()).is_ok_and(|next| next >= end) {
+            if rlim_t::try_from(next.as_raw_fd()).is_ok_and(|next| next >= end) {
                 return Err(Errno::EMFILE.into());
             }
             drop(next);
