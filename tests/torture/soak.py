@@ -61,7 +61,11 @@ class Group:
     def __init__(self, path, limit, met):
         self.path, self.met = path, met
         path.mkdir()
-        (path / limit).write_text(f"{GROUP_MB}M")
+        try:
+            (path / limit).write_text(f"{GROUP_MB}M")
+        except OSError:
+            path.rmdir()
+            raise
 
     @classmethod
     def new(cls, name):
